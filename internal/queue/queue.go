@@ -1,0 +1,2 @@
+// Package queue keeps accepted mail until every recipient is settled.
+package queue
