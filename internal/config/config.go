@@ -167,9 +167,9 @@ func Default() *Config {
 		},
 		Store: Store{Reserve: 64 << 20},
 		SMTP: SMTP{
-			MaxMessage: 50 << 20, MaxRecipients: 100, MaxMessages: 100, MaxErrors: 10,
+			MaxMessage: 50 << 20, MaxRecipients: 100, MaxMessages: 1000, MaxErrors: 10,
 			MaxConnections: 20000, MaxPerAddress: 50,
-			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 100, MaxHops: 50,
+			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
 		Queue: Queue{
