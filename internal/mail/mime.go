@@ -246,6 +246,10 @@ func (w *mimeWalk) readHeader(p *Part, isMessage bool) {
 	if bytes.IndexByte(raw, 0) >= 0 {
 		p.defect(DefectNUL, "header")
 	}
+	// Some readers end a line at a CR alone and see other fields than we do.
+	if bytes.Count(raw, []byte{'\r'}) != bytes.Count(raw, []byte("\r\n")) {
+		p.defect(DefectHeaderLine, "CR without LF")
+	}
 	for i, f := range p.Header.fields {
 		if f.Name == "" && !(i == 0 && bytes.HasPrefix(f.raw, []byte("From "))) {
 			p.defect(DefectHeaderLine, "")
