@@ -20,8 +20,6 @@ func (c *conn) doBdat(arg []byte) {
 		c.broken(&breach{BadSyntax, mail.Reply{Code: 501, Enhanced: "5.5.4", Text: "Say BDAT octets [LAST]", Close: true}})
 		return
 	}
-	c.setBusy(true)
-	defer c.setBusy(false)
 	switch {
 	case c.env == nil:
 		if c.swallow(size) {
@@ -39,33 +37,34 @@ func (c *conn) doBdat(arg []byte) {
 // chunks lets the Session read a message that comes in chunks.
 func (c *conn) chunks(size int64, last bool) {
 	v := c.sess.Data(c.srv.ctx, c.env)
-	if v.Reply != nil && !v.Reply.Positive() {
-		if c.swallow(size) {
-			c.answer(v, replyOK)
-			c.forget()
-			c.refused = !last
-		}
-		return
-	}
 	r := chunkReader{pace: newPace(c), left: size, last: last, binary: c.env.Body == mail.BodyBinary}
-	if v.Delay > 0 && !c.pause(v.Delay) {
-		return
-	}
-	v = c.sess.Body(c.srv.ctx, c.env, &r)
-	if refused := v.Reply != nil && !v.Reply.Positive(); refused && r.err == nil {
+	if v.Reply != nil && !v.Reply.Positive() {
 		c.refuseChunks(v, &r)
 		return
 	}
-	err := r.drain()
-	if errors.Is(err, errAbandoned) {
+	if v.Delay > 0 && !c.pause(v.Delay) {
+		return
+	}
+	if v.After != nil {
+		v.After()
+	}
+	c.setBusy(true)
+	v = c.sess.Body(c.srv.ctx, c.env, &r)
+	var err error
+	if v.Reply == nil || v.Reply.Positive() || r.err != nil {
+		err = r.drain()
+	}
+	c.setBusy(false)
+	switch {
+	case errors.Is(err, errAbandoned):
 		c.forget()
-		return
-	}
-	if errors.Is(err, errTooBig) {
+	case errors.Is(err, errTooBig):
 		c.refuseChunks(Verdict{Reply: &replyTooBig}, &r)
-		return
+	case r.err == nil:
+		c.refuseChunks(v, &r)
+	default:
+		c.settle(v, err)
 	}
-	c.settle(v, err)
 }
 
 // refuseChunks refuses a message before its last chunk: with the rest of this

@@ -41,8 +41,9 @@ func (c *conn) message() {
 	d := &c.dots
 	*d = dotReader{pace: newPace(c), bol: true}
 	v := c.sess.Body(c.srv.ctx, c.env, d)
-	c.settle(v, d.drain())
+	err := d.drain()
 	c.setBusy(false)
+	c.settle(v, err)
 }
 
 // settle ends a transaction: with err the message is dropped, else v tells.
