@@ -122,9 +122,10 @@ func (c *conn) answer(v Verdict, usual mail.Reply) bool {
 	}
 	if v.Close || r.Close || r.Code == 421 {
 		c.over = true
-		c.patient = true
+		c.patience = max(c.patience, politeTime)
 		if c.cause == nil {
-			c.cause = &r
+			why := r // its own variable, so that r stays off the heap
+			c.cause = &why
 		}
 	}
 	return r.Positive()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -104,13 +105,18 @@ func FuzzConnection(f *testing.F) {
 	})
 }
 
+var dataCommand = regexp.MustCompile(`(?i)DATA\r\n`)
+
 // feed sends raw so that DATA is answered before its message is sent, as the
 // server wants it, and in pieces of cut octets when that is not 0.
 func feed(t *testing.T, client *memConn, raw []byte, cut int) []byte {
 	var out bytes.Buffer
 	in := bufio.NewReader(client)
 	for len(raw) > 0 {
-		i := bytes.Index(bytes.ToUpper(raw), []byte("DATA\r\n"))
+		i := -1
+		if at := dataCommand.FindIndex(raw); at != nil {
+			i = at[0]
+		}
 		piece := raw
 		if i >= 0 {
 			piece = raw[:i+6]

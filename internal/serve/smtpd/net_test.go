@@ -131,7 +131,7 @@ func (w *wire) startTLS(config *tls.Config) {
 
 func TestStartTLS(t *testing.T) {
 	server, client := testTLS(t)
-	rec := &recorder{}
+	rec := &recorder{verdict: map[string]Verdict{"rcpt": {Delay: 20 * time.Millisecond}}} // a read that times out inside TLS
 	w := dial(t, listen(t, &Server{Handler: rec, TLS: server}))
 	w.say("", "220")
 	w.say("STARTTLS\r\n", "503")
