@@ -92,7 +92,7 @@ func (c *conn) guard() {
 	c.srv.Logger.Error("panic in an SMTP session", "trace", string(c.info.Trace),
 		"remote", c.info.Remote.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	c.say(replyInternal)
-	c.patience = politeTime
+	c.patience = lingerTime
 	c.hangUp()
 }
 

@@ -130,8 +130,20 @@ func TestTimes(t *testing.T) {
 		p := newPeer(t, s)
 		p.upToData()
 		p.say("x\r\n")
-		p.hear("421 4.4.2", time.Minute+3*time.Second/256)
+		p.hear("421 4.4.2", time.Minute)
 		p.end()
+	})
+	timed(t, "slow session", func(t *testing.T, rec *recorder, s *Server) {
+		rec.body = func(r io.Reader) { // our disk is slow, not the peer
+			r.Read(make([]byte, 1))
+			time.Sleep(time.Hour)
+		}
+		p := newPeer(t, s)
+		p.upToData()
+		p.say(strings.Repeat("x\r\n", 15000))
+		time.Sleep(30 * time.Minute)
+		p.say(".\r\n")
+		p.hear("250 ", 30*time.Minute)
 	})
 	timed(t, "delay and tarpit", func(t *testing.T, rec *recorder, s *Server) {
 		after := time.Time{}
