@@ -43,6 +43,7 @@ func (p *peer) hear(want string, d time.Duration) {
 	if took := time.Since(from); took != d {
 		p.t.Fatalf("%q came after %v, want %v", line, took, d)
 	}
+	synctest.Wait() // what the Session sees next, the test may look at
 }
 
 func (p *peer) end() {
@@ -279,6 +280,7 @@ func TestPanics(t *testing.T) {
 			if s.Stats().Panics != 1 {
 				t.Fatal(s.Stats())
 			}
+			synctest.Wait()
 			rec.panics = ""
 			p = newPeer(t, s)
 			p.hear("220 ", 0)
