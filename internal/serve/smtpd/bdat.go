@@ -17,7 +17,7 @@ func (c *conn) doBdat(arg []byte) {
 	size, last, ok := parseBdat(arg)
 	if !ok {
 		// Where the next command begins is not known.
-		c.broken(&breach{BadSyntax, mail.Reply{Code: 501, Enhanced: "5.5.4", Text: "Say BDAT octets [LAST]", Close: true}})
+		c.broken(&breach{BadSyntax, replyBadChunk})
 		return
 	}
 	switch {
@@ -235,35 +235,44 @@ func (r *chunkReader) next() error {
 }
 
 // between answers a command that comes where a chunk should, and tells whether
-// the wait is over: with the next chunk, or with r.err.
+// the wait is over: with the next chunk, or with r.err. The Session is not
+// asked, since it is in the middle of Body.
 func (r *chunkReader) between(line []byte) bool {
-	c := r.c
+	c, l := r.c, &r.c.srv.limits
 	verb, arg := cutVerb(line)
-	switch strings.ToUpper(string(verb)) {
-	case "BDAT":
-		c.commands++
-		c.srv.count.commands.Add(1)
-		size, last, ok := parseBdat(arg)
-		if !ok {
-			r.breach(BadSyntax, mail.Reply{Code: 501, Enhanced: "5.5.4", Text: "Say BDAT octets [LAST]", Close: true})
-			return true
-		}
-		r.left, r.last = size, last
-		return true
+	name := strings.ToUpper(string(verb))
+	switch name {
 	case "RSET", "QUIT", "EHLO", "HELO":
 		c.pending = bytes.Clone(line)
 		r.err = errAbandoned
 		return true
+	}
+	c.commands++
+	c.srv.count.commands.Add(1)
+	if l.Commands > 0 && !c.info.Exempt() && int64(c.commands) > int64(l.Commands)+r.size/512 {
+		r.breach(TooManyBad, replyCommands)
+		return true
+	}
+	switch name {
+	case "BDAT":
+		size, last, ok := parseBdat(arg)
+		if !ok {
+			r.breach(BadSyntax, replyBadChunk)
+			return true
+		}
+		r.left, r.last = size, last
+		return true
 	case "NOOP":
-		c.command(line)
-	default:
-		c.commands++
-		c.fault(BadSequence, mail.Reply{Code: 503, Enhanced: "5.5.1", Text: "Say BDAT or RSET"})
+		c.say(replyOK)
+		return false
 	}
-	if c.over {
-		r.err = replyLost.Because(c.cause)
+	c.srv.count.faults.Add(1)
+	if c.errors++; c.errors >= l.Errors {
+		r.breach(TooManyBad, replyErrors)
+		return true
 	}
-	return c.over
+	c.say(mail.Reply{Code: 503, Enhanced: "5.5.1", Text: "Say BDAT or RSET"})
+	return false
 }
 
 // drain reads what the Session left, and gives the error for which the message
