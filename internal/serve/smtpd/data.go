@@ -41,8 +41,9 @@ func (c *conn) message() {
 	d := &c.dots
 	*d = dotReader{pace: newPace(c), bol: true}
 	v := c.sess.Body(c.srv.ctx, c.env, d)
-	c.settle(v, d.drain())
+	err := d.drain()
 	c.setBusy(false)
+	c.settle(v, err)
 }
 
 // settle ends a transaction: with err the message is dropped, else v tells.
@@ -71,36 +72,34 @@ func (c *conn) settle(v Verdict, err error) {
 // and thrown away, so that the dialogue can go on.
 var errTooBig error = &replyTooBig
 
-// pace reads from the peer while a message comes, with its limits of time.
+// pace reads from the peer while a message comes, with its limits of time. The
+// time the Session takes does not count against the peer.
 type pace struct {
-	c     *conn
-	start time.Time
-	from  int64 // c.in.total at the start
-	err   error // why the message ended: io.EOF, or what the reader gets for good
+	c      *conn
+	waited time.Duration // for the peer
+	from   int64         // c.in.total at the start
+	err    error         // why the message ended: io.EOF, or what the reader gets for good
 }
 
-func newPace(c *conn) pace {
-	return pace{c: c, start: time.Now(), from: c.in.total}
-}
+func newPace(c *conn) pace { return pace{c: c, from: c.in.total} }
 
-// fill reads more. The deadline is the nearest of the idle time and the moment
-// at which the average falls below the least rate.
+// fill reads more. It waits for the idle time, or until the average falls
+// below the least rate, whichever is sooner.
 func (p *pace) fill() error {
 	c, l := p.c, &p.c.srv.limits
 	if !c.flush() {
 		return p.fail(c.cause)
 	}
-	now := time.Now()
-	by := now.Add(l.Idle)
+	wait := l.Idle
 	if l.ByteRate > 0 {
-		due := time.Duration(c.in.total-p.from) * time.Second / time.Duration(l.ByteRate)
-		if slow := p.start.Add(l.Grace + due); slow.Before(by) {
-			by = slow
-		}
+		due := time.Duration((c.in.total-p.from)/int64(l.ByteRate)) * time.Second
+		wait = min(wait, l.Grace+due-p.waited)
 	}
+	now := time.Now()
 	c.in.grow()
-	c.readBy(by)
+	c.readBy(now.Add(wait))
 	err := c.in.fill(c.nc)
+	p.waited += time.Since(now)
 	switch {
 	case err == nil:
 		return nil
