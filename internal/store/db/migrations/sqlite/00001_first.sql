@@ -21,6 +21,8 @@ CREATE TABLE account (
     quota      BIGINT NOT NULL DEFAULT 0,      -- octets; 0: the domain's default, -1: none
     used       BIGINT NOT NULL DEFAULT 0,      -- octets
     messages   BIGINT NOT NULL DEFAULT 0,
+    uidvalid   BIGINT NOT NULL DEFAULT 0,      -- newest UIDVALIDITY given to a folder
+    uidvacated BIGINT NOT NULL DEFAULT 0,      -- newest UIDVALIDITY that left its name by deleting, renaming
     forward_to TEXT NOT NULL DEFAULT '',       -- addresses separated by spaces
     keep_copy  INTEGER NOT NULL DEFAULT 0,     -- forwarded mail stays here, too
     settings   TEXT NOT NULL DEFAULT '{}',     -- JSON, directory.AccountSettings
@@ -66,7 +68,7 @@ CREATE TABLE body (
 CREATE INDEX body_unused ON body(id) WHERE refs = 0;
 
 CREATE TABLE mailbox (
-    id          INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: OBJECTID (RFC 8474)
     account     BIGINT NOT NULL REFERENCES account(id),
     name        TEXT NOT NULL,                 -- UTF-8, levels separated by /
     role        TEXT NOT NULL DEFAULT '',      -- special use without backslash: Junk, Sent …
@@ -76,16 +78,16 @@ CREATE TABLE mailbox (
     messages    BIGINT NOT NULL DEFAULT 0,
     unseen      BIGINT NOT NULL DEFAULT 0,
     size        BIGINT NOT NULL DEFAULT 0,     -- octets
-    subscribed  INTEGER NOT NULL DEFAULT 1,
+    forgotten   BIGINT NOT NULL DEFAULT 0,     -- expunges up to this mod-sequence are not in expunged any more
     created     BIGINT NOT NULL,
     UNIQUE (account, name)
 );
 
+-- prefix stands last, so that a list of messages need not read it.
 CREATE TABLE message (
     mailbox  BIGINT NOT NULL REFERENCES mailbox(id),
     uid      BIGINT NOT NULL,
     body     BIGINT NOT NULL REFERENCES body(id),
-    prefix   BLOB NOT NULL,                    -- header fields in front of the body, this recipient's own
     size     BIGINT NOT NULL,                  -- octets, prefix and body
     received BIGINT NOT NULL,                  -- INTERNALDATE
     saved    BIGINT NOT NULL,                  -- SAVEDATE (RFC 8514)
@@ -94,6 +96,7 @@ CREATE TABLE message (
     modseq   BIGINT NOT NULL,
     emailid  BIGINT NOT NULL,                  -- OBJECTID: the same for copies of one message
     trace    TEXT NOT NULL DEFAULT '',
+    prefix   BLOB NOT NULL,                    -- header fields in front of the body, this recipient's own
     PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID;
 CREATE INDEX message_modseq ON message(mailbox, modseq);
@@ -106,6 +109,14 @@ CREATE TABLE expunged (
     PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID;
 CREATE INDEX expunged_modseq ON expunged(mailbox, modseq);
+
+-- Names a user subscribed to, whether or not there is such a folder
+-- (RFC 9051 section 6.3.7).
+CREATE TABLE subscription (
+    account BIGINT NOT NULL REFERENCES account(id),
+    name    TEXT NOT NULL,
+    PRIMARY KEY (account, name)
+) WITHOUT ROWID;
 
 CREATE TABLE queue_message (
     id       INTEGER PRIMARY KEY,
@@ -123,6 +134,8 @@ CREATE TABLE queue_message (
     created  BIGINT NOT NULL,
     expires  BIGINT NOT NULL
 );
+CREATE INDEX queue_message_expires ON queue_message(expires);
+CREATE INDEX queue_message_body ON queue_message(body);
 
 CREATE TABLE queue_recipient (
     id       INTEGER PRIMARY KEY,
@@ -143,7 +156,8 @@ CREATE TABLE queue_recipient (
     reply    TEXT NOT NULL DEFAULT ''          -- the peer's words, or ours when there was no peer
 );
 CREATE INDEX queue_recipient_message ON queue_recipient(message);
-CREATE INDEX queue_recipient_due ON queue_recipient(next) WHERE state = 'waiting';
+CREATE INDEX queue_recipient_due ON queue_recipient(next, route) WHERE state = 'waiting';
+CREATE INDEX queue_recipient_route ON queue_recipient(route) WHERE state = 'waiting';
 
 -- Failures nobody is told of one by one: the postmaster gets one digest.
 CREATE TABLE double_bounce (
@@ -159,6 +173,7 @@ CREATE TABLE double_bounce (
 DROP TABLE double_bounce;
 DROP TABLE queue_recipient;
 DROP TABLE queue_message;
+DROP TABLE subscription;
 DROP TABLE expunged;
 DROP TABLE message;
 DROP TABLE mailbox;
