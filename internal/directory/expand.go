@@ -46,11 +46,8 @@ type step struct {
 	domain    *Domain
 }
 
-// visit expands a and gives what it is. What was expanded already adds nothing.
-func (x *expansion) visit(a mail.Address, depth int) (Status, error) {
-	return x.step(step{Address: a, depth: depth})
-}
-
+// step expands one address and gives what it is. What was expanded already
+// adds nothing.
 func (x *expansion) step(s step) (Status, error) {
 	var err error
 	if s.domain, err = x.domain(s.Domain); err != nil || s.domain == nil {
@@ -275,8 +272,12 @@ func (x *expansion) unsrs(s step) (Status, error) {
 		x.targets = append(x.targets, Target{Account: acct.ID, Owner: acct.Address, Reverse: true})
 		return Known, nil
 	}
-	x.forward(Target{Owner: s.Address, Forward: back.sender, Reverse: true})
-	return Known, nil
+	status, err := x.step(step{Address: back.sender, depth: s.depth + 1, forwarded: true})
+	if err == nil && status == NotOurs {
+		x.forward(Target{Owner: s.Address, Forward: back.sender, Reverse: true})
+		status = Known
+	}
+	return status, err
 }
 
 func (x *expansion) relay(s step, to mail.Address) {

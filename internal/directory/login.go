@@ -25,7 +25,7 @@ var dummy = argonPrefix + strings.Repeat("A", 22) + "$" + strings.Repeat("A", 43
 // a wrong password does; only an imported hash of another kind costs its own.
 func (d *Directory) Verify(ctx context.Context, login, password string) (Account, error) {
 	d.open()
-	acct, err := d.login(ctx, login)
+	acct, _, err := d.login(ctx, login)
 	if err != nil {
 		return Account{}, err
 	}
@@ -74,27 +74,30 @@ func (d *Directory) fingerprint(hash, password string) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// login gives the account of a login name, or the zero Account.
-func (d *Directory) login(ctx context.Context, name string) (acct Account, err error) {
+// login gives the account of a login name, or the zero Account, and the key it
+// was looked up by, the same for every way to write the name.
+func (d *Directory) login(ctx context.Context, name string) (acct Account, key string, err error) {
 	err = d.DB.Read(ctx, func(tx *db.Tx) error {
-		if !strings.Contains(name, "@") {
+		full := name
+		if !strings.Contains(full, "@") {
 			domain, err := d.defaultDomain(tx)
 			if err != nil {
 				return err
 			}
-			name += "@" + string(domain)
+			full += "@" + string(domain)
 		}
-		a, err := mail.ParseAddress(name)
+		a, err := mail.ParseAddress(full)
 		if err != nil {
-			a = mail.Address{Local: "nobody"} // costs a look-up, too
+			a = mail.Address{Local: name} // costs a look-up, too
 		}
+		key = a.Key()
 		acct, err = d.AccountTx(tx, a)
 		if errors.Is(err, ErrNotFound) {
 			acct, err = Account{}, nil
 		}
 		return err
 	})
-	return acct, err
+	return acct, key, err
 }
 
 // upgrade replaces an imported or outdated hash, now that the password is
@@ -128,11 +131,10 @@ func (d *Directory) Scram(ctx context.Context, login string) (Account, ScramKeys
 	if err != nil {
 		return Account{}, ScramKeys{}, err
 	}
-	acct, err := d.login(ctx, login)
+	acct, name, err := d.login(ctx, login)
 	if err != nil {
 		return Account{}, ScramKeys{}, err
 	}
-	name := mail.NormalLocal(login)
 	fake := ScramKeys{
 		Salt: mac(secret, "salt "+name)[:scramSalt], Iterations: scramIterations,
 		StoredKey: mac(secret, "stored "+name), ServerKey: mac(secret, "server "+name),

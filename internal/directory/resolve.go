@@ -137,7 +137,7 @@ func (d *Directory) ResolveTx(tx *db.Tx, a mail.Address) (Resolution, error) {
 		}
 		a.Domain = name
 	}
-	s, err := x.visit(a, 0)
+	s, err := x.step(step{Address: a})
 	if err != nil {
 		return Resolution{}, err
 	}

@@ -106,7 +106,7 @@ func encodeSRS(secret []byte, sender mail.Address, account int64, day int) (stri
 	default:
 		version, rest = "SRS0", dayText(day)+"="+string(sender.Domain)+"="+l
 	}
-	if len(version)+1+srsHash+1+len(mail.MakeAddress(rest, "").Wire) > mail.MaxLocal {
+	if sender.Domain == "" || len(version)+1+srsHash+1+len(mail.MakeAddress(rest, "").Wire) > mail.MaxLocal {
 		version, rest = "SRS0", dayText(day)+"=="+strconv.FormatInt(account, 10)
 	}
 	return version + "=" + srsSum(secret, version, rest) + "=" + rest, nil
