@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +39,7 @@ var (
 type Directory struct {
 	DB            *db.DB
 	Bus           *bus.Bus              // nil: no other process, no listeners
-	Routes        map[mail.Domain]Route // domains whose mailboxes are behind a back-end
+	Routes        map[mail.Domain]Route // domains whose mailboxes are behind a back-end; ".domain": all below it
 	DefaultDomain mail.Domain           // of bare logins and bare postmaster; empty: the oldest domain
 
 	once       sync.Once
@@ -57,6 +58,26 @@ type Directory struct {
 // Route says which recipients of a routed domain are accepted.
 type Route struct {
 	Listed bool // only accounts and aliases; otherwise any
+}
+
+// route gives the route that holds for a domain.
+func (d *Directory) route(name mail.Domain) (Route, bool) {
+	if len(d.Routes) == 0 {
+		return Route{}, false
+	}
+	if r, ok := d.Routes[name]; ok {
+		return r, true
+	}
+	for rest := string(name); ; {
+		i := strings.IndexByte(rest, '.')
+		if i < 0 {
+			return Route{}, false
+		}
+		if r, ok := d.Routes[mail.Domain(rest[i:])]; ok {
+			return r, true
+		}
+		rest = rest[i+1:]
+	}
 }
 
 // open prepares the caches at the first use.

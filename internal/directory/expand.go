@@ -87,7 +87,7 @@ func (x *expansion) domain(name mail.Domain) (*Domain, error) {
 		return nil, err
 	default:
 		x.domains[name] = nil
-		if _, routed := x.d.Routes[name]; routed {
+		if _, routed := x.d.route(name); routed {
 			x.domains[name] = &Domain{Name: name, Settings: DefaultDomainSettings()}
 		}
 	}
@@ -113,7 +113,7 @@ func (x *expansion) lookup(s step) (Status, error) {
 	if isSRS(s.Local) {
 		return x.unsrs(s)
 	}
-	if route, routed := x.d.Routes[s.Domain]; routed && !route.Listed {
+	if route, routed := x.d.route(s.Domain); routed && !route.Listed {
 		x.relay(s, s.Address)
 		return Known, nil
 	}
@@ -172,7 +172,7 @@ func (x *expansion) targetsOf(s step, to []mail.Address) (Status, error) {
 		if err != nil {
 			return Unknown, err
 		}
-		_, routed := x.d.Routes[a.Domain]
+		_, routed := x.d.route(a.Domain)
 		switch {
 		case status == NotOurs:
 			x.forward(Target{Owner: s.Address, Forward: a})
@@ -200,7 +200,7 @@ func (x *expansion) account(s step, acct Account) (Status, error) {
 	}
 	keep := len(acct.Forward) == 0 || acct.KeepCopy
 	keeper := acct.ID
-	_, routed := x.d.Routes[s.Domain]
+	_, routed := x.d.route(s.Domain)
 	if keep || routed {
 		keeper = 0
 	}
