@@ -134,6 +134,8 @@ CREATE TABLE queue_message (
     created  BIGINT NOT NULL,
     expires  BIGINT NOT NULL
 );
+CREATE INDEX queue_message_expires ON queue_message(expires);
+CREATE INDEX queue_message_body ON queue_message(body);
 
 CREATE TABLE queue_recipient (
     id       INTEGER PRIMARY KEY,
@@ -154,7 +156,8 @@ CREATE TABLE queue_recipient (
     reply    TEXT NOT NULL DEFAULT ''          -- the peer's words, or ours when there was no peer
 );
 CREATE INDEX queue_recipient_message ON queue_recipient(message);
-CREATE INDEX queue_recipient_due ON queue_recipient(next) WHERE state = 'waiting';
+CREATE INDEX queue_recipient_due ON queue_recipient(next, route) WHERE state = 'waiting';
+CREATE INDEX queue_recipient_route ON queue_recipient(route) WHERE state = 'waiting';
 
 -- Failures nobody is told of one by one: the postmaster gets one digest.
 CREATE TABLE double_bounce (
