@@ -13,6 +13,11 @@ import (
 )
 
 // Limits of RFC 5321 section 4.5.3.1, in octets.
+//
+// MaxLocal is for addresses a site makes of its own. ParseAddress does not
+// hold a stranger to it: bounce addresses that carry another address (VERP,
+// SRS) are often longer, no widespread server refuses them, and the section
+// itself asks for techniques that impose no limits.
 const (
 	MaxLocal  = 64
 	MaxDomain = 255
@@ -61,7 +66,22 @@ func (a Address) Key() string {
 // NormalLocal folds case and width of a local part (PRECIS UsernameCaseMapped,
 // RFC 8265). What PRECIS refuses, such as a quoted string with spaces, is only
 // lowered and composed, so that it stays distinct and can still be compared.
+//
+// NormalLocal(NormalLocal(s)) is NormalLocal(s).
 func NormalLocal(local string) string {
+	// Composing or lowering once may open the way for another step (a capital
+	// that lowers to two characters, say), so go on until nothing changes.
+	for range 8 {
+		next := normalOnce(local)
+		if next == local {
+			break
+		}
+		local = next
+	}
+	return local
+}
+
+func normalOnce(local string) string {
 	if isASCII(local) {
 		return strings.ToLower(local)
 	}
@@ -71,19 +91,25 @@ func NormalLocal(local string) string {
 	return norm.NFC.String(strings.ToLower(local))
 }
 
-// domains allows underscores and long-known odd labels, as mail must.
-var domains = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
+// domains allows underscores, and hyphens anywhere inside a label, as in the
+// real "r3---sn-abc.example"; a label that begins with "xn--" must be valid.
+var domains = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false),
+	idna.CheckHyphens(false), idna.BidiRule())
 
-// ParseDomain brings a domain name or address literal to canonical form.
+// ParseDomain brings a domain name or address literal to canonical form. One
+// trailing dot is dropped.
 func ParseDomain(s string) (Domain, error) {
+	return parseDomain(strings.TrimSuffix(s, "."))
+}
+
+func parseDomain(s string) (Domain, error) {
 	if strings.HasPrefix(s, "[") {
 		return parseLiteral(s)
 	}
-	s = strings.TrimSuffix(s, ".")
 	if s == "" || len(s) > MaxDomain*4 {
 		return "", fmt.Errorf("%w: empty or overlong domain", ErrAddress)
 	}
-	a, err := domains.ToASCII(s)
+	a, err := toASCII(s)
 	if err != nil {
 		return "", fmt.Errorf("%w: domain: %v", ErrAddress, err)
 	}
@@ -96,6 +122,25 @@ func ParseDomain(s string) (Domain, error) {
 		}
 	}
 	return Domain(a), nil
+}
+
+// toASCII maps a name to A-labels in lower case. Most names need no mapping.
+func toASCII(s string) (string, error) {
+	if lower := strings.ToLower(s); isASCII(s) && !strings.Contains(lower, "xn--") {
+		return lower, nil
+	}
+	if !utf8.ValidString(s) {
+		return "", errors.New("not UTF-8")
+	}
+	a, err := domains.ToASCII(s)
+	if err != nil {
+		return "", err
+	}
+	// A canonical form that maps to something else is none.
+	if again, err := domains.ToASCII(a); err != nil || again != a {
+		return "", errors.New("label does not map to itself")
+	}
+	return a, nil
 }
 
 func validLabel(l string) bool {
@@ -144,8 +189,8 @@ func ParseAddress(s string) (Address, error) {
 	if len(s) > MaxPath {
 		return Address{}, fmt.Errorf("%w: longer than %d octets", ErrAddress, MaxPath)
 	}
-	if !utf8.ValidString(s) {
-		return Address{}, fmt.Errorf("%w: not UTF-8", ErrAddress)
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, isC1) {
+		return Address{}, fmt.Errorf("%w: not UTF-8, or control characters", ErrAddress)
 	}
 	if strings.EqualFold(s, "postmaster") {
 		return Address{Local: s, Wire: s}, nil
@@ -154,16 +199,10 @@ func ParseAddress(s string) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	if n > MaxLocal {
-		return Address{}, fmt.Errorf("%w: local part longer than %d octets", ErrAddress, MaxLocal)
-	}
 	if n >= len(s) || s[n] != '@' {
 		return Address{}, fmt.Errorf("%w: no @ after the local part", ErrAddress)
 	}
-	if strings.HasSuffix(s, ".") {
-		return Address{}, fmt.Errorf("%w: domain ends in a dot", ErrAddress)
-	}
-	d, err := ParseDomain(s[n+1:])
+	d, err := parseDomain(s[n+1:])
 	if err != nil {
 		return Address{}, err
 	}
@@ -208,10 +247,16 @@ func parseQuoted(s string) (string, int, error) {
 	return "", 0, fmt.Errorf("%w: quoted local part without end", ErrAddress)
 }
 
+// isC1 finds the control characters of Latin-1, which UTF-8 can carry but no
+// address has any use for.
+func isC1(r rune) bool { return r >= 0x80 && r < 0xa0 }
+
 // MakeAddress builds an address from its parts, quoting local where needed.
+// Local must not be empty nor hold control characters; a local part from
+// ParseAddress never does.
 func MakeAddress(local string, d Domain) Address {
 	wire := local
-	if _, n, err := parseLocal(local); err != nil || n != len(local) || strings.HasPrefix(local, `"`) {
+	if _, n, err := parseLocal(local); err != nil || n != len(local) || local[0] == '"' {
 		wire = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
 	}
 	if d != "" {
