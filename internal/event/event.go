@@ -1,4 +1,17 @@
 // Package event records what happened to sessions and messages.
+//
+// # Journal
+//
+// Events are JSON objects, one a line, in DIR/events.jsonl. Every process of a
+// node appends whole lines to it; the serving process alone closes the file at
+// its size limit, by renaming it to events-TIME.jsonl, and deletes closed files
+// at their age limit. The file is synced every second: a power cut loses that
+// second at most, a killed process what was not written yet, some milliseconds.
+// A line torn by either is closed by a newline at the next start and skipped by
+// readers.
+//
+// Recording never waits. When the disk cannot keep up, events are dropped and
+// counted, and the count is itself an event.
 package event
 
 import (
@@ -55,9 +68,3 @@ type Event struct {
 	Count     int64        `json:"count,omitempty"`
 	Millis    int64        `json:"millis,omitempty"` // how long it took
 }
-
-// Recorder writes events to the journal. A nil Recorder records nothing.
-type Recorder struct{}
-
-// Record hands e to the journal and returns at once.
-func (r *Recorder) Record(e Event) {}

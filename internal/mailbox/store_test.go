@@ -38,7 +38,21 @@ func newStore(t testing.TB, d *db.DB) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	return &Store{DB: d, Bodies: &body.Store{DB: d, Blobs: blobs}, Bus: b}
+	s := &Store{DB: d, Bodies: &body.Store{DB: d, Blobs: blobs}, Bus: b}
+	t.Cleanup(func() { sound(t, s) })
+	return s
+}
+
+// sound checks the invariants, at the end of every test and wherever one likes.
+func sound(t testing.TB, s *Store) {
+	t.Helper()
+	found, err := s.Check(context.Background(), true)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range found {
+		t.Error(p)
+	}
 }
 
 // addAccount makes an account with a quota in octets.

@@ -68,6 +68,7 @@ type watcher struct {
 // same time do not disturb each other. Look at the folder once after Watch
 // returned: what happened before is not told.
 func (s *Store) Watch(folders ...int64) (<-chan Change, func()) {
+	folders = slices.Clone(folders)
 	slices.Sort(folders)
 	folders = slices.Compact(folders)
 	w := &watcher{ch: make(chan Change, len(folders))}

@@ -1,0 +1,280 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	current = "events.jsonl"
+	backlog = 1 << 16 // events that may wait for the disk
+	flushAt = 1 << 16 // octets gathered before a write
+)
+
+// Options says where and how long a journal is kept.
+type Options struct {
+	Dir     string
+	Node    string
+	MaxSize int64         // octets of one file; 0: this process never closes files
+	Keep    time.Duration // age at which closed files are deleted
+	OnError func(error)   // told when the journal cannot be written; may be nil
+}
+
+// Recorder writes events to the journal. A nil Recorder records nothing.
+type Recorder struct {
+	opts    Options
+	events  chan Event
+	dropped atomic.Int64
+	written atomic.Int64
+	done    chan struct{}
+
+	mu     sync.RWMutex // held for reading while handing to events
+	closed bool
+}
+
+// Open opens the journal in opts.Dir and makes it when it is new.
+func Open(opts Options) (*Recorder, error) {
+	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	j := &journal{opts: opts}
+	if err := j.open(); err != nil {
+		return nil, err
+	}
+	if err := j.closeTornLine(); err != nil {
+		j.file.Close()
+		return nil, err
+	}
+	r := &Recorder{opts: opts, events: make(chan Event, backlog), done: make(chan struct{})}
+	go r.run(j)
+	return r, nil
+}
+
+// Record hands e to the journal and returns at once. Time and node are filled
+// in when they are empty.
+func (r *Recorder) Record(e Event) {
+	if r == nil {
+		return
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now().UTC()
+	}
+	if e.Node == "" {
+		e.Node = r.opts.Node
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.closed {
+		r.dropped.Add(1)
+		return
+	}
+	select {
+	case r.events <- e:
+	default:
+		r.dropped.Add(1)
+	}
+}
+
+// Written and Dropped count events since Open, for metrics.
+func (r *Recorder) Written() int64 { return r.written.Load() }
+
+// Dropped counts the events that were lost because the journal could not keep
+// up or could not be written.
+func (r *Recorder) Dropped() int64 { return r.dropped.Load() }
+
+// Close writes and syncs what was recorded.
+func (r *Recorder) Close() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	already := r.closed
+	if !already {
+		r.closed = true
+		close(r.events)
+	}
+	r.mu.Unlock()
+	<-r.done
+	return nil
+}
+
+// run is the only goroutine that touches the file.
+func (r *Recorder) run(j *journal) {
+	defer close(r.done)
+	defer j.close()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	pending, told := int64(0), int64(0)
+	add := func(e Event) {
+		if enc.Encode(e) == nil { // Event has no type that cannot be encoded
+			pending++
+		}
+	}
+	flush := func() {
+		if err := j.write(buf.Bytes()); err != nil {
+			r.dropped.Add(pending)
+			r.report(err)
+		} else {
+			r.written.Add(pending)
+		}
+		buf.Reset()
+		pending = 0
+	}
+	for {
+		select {
+		case e, ok := <-r.events:
+			if !ok {
+				flush()
+				return
+			}
+			add(e)
+			if buf.Len() >= flushAt || len(r.events) == 0 {
+				flush()
+			}
+		case <-tick.C:
+			if n := r.dropped.Load(); n > told {
+				add(Event{Time: time.Now().UTC(), Node: r.opts.Node, Kind: Fault, Reason: "events were dropped", Count: n - told})
+				told = n
+				flush()
+			}
+			if err := j.maintain(time.Now()); err != nil {
+				r.report(err)
+			}
+		}
+	}
+}
+
+func (r *Recorder) report(err error) {
+	if r.opts.OnError != nil {
+		r.opts.OnError(err)
+	}
+}
+
+// journal is the file side of a Recorder.
+type journal struct {
+	opts  Options
+	file  *os.File
+	dirty bool
+}
+
+func (j *journal) path() string { return filepath.Join(j.opts.Dir, current) }
+
+func (j *journal) open() error {
+	f, err := os.OpenFile(j.path(), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	j.file = f
+	return nil
+}
+
+// closeTornLine ends a last line that a crash cut short. It appends, since
+// another process may be appending, too.
+func (j *journal) closeTornLine() error {
+	st, err := j.file.Stat()
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	if st.Size() == 0 {
+		return nil
+	}
+	last := make([]byte, 1)
+	if _, err := j.file.ReadAt(last, st.Size()-1); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	if last[0] == '\n' {
+		return nil
+	}
+	if _, err := j.file.Write([]byte("\n")); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	return nil
+}
+
+// write appends whole lines, to the new file when another process closed ours.
+func (j *journal) write(lines []byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	if n, err := j.file.Write(lines); err != nil {
+		if n > 0 && lines[n-1] != '\n' {
+			j.file.Write([]byte("\n")) // best effort; the next start closes it otherwise
+		}
+		return fmt.Errorf("write journal: %w", err)
+	}
+	j.dirty = true
+	return nil
+}
+
+// maintain syncs, follows a rename, closes a full file and deletes old ones.
+func (j *journal) maintain(now time.Time) error {
+	if !j.dirty {
+		return nil
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("sync journal: %w", err)
+	}
+	j.dirty = false
+	mine, err := j.file.Stat()
+	if err != nil {
+		return fmt.Errorf("stat journal: %w", err)
+	}
+	there, err := os.Stat(j.path())
+	if err != nil || !os.SameFile(mine, there) {
+		j.file.Close()
+		return j.open()
+	}
+	if j.opts.MaxSize > 0 && mine.Size() >= j.opts.MaxSize {
+		return j.rotate(now)
+	}
+	return nil
+}
+
+func (j *journal) rotate(now time.Time) error {
+	closed := filepath.Join(j.opts.Dir, "events-"+now.UTC().Format("20060102T150405.000000000")+".jsonl")
+	if err := os.Rename(j.path(), closed); err != nil {
+		return fmt.Errorf("close journal file: %w", err)
+	}
+	j.file.Close()
+	if err := j.open(); err != nil {
+		return err
+	}
+	return j.expire(now)
+}
+
+func (j *journal) expire(now time.Time) error {
+	if j.opts.Keep <= 0 {
+		return nil
+	}
+	names, err := filepath.Glob(filepath.Join(j.opts.Dir, "events-*.jsonl"))
+	if err != nil {
+		return fmt.Errorf("list journal files: %w", err)
+	}
+	for _, name := range names {
+		st, err := os.Stat(name)
+		if err != nil || now.Sub(st.ModTime()) < j.opts.Keep {
+			continue
+		}
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("delete old journal file: %w", err)
+		}
+	}
+	return nil
+}
+
+func (j *journal) close() {
+	j.file.Sync()
+	j.file.Close()
+}

@@ -1,0 +1,133 @@
+package event
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// read gives the events of all journal files and the number of lines that are
+// none.
+func read(t *testing.T, dir string) (events []Event, torn int) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "events*.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for sc := bufio.NewScanner(f); sc.Scan(); {
+			var e Event
+			if json.Unmarshal(sc.Bytes(), &e) != nil {
+				torn++
+				continue
+			}
+			events = append(events, e)
+		}
+	}
+	return events, torn
+}
+
+func TestJournalKeepsEverythingAcrossFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r, err := Open(Options{Dir: dir, Node: "n1", MaxSize: 10_000, Keep: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := Open(Options{Dir: dir, Node: "n1 cli"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 1000 {
+			r.Record(Event{Kind: Rcpt, To: "a@example.jp", Count: int64(i)})
+			other.Record(Event{Kind: Admin, Verb: "test"})
+			if i%100 == 0 {
+				time.Sleep(1100 * time.Millisecond)
+			}
+		}
+		r.Close()
+		other.Close()
+		events, torn := read(t, dir)
+		if len(events) != 2000 || torn != 0 {
+			t.Errorf("%d events, %d torn lines; want 2000, 0", len(events), torn)
+		}
+		if names, _ := filepath.Glob(dir + "/events-*"); len(names) < 2 {
+			t.Errorf("%d closed files: nothing was rotated", len(names))
+		}
+		if r.Written() != 1000 || r.Dropped() != 0 {
+			t.Errorf("written %d, dropped %d", r.Written(), r.Dropped())
+		}
+		r.Record(Event{Kind: Rcpt})
+		if r.Dropped() != 1 {
+			t.Error("an event after Close is not counted")
+		}
+	})
+}
+
+func TestTornLineIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/events.jsonl", []byte("{\"kind\":\"rcpt\"}\n{\"kind\":\"acc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Record(Event{Kind: Accept})
+	r.Close()
+	events, torn := read(t, dir)
+	if len(events) != 2 || torn != 1 || events[1].Kind != Accept {
+		t.Errorf("%v, %d torn", events, torn)
+	}
+}
+
+func TestOldFilesAreDeleted(t *testing.T) {
+	dir := t.TempDir()
+	old := dir + "/events-20060102T150405.000000000.jsonl"
+	if err := os.WriteFile(old, []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-48 * time.Hour)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	j := &journal{opts: Options{Dir: dir, MaxSize: 1, Keep: 24 * time.Hour}}
+	if err := j.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer j.close()
+	if err := j.write([]byte("{}\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.maintain(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old); !os.IsNotExist(err) {
+		t.Errorf("still there: %v", err)
+	}
+}
+
+func TestFieldNamesAreStable(t *testing.T) {
+	b, err := json.Marshal(Event{Kind: Rcpt, To: "a@b.test", Code: 550, MessageID: "x@y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"kind":"rcpt"`, `"to":"a@b.test"`, `"code":550`, `"message_id":"x@y"`, `"time":`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("%s lacks %s", b, want)
+		}
+	}
+	if strings.Contains(string(b), `"from"`) {
+		t.Errorf("empty fields are written: %s", b)
+	}
+}

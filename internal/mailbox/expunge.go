@@ -1,0 +1,202 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/migiwa/migiwa/internal/store/db"
+)
+
+// expungedKept is how many expunged messages a folder remembers at least; it
+// may be up to trimEvery more.
+const (
+	expungedKept = 10_000
+	trimEvery    = 500
+)
+
+// Expunge removes the messages of folder id with UIDs in set, in one
+// transaction; of them, when marked, only those with \Deleted. It gives the
+// UIDs removed and the folder's mod-sequence.
+func (s *Store) Expunge(ctx context.Context, id int64, set []Range, marked bool) (uids []uint32, modseq int64, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		f, err := lockBoth(tx, id)
+		if err != nil {
+			return err
+		}
+		uids, modseq, err = s.expunge(tx, f, set, marked, true)
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("expunge folder %d: %w", id, err)
+	}
+	return uids, modseq, nil
+}
+
+// chosen is the condition that a message is in a range and has flags.
+const chosen = `mailbox = ? AND uid BETWEEN ? AND ? AND flags & ? = ?`
+
+// releaseBodies takes the references of chosen messages from their bodies.
+const releaseBodies = `UPDATE body SET refs = refs - (SELECT count(*) FROM message WHERE message.body = body.id AND ` + chosen + `)
+	WHERE id IN (SELECT body FROM message WHERE ` + chosen + `)`
+
+// expunge removes messages of a locked folder. The references to their bodies
+// go, too, when release is set: when moving they stay.
+func (s *Store) expunge(tx *db.Tx, f Folder, set []Range, marked, release bool) (uids []uint32, modseq int64, err error) {
+	var flags int64
+	if marked {
+		flags = int64(Deleted)
+	}
+	modseq = f.ModSeq + 1
+	var size, unseen int64
+	for _, r := range disjoint(set) {
+		args := []any{f.ID, int64(r.First), int64(r.Last), flags, flags}
+		before := len(uids)
+		err := tx.Each(`SELECT uid, size, flags FROM message WHERE `+chosen+` ORDER BY uid`, args, func(scan func(...any) error) error {
+			var uid uint32
+			var octets int64
+			var has Flags
+			err := scan(&uid, &octets, &has)
+			uids, size, unseen = append(uids, uid), size+octets, unseen+1-int64(has&Seen)
+			return err
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(uids) == before {
+			continue
+		}
+		if release {
+			if _, err := tx.Exec(releaseBodies, append(args[:len(args):len(args)], args...)...); err != nil {
+				return nil, 0, fmt.Errorf("release bodies: %w", err)
+			}
+		}
+		if _, err := tx.Exec(`INSERT INTO expunged (mailbox, uid, modseq) SELECT mailbox, uid, CAST(? AS BIGINT) FROM message WHERE `+chosen,
+			append([]any{modseq}, args...)...); err != nil {
+			return nil, 0, fmt.Errorf("remember: %w", err)
+		}
+		if _, err := tx.Exec(`DELETE FROM message WHERE `+chosen, args...); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(uids) == 0 {
+		return nil, f.ModSeq, nil
+	}
+	n := int64(len(uids))
+	if _, err := tx.Exec(`UPDATE mailbox SET modseq = ?, messages = messages - ?, unseen = unseen - ?, size = size - ? WHERE id = ?`,
+		modseq, n, unseen, size, f.ID); err != nil {
+		return nil, 0, err
+	}
+	if err := discharge(tx, f.Account, size, n); err != nil {
+		return nil, 0, err
+	}
+	s.changed(tx, Change{Account: f.Account, Folder: f.ID, ModSeq: modseq})
+	return uids, modseq, trim(tx, f.ID, modseq, n)
+}
+
+// trim forgets the oldest expunged messages of a folder, once in a while. What
+// was expunged at one mod-sequence is forgotten together.
+func trim(tx *db.Tx, id, modseq, n int64) error {
+	if n < trimEvery && modseq%trimEvery != 0 {
+		return nil
+	}
+	var floor int64
+	err := tx.Row(`SELECT COALESCE((SELECT modseq FROM expunged WHERE mailbox = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?), 0)`,
+		id, expungedKept).Scan(&floor)
+	if err != nil || floor == 0 {
+		return err
+	}
+	if _, err := tx.Exec(`DELETE FROM expunged WHERE mailbox = ? AND modseq <= ?`, id, floor); err != nil {
+		return err
+	}
+	_, err = tx.Exec(`UPDATE mailbox SET forgotten = ? WHERE id = ?`, floor, id)
+	return err
+}
+
+// Delete removes a folder with its messages, but none below it. The INBOX
+// stays: ErrInbox.
+func (s *Store) Delete(ctx context.Context, account int64, name string) error {
+	name, err := NormalName(name)
+	if err != nil {
+		return err
+	}
+	if name == inbox {
+		return fmt.Errorf("delete: %w", ErrInbox)
+	}
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		if err := s.ensure(tx, account); err != nil {
+			return err
+		}
+		f, err := s.byName(tx, account, name)
+		if err != nil {
+			return err
+		}
+		return s.drop(tx, f)
+	})
+	if err != nil {
+		return fmt.Errorf("delete folder %s: %w", name, err)
+	}
+	return nil
+}
+
+// drop removes a locked folder with all in it.
+func (s *Store) drop(tx *db.Tx, f Folder) error {
+	if _, err := tx.Exec(releaseBodies, f.ID, 0, noLimit, 0, 0, f.ID, 0, noLimit, 0, 0); err != nil {
+		return fmt.Errorf("release bodies: %w", err)
+	}
+	for _, q := range []string{`DELETE FROM message WHERE mailbox = ?`, `DELETE FROM expunged WHERE mailbox = ?`, `DELETE FROM mailbox WHERE id = ?`} {
+		if _, err := tx.Exec(q, f.ID); err != nil {
+			return err
+		}
+	}
+	if err := discharge(tx, f.Account, f.Size, f.Messages); err != nil {
+		return err
+	}
+	s.changed(tx, Change{Account: f.Account, Folder: f.ID, ModSeq: f.ModSeq + 1})
+	return vacate(tx, f)
+}
+
+// vacate notes the UIDVALIDITY that a name loses.
+func vacate(tx *db.Tx, f Folder) error {
+	_, err := tx.Exec(`UPDATE account SET uidvacated = ? WHERE id = ? AND uidvacated < ?`,
+		int64(f.UIDValidity), f.Account, int64(f.UIDValidity))
+	return err
+}
+
+// byName gives and takes the folder of this name.
+func (s *Store) byName(tx *db.Tx, account int64, name string) (Folder, error) {
+	f, err := scanFolder(tx.Row(tx.Pick(`SELECT `+folderColumns+` FROM mailbox WHERE account = ? AND name = ?`,
+		`SELECT `+folderColumns+` FROM mailbox WHERE account = ? AND name = ? FOR UPDATE`), account, name).Scan)
+	return f, folderError(err, name)
+}
+
+// DeleteAll removes all folders, messages and subscriptions of an account in
+// the caller's transaction, for the removal of the account.
+func (s *Store) DeleteAll(tx *db.Tx, account int64) error {
+	err := lockAccount(tx, account)
+	if errors.Is(err, ErrNoAccount) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("delete mailbox of account %d: %w", account, err)
+	}
+	var all []Folder
+	err = tx.Each(tx.Pick(`SELECT `+folderColumns+` FROM mailbox WHERE account = ? ORDER BY id`,
+		`SELECT `+folderColumns+` FROM mailbox WHERE account = ? ORDER BY id FOR UPDATE`), []any{account}, func(scan func(...any) error) error {
+		f, err := scanFolder(scan)
+		all = append(all, f)
+		return err
+	})
+	for _, f := range all {
+		if err == nil {
+			err = s.drop(tx, f)
+		}
+	}
+	if err == nil {
+		_, err = tx.Exec(`DELETE FROM subscription WHERE account = ?`, account)
+	}
+	if err != nil {
+		return fmt.Errorf("delete mailbox of account %d: %w", account, err)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/migiwa/migiwa/internal/store/db"
+)
+
+// Op is what a FlagChange does to the flags that a message has.
+type Op int
+
+// The operations of STORE (RFC 9051 section 6.4.6).
+const (
+	Replace Op = iota
+	Add
+	Remove
+)
+
+// FlagChange is one STORE.
+type FlagChange struct {
+	Op       Op
+	Flags    Flags
+	Keywords []string
+	// Unless is the mod-sequence of UNCHANGEDSINCE (RFC 7162): a message with a
+	// larger one is left alone. Negative: none.
+	Unless int64
+}
+
+// FlagResult is what a FlagChange did.
+type FlagResult struct {
+	Changed  []Message // as they are now
+	Same     []uint32  // had those flags already; their mod-sequence stays
+	Modified []uint32  // left alone because of Unless
+	ModSeq   int64     // of the folder
+}
+
+// storeChunk is how many messages one transaction changes, so that others get
+// their turn.
+const storeChunk = 1000
+
+// StoreFlags changes the flags of the messages of folder id with UIDs in set.
+// Large sets are done piece by piece: after an error the first ones may be
+// changed, and the result says so. UIDs that are not there are left out.
+func (s *Store) StoreFlags(ctx context.Context, id int64, set []Range, c FlagChange) (res FlagResult, err error) {
+	words, err := joinKeywords(c.Keywords)
+	if err != nil {
+		return res, err
+	}
+	c.Keywords = splitKeywords(words)
+	c.Flags &= allFlags
+	uids, err := s.pick(ctx, id, set)
+	if err != nil {
+		return res, err
+	}
+	for piece := range slices.Chunk(uids, storeChunk) {
+		var part FlagResult
+		err := s.DB.Write(ctx, func(tx *db.Tx) error {
+			part, err = s.storeFlags(tx, id, piece, c)
+			return err
+		})
+		if err != nil {
+			return res, fmt.Errorf("store flags in folder %d: %w", id, err)
+		}
+		res.Changed = append(res.Changed, part.Changed...)
+		res.Same = append(res.Same, part.Same...)
+		res.Modified = append(res.Modified, part.Modified...)
+		res.ModSeq = part.ModSeq
+	}
+	return res, nil
+}
+
+// pick gives the UIDs of folder id that lie in set, in order, each once.
+func (s *Store) pick(ctx context.Context, id int64, set []Range) (uids []uint32, err error) {
+	err = s.DB.Read(ctx, func(tx *db.Tx) error {
+		uids, err = pick(tx, id, set)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find messages of folder %d: %w", id, err)
+	}
+	return uids, nil
+}
+
+func pick(tx *db.Tx, id int64, set []Range) (uids []uint32, err error) {
+	for _, r := range disjoint(set) {
+		err = tx.Each(`SELECT uid FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid`,
+			[]any{id, int64(r.First), int64(r.Last)}, func(scan func(...any) error) error {
+				var u uint32
+				err := scan(&u)
+				uids = append(uids, u)
+				return err
+			})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return uids, nil
+}
+
+// disjoint gives the same set in order and without overlap.
+func disjoint(set []Range) []Range {
+	set = slices.DeleteFunc(slices.Clone(set), func(r Range) bool { return r.First > r.Last })
+	slices.SortFunc(set, func(a, b Range) int { return int(int64(a.First) - int64(b.First)) })
+	var out []Range
+	for _, r := range set {
+		if n := len(out); n > 0 && int64(r.First) <= int64(out[n-1].Last)+1 {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// Ranges gives uids, in order, as a set.
+func Ranges(uids []uint32) []Range {
+	set := make([]Range, len(uids))
+	for i, u := range uids {
+		set[i] = Range{u, u}
+	}
+	return disjoint(set)
+}
+
+func (s *Store) storeFlags(tx *db.Tx, id int64, uids []uint32, c FlagChange) (res FlagResult, err error) {
+	f, err := lockFolder(tx, id)
+	if err != nil {
+		return res, err
+	}
+	var unseen int64
+	for _, uid := range uids {
+		m, ok, err := getMessage(tx, id, uid)
+		if err != nil {
+			return res, err
+		}
+		flags, keywords := c.apply(m)
+		switch {
+		case !ok:
+		case c.Unless >= 0 && m.ModSeq > c.Unless:
+			res.Modified = append(res.Modified, uid)
+		case flags == m.Flags && slices.Equal(keywords, m.Keywords):
+			res.Same = append(res.Same, uid)
+		default:
+			unseen += int64(m.Flags&Seen) - int64(flags&Seen)
+			m.Flags, m.Keywords, m.ModSeq = flags, keywords, f.ModSeq+1
+			res.Changed = append(res.Changed, m)
+		}
+	}
+	res.ModSeq = f.ModSeq
+	if len(res.Changed) == 0 {
+		return res, nil
+	}
+	res.ModSeq++
+	for _, m := range res.Changed {
+		if len(m.Keywords) > MaxKeywords {
+			return res, fmt.Errorf("%w: more than %d", ErrKeyword, MaxKeywords)
+		}
+		if _, err := tx.Exec(`UPDATE message SET flags = ?, keywords = ?, modseq = ? WHERE mailbox = ? AND uid = ?`,
+			int64(m.Flags), strings.Join(m.Keywords, " "), m.ModSeq, id, int64(m.UID)); err != nil {
+			return res, err
+		}
+	}
+	if _, err := tx.Exec(`UPDATE mailbox SET modseq = ?, unseen = unseen + ? WHERE id = ?`, res.ModSeq, unseen, id); err != nil {
+		return res, err
+	}
+	s.changed(tx, Change{Account: f.Account, Folder: id, ModSeq: res.ModSeq})
+	return res, nil
+}
+
+func getMessage(tx *db.Tx, id int64, uid uint32) (m Message, ok bool, err error) {
+	err = tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND uid = ?`, []any{id, int64(uid)},
+		func(scan func(...any) error) error {
+			ok = true
+			m, err = scanMessage(scan)
+			return err
+		})
+	return m, ok, err
+}
+
+// apply gives the flags that m has after the change.
+func (c FlagChange) apply(m Message) (Flags, []string) {
+	has := func(w string) func(string) bool { return func(x string) bool { return strings.EqualFold(w, x) } }
+	switch c.Op {
+	case Add:
+		words := slices.Clone(m.Keywords)
+		for _, w := range c.Keywords {
+			if !slices.ContainsFunc(words, has(w)) {
+				words = append(words, w)
+			}
+		}
+		slices.SortStableFunc(words, foldCompare)
+		return m.Flags | c.Flags, words
+	case Remove:
+		words := slices.DeleteFunc(slices.Clone(m.Keywords), func(w string) bool { return slices.ContainsFunc(c.Keywords, has(w)) })
+		return m.Flags &^ c.Flags, words
+	}
+	return c.Flags, c.Keywords
+}

@@ -1,0 +1,206 @@
+package mailbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/store/blob"
+	"github.com/migiwa/migiwa/internal/store/db"
+)
+
+// listChunk is how many messages a list holds in memory.
+const listChunk = 500
+
+const messageColumns = `uid, size, flags, keywords, received, saved, modseq, emailid, body, trace`
+
+func scanMessage(scan func(...any) error) (Message, error) {
+	var m Message
+	var keywords, trace string
+	var received, saved int64
+	err := scan(&m.UID, &m.Size, &m.Flags, &keywords, &received, &saved, &m.ModSeq, &m.EmailID, &m.Body, &trace)
+	m.Keywords, m.Trace = splitKeywords(keywords), mail.TraceID(trace)
+	m.Received, m.Saved = time.UnixMilli(received), time.UnixMilli(saved)
+	return m, err
+}
+
+// List gives the messages of folder id with UIDs of r, in their order. It reads
+// piece by piece and holds no transaction while the caller works: a message
+// that is expunged meanwhile may be missing or still be given.
+func (s *Store) List(ctx context.Context, id int64, r Range) iter.Seq2[Message, error] {
+	next := int64(r.First)
+	return s.pieces(ctx, id, func(tx *db.Tx, add func(func(...any) error) error) error {
+		return tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?`,
+			[]any{id, next, int64(r.Last), listChunk}, add)
+	}, func(last Message) { next = int64(last.UID) + 1 })
+}
+
+// ChangedSince gives the messages of folder id whose mod-sequence is larger
+// than since, the longest unchanged first.
+func (s *Store) ChangedSince(ctx context.Context, id, since int64) iter.Seq2[Message, error] {
+	uid := int64(1 << 32)
+	return s.pieces(ctx, id, func(tx *db.Tx, add func(func(...any) error) error) error {
+		return tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND (modseq, uid) > (?, ?) ORDER BY modseq, uid LIMIT ?`,
+			[]any{id, since, uid, listChunk}, add)
+	}, func(last Message) { since, uid = last.ModSeq, int64(last.UID) })
+}
+
+func (s *Store) pieces(ctx context.Context, id int64, query func(*db.Tx, func(func(...any) error) error) error, advance func(Message)) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		piece := make([]Message, 0, 64)
+		for {
+			piece = piece[:0]
+			err := s.DB.Read(ctx, func(tx *db.Tx) error {
+				return query(tx, func(scan func(...any) error) error {
+					m, err := scanMessage(scan)
+					piece = append(piece, m)
+					return err
+				})
+			})
+			if err != nil {
+				yield(Message{}, fmt.Errorf("list folder %d: %w", id, err))
+				return
+			}
+			for _, m := range piece {
+				if !yield(m, nil) {
+					return
+				}
+			}
+			if len(piece) < listChunk {
+				return
+			}
+			advance(piece[len(piece)-1])
+		}
+	}
+}
+
+// UIDs gives the UIDs of folder id in their order: what a session needs to
+// number messages, four octets each.
+func (s *Store) UIDs(ctx context.Context, id int64) (uids []uint32, err error) {
+	err = s.DB.Read(ctx, func(tx *db.Tx) error {
+		uids = nil
+		return tx.Each(`SELECT uid FROM message WHERE mailbox = ?`, []any{id}, func(scan func(...any) error) error {
+			var u uint32
+			err := scan(&u)
+			uids = append(uids, u)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list UIDs of folder %d: %w", id, err)
+	}
+	slices.Sort(uids) // cheaper than by the database, which reads them off an index in another order
+	return uids, nil
+}
+
+// Expunged gives the UIDs expunged from folder id after the mod-sequence
+// since. When the memory does not reach back so far complete is false: then
+// every UID below UIDNext that is not in the folder may have gone since.
+func (s *Store) Expunged(ctx context.Context, id, since int64) (uids []uint32, complete bool, err error) {
+	err = s.DB.Read(ctx, func(tx *db.Tx) error {
+		uids = nil
+		var forgotten int64
+		if err := tx.Row(`SELECT forgotten FROM mailbox WHERE id = ?`, id).Scan(&forgotten); err != nil {
+			return err
+		}
+		complete = since >= forgotten
+		return tx.Each(`SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
+			var u uint32
+			err := scan(&u)
+			uids = append(uids, u)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, false, folderError(err, fmt.Sprint(id))
+	}
+	slices.Sort(uids)
+	return uids, complete, nil
+}
+
+// Keywords gives the keywords in use in folder id.
+func (s *Store) Keywords(ctx context.Context, id int64) ([]string, error) {
+	var words []string
+	err := s.DB.Read(ctx, func(tx *db.Tx) error {
+		words = nil
+		return tx.Each(`SELECT DISTINCT keywords FROM message WHERE mailbox = ? AND keywords <> ''`, []any{id},
+			func(scan func(...any) error) error {
+				var k string
+				err := scan(&k)
+				words = append(words, splitKeywords(k)...)
+				slices.SortStableFunc(words, foldCompare)
+				words = slices.Compact(words)
+				return err
+			})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("keywords of folder %d: %w", id, err)
+	}
+	return words, nil
+}
+
+// Message gives one message, or ErrNoMessage.
+func (s *Store) Message(ctx context.Context, id int64, uid uint32) (Message, error) {
+	for m, err := range s.List(ctx, id, Range{uid, uid}) {
+		return m, err
+	}
+	return Message{}, ErrNoMessage
+}
+
+// Content reads a message: prefix, then body. It must be closed.
+type Content struct {
+	*io.SectionReader
+	body blob.Reader
+}
+
+// Close ends reading.
+func (c *Content) Close() error { return c.body.Close() }
+
+// Open opens a message for reading, or gives ErrNoMessage. Its size is that of
+// the list.
+func (s *Store) Open(ctx context.Context, id int64, uid uint32) (*Content, error) {
+	var prefix []byte
+	var bodyID int64
+	err := s.DB.Read(ctx, func(tx *db.Tx) error {
+		return tx.Row(`SELECT prefix, body FROM message WHERE mailbox = ? AND uid = ?`, id, int64(uid)).Scan(&prefix, &bodyID)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNoMessage
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open message %d of folder %d: %w", uid, id, err)
+	}
+	b, err := s.Bodies.Open(ctx, bodyID)
+	if err != nil {
+		if _, gone := s.Message(ctx, id, uid); errors.Is(gone, ErrNoMessage) {
+			return nil, ErrNoMessage // expunged since, and its body collected
+		}
+		return nil, fmt.Errorf("open message %d of folder %d: %w", uid, id, err)
+	}
+	both := &joined{prefix: prefix, body: b}
+	return &Content{SectionReader: io.NewSectionReader(both, 0, int64(len(prefix))+b.Size()), body: b}, nil
+}
+
+// joined is prefix and body in one.
+type joined struct {
+	prefix []byte
+	body   blob.Reader
+}
+
+// ReadAt fulfils io.ReaderAt.
+func (j *joined) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < int64(len(j.prefix)) {
+		n = copy(p, j.prefix[off:])
+		if n == len(p) {
+			return n, nil
+		}
+	}
+	m, err := j.body.ReadAt(p[n:], off+int64(n)-int64(len(j.prefix)))
+	return n + m, err
+}

@@ -1,0 +1,250 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/store/db"
+)
+
+// Copied says which messages became which (COPYUID, RFC 4315): From and To
+// run side by side.
+type Copied struct {
+	UIDValidity uint32 // of the target folder
+	From, To    []uint32
+	ModSeq      int64 // of the source folder, after Move
+}
+
+// Copy copies the messages of folder from with UIDs in set into folder to of
+// the same account: all of them, or none and an error. Flags, dates and
+// emailid stay.
+func (s *Store) Copy(ctx context.Context, from, to int64, set []Range) (c Copied, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		c, err = s.transfer(tx, from, to, set, false)
+		return err
+	})
+	if err != nil {
+		return Copied{}, fmt.Errorf("copy from folder %d to %d: %w", from, to, err)
+	}
+	return c, nil
+}
+
+// Move is Copy and Expunge in one (RFC 6851), with the quota untouched.
+func (s *Store) Move(ctx context.Context, from, to int64, set []Range) (c Copied, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		c, err = s.transfer(tx, from, to, set, true)
+		return err
+	})
+	if err != nil {
+		return Copied{}, fmt.Errorf("move from folder %d to %d: %w", from, to, err)
+	}
+	return c, nil
+}
+
+func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c Copied, err error) {
+	src, err := lockBoth(tx, from)
+	if err != nil {
+		return c, err
+	}
+	dst, err := lockFolder(tx, to)
+	if err != nil {
+		return c, err
+	}
+	if dst.Account != src.Account {
+		return c, ErrNoFolder
+	}
+	c.UIDValidity = dst.UIDValidity
+	if c.From, err = pick(tx, from, set); err != nil || len(c.From) == 0 {
+		return c, err
+	}
+	if err := s.duplicate(tx, src, dst, &c, move); err != nil {
+		return c, err
+	}
+	if !move {
+		return c, nil
+	}
+	if from == to { // duplicate has changed it
+		if src, err = lockFolder(tx, from); err != nil {
+			return c, err
+		}
+	}
+	_, c.ModSeq, err = s.expunge(tx, src, Ranges(c.From), false, false)
+	return c, err
+}
+
+// duplicate adds the messages c.From of src to dst and fills c.To. The account
+// is charged for them; a move goes over the quota for its moment.
+func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, move bool) error {
+	now, modseq := time.Now().UnixMilli(), dst.ModSeq+1
+	next := int64(dst.UIDNext)
+	var size, unseen int64
+	for _, r := range Ranges(c.From) {
+		var n, octets, fresh int64
+		args := []any{src.ID, int64(r.First), int64(r.Last), 0, 0}
+		err := tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT), CAST(COALESCE(sum(1 - (flags & 1)), 0) AS BIGINT) FROM message WHERE `+chosen,
+			args...).Scan(&n, &octets, &fresh)
+		if err != nil {
+			return err
+		}
+		size, unseen = size+octets, unseen+fresh
+		if !move {
+			_, err := tx.Exec(strings.Replace(releaseBodies, "refs - ", "refs + ", 1), append(args[:len(args):len(args)], args...)...)
+			if err != nil {
+				return fmt.Errorf("retain bodies: %w", err)
+			}
+		}
+		_, err = tx.Exec(`INSERT INTO message (mailbox, uid, body, size, received, saved, flags, keywords, modseq, emailid, trace, prefix)
+			SELECT CAST(? AS BIGINT), CAST(? AS BIGINT) + row_number() OVER (ORDER BY uid), body, size, received, CAST(? AS BIGINT), flags, keywords,
+			CAST(? AS BIGINT), emailid, trace, prefix FROM message WHERE `+chosen,
+			append([]any{dst.ID, next - 1, now, modseq}, args...)...)
+		if err != nil {
+			return fmt.Errorf("add messages: %w", err)
+		}
+		for range n {
+			c.To = append(c.To, uint32(next))
+			next++
+		}
+	}
+	if err := s.chargeCopies(tx, dst.Account, size, int64(len(c.From)), move); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`UPDATE mailbox SET uidnext = ?, modseq = ?, messages = messages + ?, unseen = unseen + ?, size = size + ? WHERE id = ?`,
+		next, modseq, int64(len(c.From)), unseen, size, dst.ID)
+	if err != nil {
+		return err
+	}
+	s.changed(tx, Change{Account: dst.Account, Folder: dst.ID, ModSeq: modseq})
+	return nil
+}
+
+func (s *Store) chargeCopies(tx *db.Tx, account, size, n int64, move bool) error {
+	if move {
+		return discharge(tx, account, -size, -n)
+	}
+	return charge(tx, account, size, n)
+}
+
+// Rename gives a folder, and with it those below it, another name. INBOX stays
+// and its messages go to a new folder of that name (RFC 9051 section 6.3.6).
+// A folder keeps its id and, where nobody can have known the new name with a
+// later one, its UIDVALIDITY. Subscriptions stay.
+func (s *Store) Rename(ctx context.Context, account int64, from, to string) error {
+	from, err := NormalName(from)
+	if err != nil {
+		return err
+	}
+	if to, err = NormalName(to); err != nil {
+		return err
+	}
+	if to == inbox {
+		return fmt.Errorf("rename to INBOX: %w", ErrExists)
+	}
+	if from != inbox && strings.HasPrefix(to, from+"/") {
+		return fmt.Errorf("%w: %s lies below %s", ErrName, to, from)
+	}
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		if err := s.ensure(tx, account); err != nil {
+			return err
+		}
+		if from == inbox {
+			return s.renameInbox(tx, account, to)
+		}
+		return s.rename(tx, account, from, to)
+	})
+	if err != nil {
+		return fmt.Errorf("rename folder %s to %s: %w", from, to, err)
+	}
+	return nil
+}
+
+func (s *Store) renameInbox(tx *db.Tx, account int64, to string) error {
+	if err := vacant(tx, account, to); err != nil {
+		return err
+	}
+	in, err := s.byName(tx, account, inbox)
+	if err != nil {
+		return err
+	}
+	f, err := s.create(tx, account, to, "")
+	if err != nil {
+		return err
+	}
+	_, err = s.transfer(tx, in.ID, f.ID, All, true)
+	return err
+}
+
+// rename moves a folder and those below it. The name itself may be missing
+// when there is something below it.
+func (s *Store) rename(tx *db.Tx, account int64, from, to string) error {
+	tree, err := subtree(tx, account, from)
+	if err != nil {
+		return err
+	}
+	if len(tree) == 0 {
+		return ErrNoFolder
+	}
+	if from == to {
+		return ErrExists
+	}
+	for _, f := range tree {
+		name, err := NormalName(to + strings.TrimPrefix(f.Name, from))
+		if err != nil {
+			return err
+		}
+		if err := vacant(tx, account, name); err != nil {
+			return err
+		}
+		if f.UIDValidity, err = s.validityAfter(tx, f); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`UPDATE mailbox SET name = ?, uidvalidity = ?, modseq = modseq + 1 WHERE id = ?`, name, int64(f.UIDValidity), f.ID); err != nil {
+			return err
+		}
+		s.changed(tx, Change{Account: account, Folder: f.ID, ModSeq: f.ModSeq + 1})
+	}
+	return nil
+}
+
+// validityAfter gives the UIDVALIDITY a folder has under another name: its own
+// when that is newer than all that ever left a name.
+func (s *Store) validityAfter(tx *db.Tx, f Folder) (uint32, error) {
+	var vacated int64
+	if err := tx.Row(`SELECT uidvacated FROM account WHERE id = ?`, f.Account).Scan(&vacated); err != nil {
+		return 0, err
+	}
+	if err := vacate(tx, f); err != nil {
+		return 0, err
+	}
+	if int64(f.UIDValidity) > vacated {
+		return f.UIDValidity, nil
+	}
+	return newValidity(tx, f.Account, time.Now())
+}
+
+// subtree gives the folder of this name, if there is one, and all below it,
+// oldest UIDVALIDITY first, so that renaming keeps as many as it can.
+func subtree(tx *db.Tx, account int64, name string) (tree []Folder, err error) {
+	err = tx.Each(tx.Pick(`SELECT `+folderColumns+` FROM mailbox WHERE account = ? ORDER BY id`,
+		`SELECT `+folderColumns+` FROM mailbox WHERE account = ? ORDER BY id FOR UPDATE`), []any{account}, func(scan func(...any) error) error {
+		f, err := scanFolder(scan)
+		if f.Name == name || strings.HasPrefix(f.Name, name+"/") {
+			tree = append(tree, f)
+		}
+		return err
+	})
+	slices.SortFunc(tree, func(a, b Folder) int { return int(int64(a.UIDValidity) - int64(b.UIDValidity)) })
+	return tree, err
+}
+
+// vacant gives ErrExists when a folder has this name.
+func vacant(tx *db.Tx, account int64, name string) error {
+	var n int64
+	err := tx.Row(`SELECT count(*) FROM mailbox WHERE account = ? AND name = ?`, account, name).Scan(&n)
+	if err == nil && n > 0 {
+		return ErrExists
+	}
+	return err
+}
