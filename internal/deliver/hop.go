@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -70,11 +69,12 @@ func (r *Runner) routeHops(ctx context.Context, host, port string) ([]hop, error
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []hop{r.hop(host, ip, port)}, nil
 	}
-	ips, err := r.Resolver.Addrs(ctx, host)
-	if host == "localhost" && (err != nil || len(ips) == 0) {
-		ips, err = []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
-	}
-	if err != nil || len(ips) == 0 {
+	res, err := r.Resolver.Addrs(ctx, host)
+	ips := res.Addrs
+	switch {
+	case err != nil && host == "localhost":
+		ips = []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	case err != nil:
 		// The operator named this host: its absence is a fault here, not of the recipient.
 		return nil, mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "The route's host " + host + " has no address"}.Because(err)
 	}
@@ -89,32 +89,28 @@ func (r *Runner) routeHops(ctx context.Context, host, port string) ([]hop, error
 // the same one in random order; the domain's own addresses only when it has
 // no MX at all. RFC 7505: "." alone takes no mail.
 func (r *Runner) mxHops(ctx context.Context, domain mail.Domain) ([]hop, error) {
-	mxs, err := r.Resolver.MX(ctx, string(domain))
-	if err != nil {
+	res, err := r.Resolver.MX(ctx, string(domain))
+	mxs, implicit := res.Shuffled(), false
+	switch {
+	case res.Null:
+		return nil, &mail.Reply{Code: 556, Enhanced: "5.1.10", Text: fmt.Sprintf("%s takes no mail (null MX)", domain)}
+	case errors.Is(err, ErrNoRecord), err == nil && len(mxs) == 0:
+		mxs, implicit = []MX{{Host: string(domain)}}, true
+	case err != nil:
 		return nil, dnsReply(domain, err)
 	}
-	implicit := len(mxs) == 0
-	if implicit {
-		mxs = []MX{{Host: string(domain)}}
-	}
-	if len(mxs) == 1 && strings.Trim(mxs[0].Host, ".") == "" {
-		return nil, &mail.Reply{Code: 556, Enhanced: "5.1.10", Text: fmt.Sprintf("%s takes no mail (null MX)", domain)}
-	}
-	rand.Shuffle(len(mxs), func(i, j int) { mxs[i], mxs[j] = mxs[j], mxs[i] })
-	slices.SortStableFunc(mxs, func(a, b MX) int { return int(a.Preference) - int(b.Preference) })
 	out, looped, failed := r.expand(ctx, mxs)
 	switch {
 	case len(out) > 0:
 		return out[:min(len(out), maxHops)], nil
 	case looped:
 		return nil, loops(domain)
-	case failed != nil && !errors.Is(failed, errNoName):
+	case !IsNotFound(failed):
 		return nil, dnsReply(domain, failed)
-	case implicit && failed == nil:
-		return nil, &mail.Reply{Code: 550, Enhanced: "5.1.2", Text: fmt.Sprintf("%s has neither MX nor address", domain)}
 	case implicit:
-		return nil, dnsReply(domain, failed)
+		return nil, &mail.Reply{Code: 550, Enhanced: "5.1.2", Text: fmt.Sprintf("%s has neither MX nor address", domain)}
 	}
+	// The zone is wrong, and may be put right (RFC 5321 section 5.1).
 	return nil, &mail.Reply{Code: 451, Enhanced: "4.4.4", Text: fmt.Sprintf("No mail exchanger of %s has an address", domain)}
 }
 
@@ -132,17 +128,19 @@ func (r *Runner) expand(ctx context.Context, mxs []MX) (out []hop, looped bool, 
 			out = slices.DeleteFunc(out, func(h hop) bool { return h.preference(mxs) >= limit })
 			continue
 		}
-		ips, err := r.Resolver.Addrs(ctx, name)
+		res, err := r.Resolver.Addrs(ctx, name)
 		if err != nil {
-			failed = err
+			if failed == nil || IsNotFound(failed) {
+				failed = err
+			}
 			continue
 		}
-		if slices.ContainsFunc(ips, r.own) {
+		if slices.ContainsFunc(res.Addrs, r.own) {
 			limit, looped = int(mx.Preference), true
 			out = slices.DeleteFunc(out, func(h hop) bool { return h.preference(mxs) >= limit })
 			continue
 		}
-		for _, ip := range order(ips) {
+		for _, ip := range order(res.Addrs) {
 			out = append(out, r.hop(name, ip, r.port()))
 		}
 	}
@@ -182,7 +180,7 @@ func order(ips []netip.Addr) []netip.Addr {
 }
 
 func dnsReply(domain mail.Domain, err error) *mail.Reply {
-	if errors.Is(err, errNoName) {
+	if errors.Is(err, ErrNoName) {
 		return mail.Reply{Code: 550, Enhanced: "5.1.2", Text: fmt.Sprintf("Domain %s does not exist", domain)}.Because(err)
 	}
 	return mail.Reply{Code: 451, Enhanced: "4.4.3", Text: fmt.Sprintf("The DNS of %s does not answer", domain)}.Because(err)

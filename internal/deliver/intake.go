@@ -111,7 +111,7 @@ type outgoing struct {
 
 func (in *Intake) plan(ctx context.Context, a *Accepted) (*plan, error) {
 	p := &plan{in: in, a: a, now: time.Now()}
-	if err := p.placeAll(); err != nil {
+	if err := p.placeAll(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.reportSuccess(ctx); err != nil {
@@ -120,14 +120,14 @@ func (in *Intake) plan(ctx context.Context, a *Accepted) (*plan, error) {
 	return p, nil
 }
 
-func (p *plan) placeAll() error {
+func (p *plan) placeAll(ctx context.Context) error {
 	for i := range p.a.Recipients {
 		r := &p.a.Recipients[i]
 		if len(r.Targets) == 0 {
 			p.send(p.a.Origin, p.a.From, r, r.Address, 0)
 		}
 		for j := range r.Targets {
-			if err := p.place(r, &r.Targets[j]); err != nil {
+			if err := p.place(ctx, r, &r.Targets[j]); err != nil {
 				return err
 			}
 		}
@@ -136,7 +136,7 @@ func (p *plan) placeAll() error {
 }
 
 // place decides for one target.
-func (p *plan) place(r *AcceptedRecipient, t *directory.Target) error {
+func (p *plan) place(ctx context.Context, r *AcceptedRecipient, t *directory.Target) error {
 	switch {
 	case t.Account != 0:
 		p.keep(r, t)
@@ -152,7 +152,7 @@ func (p *plan) place(r *AcceptedRecipient, t *directory.Target) error {
 	case p.a.From.IsNull():
 		p.send(queue.Forward, mail.Address{}, r, t.Forward, t.Keeper)
 	default:
-		from, err := p.in.rewrite(p.a.From, t)
+		from, err := p.in.Directory.Rewrite(ctx, p.a.From, t.Owner, t.Keeper)
 		if err != nil {
 			return fmt.Errorf("rewrite sender: %w", err)
 		}

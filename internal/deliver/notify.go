@@ -52,7 +52,7 @@ func (in *Intake) report(ctx context.Context, rep *Report, to mail.Address, trac
 	a := &Accepted{Trace: trace, Origin: queue.DSN, Body: stored, BodyType: bodyType, SMTPUTF8: rep.UTF8,
 		Recipients: []AcceptedRecipient{{Recipient: mail.Recipient{Address: to, Notify: mail.NotifyNever}, Targets: res.Targets}}}
 	p := &plan{in: in, a: a, now: rep.Now, action: rep.Action}
-	return p, p.placeAll()
+	return p, p.placeAll(ctx)
 }
 
 func (s source) original(r blob.Reader, failed bool) (*Original, error) {

@@ -103,7 +103,6 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.soft = ctx
 	r.hard, end = context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	r.Queue.Wake = r.kick
 	if r.Queue.Bus != nil {
 		defer r.Queue.Bus.Subscribe(queue.Topic, func([]byte) { r.notice() })()
 	}
@@ -151,6 +150,7 @@ func (r *Runner) loop(ctx context.Context) {
 		timer := time.NewTimer(wait)
 		select {
 		case <-r.kicked:
+		case <-r.Queue.Added():
 		case <-timer.C:
 		case <-ctx.Done():
 		}

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,7 +50,7 @@ func newSite(t testing.TB, d *db.DB) *site {
 	s.intake = &Intake{DB: d, Bodies: bodies, Mailboxes: &mailbox.Store{DB: d, Bodies: bodies, Bus: b}, Queue: q,
 		Directory: &directory.Directory{DB: d, Bus: b}, Routes: &Table{}, Hostname: "mx.here.test"}
 	s.runner = &Runner{Queue: q, Intake: s.intake, Routes: s.intake.Routes, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
-		Hostname: "mx.here.test", Postmaster: address(t, "postmaster@here.test"), Resolver: noDNS{},
+		Hostname: "mx.here.test", Postmaster: address(t, "postmaster@here.test"), Resolver: zone{},
 		Times: smtpc.Timeouts{Connect: time.Second, Greeting: time.Second, Command: time.Second, TLS: time.Second,
 			Data: time.Second, Block: time.Second, End: time.Second, Quit: time.Second},
 		Limits: Limits{Idle: 50 * time.Millisecond, Drain: 2 * time.Second, Sweep: 50 * time.Millisecond}}
@@ -72,11 +73,31 @@ func newSite(t testing.TB, d *db.DB) *site {
 	return s
 }
 
-// noDNS knows no name.
-type noDNS struct{}
+// zone is a DNS of few names.
+type zone struct {
+	mx    map[string]MXResult
+	addrs map[string][]netip.Addr
+}
 
-func (noDNS) MX(context.Context, string) ([]MX, error)            { return nil, errNoName }
-func (noDNS) Addrs(context.Context, string) ([]netip.Addr, error) { return nil, errNoName }
+func (z zone) MX(_ context.Context, name string) (MXResult, error) {
+	if name == "down.test" {
+		return MXResult{}, errors.New("timeout")
+	}
+	if r, ok := z.mx[name]; ok {
+		return r, nil
+	}
+	if _, ok := z.addrs[name]; ok {
+		return MXResult{}, ErrNoRecord
+	}
+	return MXResult{}, ErrNoName
+}
+
+func (z zone) Addrs(_ context.Context, name string) (AddrsResult, error) {
+	if r, ok := z.addrs[name]; ok {
+		return AddrsResult{Addrs: r}, nil
+	}
+	return AddrsResult{}, ErrNoName
+}
 
 type testLog struct{ t testing.TB }
 
@@ -229,4 +250,3 @@ func (s *site) checkBodies() {
 		s.t.Errorf("%d bodies with a wrong number of references, %v", bad, err)
 	}
 }
-

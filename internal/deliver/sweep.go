@@ -159,7 +159,7 @@ func (r *Runner) digest(ctx context.Context) error {
 	a := &Accepted{Trace: mail.NewTraceID(), Origin: queue.DSN, Body: stored, BodyType: bodyType,
 		Recipients: []AcceptedRecipient{{Recipient: mail.Recipient{Address: r.Postmaster, Notify: mail.NotifyNever}, Targets: res.Targets}}}
 	p := &plan{in: r.Intake, a: a, now: time.Now()}
-	if err := p.placeAll(); err != nil {
+	if err := p.placeAll(ctx); err != nil {
 		return err
 	}
 	err = r.Queue.DB.Write(ctx, func(tx *db.Tx) error {

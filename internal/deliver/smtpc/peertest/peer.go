@@ -33,6 +33,9 @@ type Peer struct {
 	LMTP   bool
 	Cert   *tls.Certificate // for STARTTLS
 
+	IdleClose time.Duration // close a connection silent for so long; 0: never
+	Delay     time.Duration // before each reply
+
 	sync.Mutex
 	Messages []Message // taken so far
 	Commands []string  // heard so far
@@ -146,6 +149,9 @@ func (p *Peer) Serve(c net.Conn) {
 		return
 	}
 	for {
+		if p.IdleClose > 0 {
+			d.c.SetReadDeadline(time.Now().Add(p.IdleClose))
+		}
 		line, err := d.br.ReadString('\n')
 		if err != nil || !d.command(strings.TrimRight(line, "\r\n")) {
 			return
@@ -172,6 +178,7 @@ func (d *dialogue) say(key, usual string) bool {
 		io.Copy(io.Discard, d.c)
 		return false
 	}
+	time.Sleep(d.p.Delay)
 	_, err := io.WriteString(d.c, s+"\r\n")
 	return err == nil && !strings.HasPrefix(s, "421")
 }
