@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +28,9 @@ const Recipient = "bench@example.test"
 
 // password is the recipient's at migiwa, for reading the mailbox by POP3.
 const password = "bench-reads-its-own-mail"
+
+// startTimeout is how long migiwa may take until it is ready.
+const startTimeout = time.Minute
 
 // Server is one contestant with an empty mailbox.
 type Server interface {
@@ -129,7 +133,10 @@ func (m *migiwa) addRoutes(relay map[string]string) error {
 		return err
 	}
 	for domain, addr := range relay {
-		fmt.Fprintf(f, "\n[[route]]\ndomain = %q\nto = %q\nprotocol = \"smtp\"\n", domain, addr)
+		_, err := fmt.Fprintf(f, "\n[[route]]\ndomain = %q\nto = %q\nprotocol = \"smtp\"\nrelay = true\nrecipients = \"any\"\n", domain, addr)
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
 	}
 	return f.Close()
 }
@@ -151,8 +158,11 @@ func (m *migiwa) startServing() error {
 	if err := m.serve.Start(); err != nil {
 		return err
 	}
+	giveUp := time.AfterFunc(startTimeout, func() { _ = m.serve.Process.Kill() }) // ends the loop
+	defer giveUp.Stop()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), "migiwa ready") {
+			go io.Copy(io.Discard, out) // until it ends: it must not wait for a reader
 			return nil
 		}
 	}
