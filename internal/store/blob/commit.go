@@ -148,7 +148,7 @@ func (c *committer) begin() error {
 	if err != nil {
 		return err
 	}
-	err = lock(f)
+	err = lock(f, true) // waits at most for another process that looks whether it is taken
 	if err == nil {
 		_, err = f.WriteString(segmentMagic)
 	}

@@ -45,40 +45,57 @@ type Segment struct {
 	Size int64 // octets, of dead bodies too
 }
 
-// Segments lists, in the order of their names, the sealed segments nobody has
-// written to for age.
-func (d *Disk) Segments(age time.Duration) ([]Segment, error) {
+// Segments lists, in the order of their names, at most limit sealed segments
+// after the name given that nobody has written to for age.
+func (d *Disk) Segments(age time.Duration, after string, limit int) ([]Segment, error) {
 	var list []Segment
-	err := d.settled(true, age, func(name string, size int64) {
+	err := d.settled(true, age, after, func(name string, size int64) bool {
 		if !d.inUse(name) {
 			list = append(list, Segment{name, size})
 		}
+		return len(list) < limit
 	})
 	return list, err
 }
 
-// Files lists the refs of the file bodies nobody has written to for age, with
-// those that were never committed: of them, the ref only serves for Remove.
-func (d *Disk) Files(age time.Duration) ([]Ref, error) {
-	var list []Ref
-	err := d.settled(false, age, func(name string, size int64) {
-		list = append(list, place{name: name, length: max(0, size-headerSize)}.ref())
+// File is a file that holds one body, or the beginning of one that was never
+// committed.
+type File struct {
+	Name string
+	Ref  Ref // of a committed body
+}
+
+// Files lists, in the order of their names, at most limit files after the name
+// given that nobody has written to for age.
+func (d *Disk) Files(age time.Duration, after string, limit int) ([]File, error) {
+	var list []File
+	err := d.settled(false, age, after, func(name string, size int64) bool {
+		list = append(list, File{name, place{name: name, length: max(0, size-headerSize)}.ref()})
+		return len(list) < limit
 	})
 	return list, err
 }
 
-func (d *Disk) settled(segments bool, age time.Duration, fn func(name string, size int64)) error {
+// settled calls fn for the files that were not written to for age, until it
+// returns false.
+func (d *Disk) settled(segments bool, age time.Duration, after string, fn func(name string, size int64) bool) error {
 	entries, err := os.ReadDir(d.path(segments, ""))
 	if err != nil {
 		return fmt.Errorf("list bodies: %w", err)
 	}
 	for _, e := range entries {
+		if e.Name() <= after || !isName(e.Name()) {
+			continue
+		}
 		info, err := e.Info()
-		if err != nil || !isName(e.Name()) || !info.Mode().IsRegular() {
+		if err != nil || !info.Mode().IsRegular() {
 			continue // gone meanwhile, or not ours
 		}
-		if time.Since(info.ModTime()) >= age && !d.fresh.within(e.Name(), age) {
-			fn(e.Name(), info.Size())
+		if time.Since(info.ModTime()) < age || d.fresh.within(e.Name(), age) {
+			continue
+		}
+		if !fn(e.Name(), info.Size()) {
+			return nil
 		}
 	}
 	return nil
@@ -91,7 +108,7 @@ func (d *Disk) inUse(name string) bool {
 		return true
 	}
 	defer f.Close()
-	return lock(f) != nil
+	return lock(f, false) != nil
 }
 
 // RemoveSegment deletes a whole segment. That it is gone already is no error.

@@ -15,10 +15,19 @@ func syncDir(path string) error {
 	return f.Sync()
 }
 
-// lock takes the lock of a segment, or fails at once. It ends with the file
-// descriptor, and so with the process.
-func lock(f *os.File) error {
-	return os.NewSyscallError("flock", syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+// lock takes the lock of a segment, and fails or waits when it is taken. It
+// ends with the file descriptor, and so with the process.
+func lock(f *os.File, wait bool) error {
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), how)
+		if err != syscall.EINTR {
+			return os.NewSyscallError("flock", err)
+		}
+	}
 }
 
 // freeOctets is what a user without privileges may still write to the disk of

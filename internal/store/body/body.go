@@ -39,8 +39,8 @@ type Store struct {
 	// for transactions that are still to come; 0: an hour.
 	Grace time.Duration
 
-	mu    sync.Mutex // one Collect at a time
-	after string     // the last segment Collect looked at
+	mu            sync.Mutex // one Collect at a time
+	segment, file string     // the last ones Collect looked at
 }
 
 // Create begins a new body. Commit it, then give what Commit gave to Add,

@@ -14,6 +14,7 @@ import (
 // What one Collect does at most.
 const (
 	maxRows     = 2000 // rows deleted
+	maxFiles    = 1000 // files looked at
 	maxSegments = 8    // segments looked at
 	piece       = 200  // rows in one transaction
 )
@@ -60,8 +61,9 @@ const unused = `SELECT id, ref FROM body WHERE refs = 0
 func (s *Store) deleteRows(ctx context.Context, c *Collected) error {
 	for n := 0; n < maxRows; n += piece {
 		var refs []blob.Ref
+		var deleted int64
 		err := s.DB.Write(ctx, func(tx *db.Tx) error {
-			refs = nil
+			refs, deleted = nil, 0
 			var ids []int64
 			err := tx.Each(unused, []any{piece}, func(scan func(...any) error) error {
 				var id int64
@@ -71,16 +73,19 @@ func (s *Store) deleteRows(ctx context.Context, c *Collected) error {
 				return err
 			})
 			for _, id := range ids {
-				if err == nil {
-					_, err = tx.Exec(`DELETE FROM body WHERE id = ? AND refs = 0`, id)
+				if err != nil {
+					return err
 				}
+				var n int64
+				n, err = tx.Exec(`DELETE FROM body WHERE id = ? AND refs = 0`, id)
+				deleted += n
 			}
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("delete unused bodies: %w", err)
 		}
-		c.Bodies += len(refs)
+		c.Bodies += int(deleted)
 		for _, ref := range refs {
 			if _, ok := blob.SegmentOf(ref); ok {
 				continue
@@ -111,21 +116,26 @@ func (s *Store) named(ctx context.Context, ref blob.Ref) (bool, error) {
 	return n > 0, err
 }
 
-// collectFiles removes the file bodies that never got a row.
+// collectFiles removes the file bodies that never got a row. It goes on with
+// those after the ones of the last call.
 func (s *Store) collectFiles(ctx context.Context, c *Collected) error {
-	refs, err := s.Blobs.Files(s.grace())
+	list, err := s.Blobs.Files(s.grace(), s.file, maxFiles)
 	if err != nil {
 		return err
 	}
-	for _, ref := range refs {
-		used, err := s.named(ctx, ref)
+	s.file = ""
+	for i, f := range list {
+		if i == maxFiles-1 {
+			s.file = f.Name
+		}
+		used, err := s.named(ctx, f.Ref)
 		if err != nil {
 			return fmt.Errorf("collect files: %w", err)
 		}
 		if used {
 			continue
 		}
-		if err := s.Blobs.Remove(ref); err != nil {
+		if err := s.Blobs.Remove(f.Ref); err != nil {
 			return err
 		}
 		c.Files++
@@ -135,25 +145,20 @@ func (s *Store) collectFiles(ctx context.Context, c *Collected) error {
 
 // collectSegments goes on with the segments after those of the last call.
 func (s *Store) collectSegments(ctx context.Context, c *Collected) error {
-	list, err := s.Blobs.Segments(s.grace())
+	list, err := s.Blobs.Segments(s.grace(), s.segment, maxSegments)
 	if err != nil {
 		return err
 	}
+	s.segment = ""
 	var errs []error
-	n := 0
-	for _, seg := range list {
-		if seg.Name <= s.after {
-			continue
-		}
-		if n++; n > maxSegments {
-			return errors.Join(errs...)
+	for i, seg := range list {
+		if i == maxSegments-1 {
+			s.segment = seg.Name
 		}
 		if err := s.collectSegment(ctx, seg, c); err != nil {
 			errs = append(errs, fmt.Errorf("collect segment %s: %w", seg.Name, err))
 		}
-		s.after = seg.Name
 	}
-	s.after = ""
 	return errors.Join(errs...)
 }
 
