@@ -223,7 +223,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	}
 	s.run()
 	s.wait("an empty queue", s.empty)
-	if p.Count() != 60 || p.Conns < 6 || p.Conns > 9 || p.MaxOpen > 2 {
+	if p.Count() != 60 || p.Conns < 6 || p.Conns > 9 || p.MaxOpen > 4 {
 		t.Errorf("%d messages by %d connections, %d at a time", p.Count(), p.Conns, p.MaxOpen)
 	}
 }

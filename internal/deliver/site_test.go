@@ -2,11 +2,11 @@ package deliver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,30 +73,58 @@ func newSite(t testing.TB, d *db.DB) *site {
 	return s
 }
 
-// zone is a DNS of few names.
+// parseZone reads "name TYPE data" lines.
+func parseZone(t testing.TB, text string) zone {
+	z := zone{map[string]MXResult{}, map[string][]netip.Addr{}, map[string]bool{}}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		name := strings.TrimSuffix(f[0], ".")
+		z.names[name] = true
+		switch f[1] {
+		case "MX":
+			r := z.mx[name]
+			if f[3] == "." {
+				r.Null = true
+			} else {
+				n, _ := strconv.Atoi(f[2])
+				r.Hosts = append(r.Hosts, MX{uint16(n), strings.TrimSuffix(f[3], ".")})
+			}
+			z.mx[name] = r
+		case "A", "AAAA":
+			z.addrs[name] = append(z.addrs[name], netip.MustParseAddr(f[2]))
+		}
+	}
+	return z
+}
+
 type zone struct {
 	mx    map[string]MXResult
 	addrs map[string][]netip.Addr
+	names map[string]bool
+}
+
+func (z zone) none(name string) error {
+	if z.names[name] {
+		return ErrNoRecord
+	}
+	return ErrNoName
 }
 
 func (z zone) MX(_ context.Context, name string) (MXResult, error) {
-	if name == "down.test" {
-		return MXResult{}, errors.New("timeout")
-	}
 	if r, ok := z.mx[name]; ok {
 		return r, nil
 	}
-	if _, ok := z.addrs[name]; ok {
-		return MXResult{}, ErrNoRecord
-	}
-	return MXResult{}, ErrNoName
+	return MXResult{}, z.none(name)
 }
 
 func (z zone) Addrs(_ context.Context, name string) (AddrsResult, error) {
 	if r, ok := z.addrs[name]; ok {
 		return AddrsResult{Addrs: r}, nil
 	}
-	return AddrsResult{}, ErrNoName
+	return AddrsResult{}, z.none(name)
 }
 
 type testLog struct{ t testing.TB }
