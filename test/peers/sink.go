@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -69,10 +70,12 @@ func StartSMTPSinkAt(addr string, o SMTPSinkOptions) (*SMTPSinkServer, error) {
 		args = append(args, "-d", filepath.Join(dir, "mail", "m."))
 	}
 	args = append(append(args, o.Args...), addr, "1024")
-	cmd, err := PostfixTool("smtp-sink", args...)
+	sink, err := PostfixTool("smtp-sink", args...)
 	if err != nil {
 		return nil, err
 	}
+	cmd := exec.Command("/bin/sh", append([]string{"-c", sinkScript, "guard"}, sink.Args...)...)
+	cmd.Env = sink.Env
 	s := &SMTPSinkServer{Addr: addr, counter: new(sinkCounter)}
 	cmd.Stdout = s.counter
 	if s.process, err = startProcess(dir, cmd, syscall.SIGTERM, nil); err != nil {
@@ -80,6 +83,15 @@ func StartSMTPSinkAt(addr string, o SMTPSinkOptions) (*SMTPSinkServer, error) {
 	}
 	return s, s.waitReady(greets(s.Addr, "220 "))
 }
+
+// sinkScript runs smtp-sink and ends it on SIGTERM. The kernel would not: a
+// process that changes its user is no longer told of its parent's death.
+const sinkScript = `
+trap 'kill "$p"' TERM
+"$@" &
+p=$!
+wait "$p"
+`
 
 // Count returns how many messages it has answered with 250.
 func (s *SMTPSinkServer) Count() (int, error) { return int(s.counter.messages.Load()), nil }
