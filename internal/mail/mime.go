@@ -123,6 +123,19 @@ func (p *Part) Filename() string {
 	return p.Params["name"]
 }
 
+// Filenames gives every name a mail program may show for the part: Filename,
+// then the others that differ from it. Rules about attachments must hold for
+// each of them.
+func (p *Part) Filenames() []string {
+	var out []string
+	for _, name := range []string{p.DispositionParams["filename"], p.Params["name"], p.Params["filename"], p.DispositionParams["name"]} {
+		if name != "" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // Decode undoes the transfer encoding of the part's body as far as that is
 // possible, and adds to Defects what was wrong with it.
 func (p *Part) Decode(body io.Reader) io.Reader {

@@ -185,9 +185,12 @@ func TestParseParams(t *testing.T) {
 		"attachment; filename=a; filename=b":                               "attachment map[filename:a] !duplicate",
 		"attachment; filename==?utf-8?B?5rGA?=":                            "attachment map[filename:汀]",
 		"attachment; filename=\"=?utf-8?Q?=E6=B1?=\r\n =?utf-8?Q?=80?=\"":  "attachment map[filename:汀]",
-		"; a=b":   " map[a:b]",
-		"x; =;=b": "x map[] !syntax",
-		"x; a":    "x map[] !syntax",
+		`text/plain; name=a\;b.zip; x=y`:                                   "text/plain map[name:a;b.zip x:y] !syntax",
+		"text/plain; name*=UTF-16''a%00b%00":                               "text/plain map[name:ab]",
+		"text/plain; name*=UTF-16''%00a%00b":                               "text/plain map[name:ab]",
+		"; a=b":                                                            " map[a:b]",
+		"x; =;=b":                                                          "x map[] !syntax",
+		"x; a":                                                             "x map[] !syntax",
 	} {
 		word, params, defects := ParseParams(in)
 		got := fmt.Sprint(word, " ", params)
@@ -200,6 +203,14 @@ func TestParseParams(t *testing.T) {
 		if got != want {
 			t.Errorf("%q:\n got %s\nwant %s", in, got, want)
 		}
+	}
+}
+
+func TestFilenames(t *testing.T) {
+	in := "Content-Type: a/b; name=x.zip\nContent-Disposition: attachment; filename=x.png\n\n"
+	p := checkMIME(t, []byte(in), DefaultMIMELimits())
+	if names := p.Filenames(); !slices.Equal(names, []string{"x.png", "x.zip"}) || p.Filename() != "x.png" {
+		t.Errorf("%q", names)
 	}
 }
 
@@ -369,8 +380,9 @@ func TestMIMEOfRealMessages(t *testing.T) {
 }
 
 // TestDecodedBodies compares with the bodies another parser took from the same
-// messages: torture tests of many years. The three of 41 that differ end
-// unfinished multiparts at other places.
+// messages: torture tests of many years. Of the three that differ, two hold
+// unfinished multiparts; in the third that parser drops the first line of a
+// message without header.
 func TestDecodedBodies(t *testing.T) {
 	norm := func(b []byte) string {
 		return strings.TrimRight(strings.ReplaceAll(string(b), "\r\n", "\n"), "\n")
@@ -389,7 +401,7 @@ func TestDecodedBodies(t *testing.T) {
 		bodies := map[string]bool{}
 		_, err = ReadMIME(f, DefaultMIMELimits(), func(p *Part, body io.Reader) error {
 			b, err := io.ReadAll(p.Decode(body))
-			bodies[norm(b)] = p.Leaf
+			bodies[norm(b)] = bodies[norm(b)] || p.Leaf
 			return err
 		})
 		f.Close()
@@ -488,8 +500,7 @@ func TestHiddenContent(t *testing.T) {
 
 // TestHiddenNames: the same of file names.
 func TestHiddenNames(t *testing.T) {
-	var missed []string
-	total := 0
+	missed, total := map[byte]int{}, 0
 	for _, path := range files(t, filepath.Join(testData(t, "05-mime/mime-is-broken-a"), "hide-filename.d")) {
 		raw, err := os.ReadFile(path)
 		if err != nil {
@@ -500,15 +511,24 @@ func TestHiddenNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		want := ".zip"
+		if strings.Contains(root.Header.Get("Subject"), ".png ") { // two messages hide nothing
+			want = ".png"
+		}
 		for p := range root.All() {
-			named = named || slices.Contains([]string{".exe", ".zip", ".png", ".com"}, strings.ToLower(filepath.Ext(p.Filename())))
+			for _, name := range p.Filenames() {
+				named = named || strings.EqualFold(filepath.Ext(name), want)
+			}
 		}
 		total++
 		if !named {
-			missed = append(missed, root.Header.Get("Subject"))
+			missed[root.Header.Get("Subject")[1]]++
 		}
 	}
-	t.Logf("%d messages, names missed: %q", total, missed)
+	t.Logf("%d messages, names missed by grade: 3: %d, 2: %d, 1: %d, 0: %d", total, missed['3'], missed['2'], missed['1'], missed['0'])
+	if missed['3'] > 0 || missed['2'] > 0 || missed['1'] > 2 {
+		t.Error("too many names stay hidden")
+	}
 }
 
 func FuzzMIME(f *testing.F) {

@@ -277,6 +277,18 @@ func TestForeignKeysAndMessages(t *testing.T) {
 	}
 }
 
+// TestLineEnds: a message kept with bare LF gets the signature of what is sent.
+func TestLineEnds(t *testing.T) {
+	for _, body := range []string{"", "\r\n", "a\r\n", "a \r\n\r\nb\r\n\r\n", " \r\n"} {
+		crlf, lf := NewBodyHash(), NewBodyHash()
+		io.WriteString(crlf, body)
+		io.WriteString(lf, strings.ReplaceAll(body, "\r\n", "\n"))
+		if !bytes.Equal(crlf.Sum(), lf.Sum()) {
+			t.Errorf("%q", body)
+		}
+	}
+}
+
 func TestBodyHashMemory(t *testing.T) {
 	h := NewBodyHash()
 	block := []byte(strings.Repeat("\r\n", 1<<15))
