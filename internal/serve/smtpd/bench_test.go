@@ -127,6 +127,37 @@ func steps(c net.Conn, r *bufio.Reader, say ...[]byte) error {
 	return nil
 }
 
+// BenchmarkDialogue measures one message of 4 KiB without any socket: what the
+// server itself costs.
+func BenchmarkDialogue(b *testing.B) {
+	s := &Server{Handler: idler{}, Hostname: "mx.example", Limits: Limits{Messages: -1, Commands: -1}}
+	s.init()
+	body := strings.Repeat(strings.Repeat("x", 78)+"\r\n", 51) + "\r\n.\r\n"
+	c := newConn(s, readerConn{&stepReader{steps: []string{"MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n", body}}})
+	c.sess, c.hello = idler{}, true
+	b.ReportAllocs()
+	for b.Loop() {
+		for range 3 {
+			c.step()
+		}
+	}
+	if c.over || c.messages != b.N {
+		b.Fatal(c.messages, c.cause)
+	}
+}
+
+// stepReader gives one step each time, again and again.
+type stepReader struct {
+	steps []string
+	next  int
+}
+
+func (r *stepReader) Read(p []byte) (int, error) {
+	n := copy(p, r.steps[r.next%len(r.steps)])
+	r.next++
+	return n, nil
+}
+
 // BenchmarkDots measures reading a message of 1 MiB alone.
 func BenchmarkDots(b *testing.B) {
 	text := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 1<<20/72) + ".\r\n"

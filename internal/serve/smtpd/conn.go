@@ -70,7 +70,7 @@ var errStopped = errors.New("server shutting down")
 // run is the connection's goroutine.
 func (c *conn) run() {
 	defer c.srv.leave(c)
-	defer c.raw.Close()
+	defer func() { c.nc.Close() }() // the newest nc: TLS says goodbye
 	defer c.end()
 	defer c.guard()
 	if c.arrive() {

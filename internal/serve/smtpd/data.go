@@ -48,24 +48,28 @@ func (c *conn) message() {
 
 // settle ends a transaction: with err the message is dropped, else v tells.
 func (c *conn) settle(v Verdict, err error) {
-	var b *breach
-	switch {
-	case err == nil:
-		// The envelope stays for the reply, which may hold UTF-8.
-		if c.answer(v, mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}) {
-			c.messages++
-			c.srv.count.messages.Add(1)
-		}
-	case errors.As(err, &b):
-		c.broken(b)
-	default:
-		r := mail.AsReply(err)
-		if r.Cause != nil {
-			c.lost(r.Cause)
-		}
-		c.answer(Verdict{Reply: r}, *r)
+	// The envelope stays for the reply, which may hold UTF-8.
+	if err != nil {
+		c.dropMessage(err)
+	} else if c.answer(v, mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}) {
+		c.messages++
+		c.srv.count.messages.Add(1)
 	}
 	c.forget()
+}
+
+// dropMessage tells why a message could not be read.
+func (c *conn) dropMessage(err error) {
+	var b *breach
+	if errors.As(err, &b) {
+		c.broken(b)
+		return
+	}
+	r := mail.AsReply(err)
+	if r.Cause != nil {
+		c.lost(r.Cause)
+	}
+	c.answer(Verdict{Reply: r}, *r)
 }
 
 // errTooBig is the read error of a message over its limit. Its rest is read

@@ -91,6 +91,7 @@ func FuzzConnection(f *testing.F) {
 	for i, s := range sequences {
 		f.Add([]byte("HELO c\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<a@b.c>\r\nDATA\r\nx"+s+"MAIL FROM:<e@b.c>\r\n.\r\nQUIT\r\n"), uint8(i))
 	}
+	f.Add([]byte("\nEHLO c\r\n"), uint8(0))
 	f.Add([]byte("EHLO c\r\nMAIL FROM:<a@b.c> BODY=BINARYMIME\r\nRCPT TO:<a@b.c>\r\nBDAT 3\r\n\r\n\nBDAT 0 LAST\r\nQUIT\r\n"), uint8(1))
 	f.Fuzz(func(t *testing.T, raw []byte, cut uint8) {
 		rec := &recorder{}
@@ -101,6 +102,9 @@ func FuzzConnection(f *testing.F) {
 		out := feed(t, client, raw, int(cut))
 		checkReplies(t, out)
 		s.Close()
+		if s.Stats().Panics != 0 {
+			t.Fatalf("panic at %q, after %q", raw, out)
+		}
 		checkAccepted(t, rec, limits, bytes.Count(out, []byte("\r\n")))
 	})
 }

@@ -157,7 +157,9 @@ func TestStartTLS(t *testing.T) {
 	w.say("DATA\r\n", "354")
 	w.say("x\r\n.\r\n", "250")
 	w.say("QUIT\r\n", "221")
-	w.closed()
+	if _, err := w.in.ReadByte(); err != io.EOF { // not torn off
+		t.Fatal(err)
+	}
 }
 
 // TestStartTLSInjection sends commands ahead of the handshake: they must count
