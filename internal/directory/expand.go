@@ -199,20 +199,24 @@ func (x *expansion) account(s step, acct Account) (Status, error) {
 		x.owners = append(x.owners, acct.ID)
 	}
 	keep := len(acct.Forward) == 0 || acct.KeepCopy
-	keeper := acct.ID
 	_, routed := x.d.route(s.Domain)
-	if keep || routed {
-		keeper = 0
-	}
+	first := len(x.targets)
 	for _, a := range acct.Forward {
 		status, err := x.step(step{Address: a, depth: s.depth + 1, forwarded: true})
 		if err != nil {
 			return Unknown, err
 		}
 		if status == NotOurs {
-			x.forward(Target{Owner: acct.Address, Forward: a, Keeper: keeper})
+			x.forward(Target{Owner: acct.Address, Forward: a, Keeper: acct.ID})
 		} else if status != Known {
 			keep = true
+		}
+	}
+	if keep || routed { // the copy is in the mailbox, or the mailbox is not here
+		for i := first; i < len(x.targets); i++ {
+			if x.targets[i].Keeper == acct.ID {
+				x.targets[i].Keeper = 0
+			}
 		}
 	}
 	switch {
