@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/mail"
 )
 
@@ -94,8 +95,8 @@ func (r *Runner) mxHops(ctx context.Context, domain mail.Domain) ([]hop, error) 
 	switch {
 	case res.Null:
 		return nil, &mail.Reply{Code: 556, Enhanced: "5.1.10", Text: fmt.Sprintf("%s takes no mail (null MX)", domain)}
-	case errors.Is(err, ErrNoRecord), err == nil && len(mxs) == 0:
-		mxs, implicit = []MX{{Host: string(domain)}}, true
+	case errors.Is(err, dns.ErrNoRecord), err == nil && len(mxs) == 0:
+		mxs, implicit = []dns.MX{{Host: string(domain)}}, true
 	case err != nil:
 		return nil, dnsReply(domain, err)
 	}
@@ -105,7 +106,7 @@ func (r *Runner) mxHops(ctx context.Context, domain mail.Domain) ([]hop, error) 
 		return out[:min(len(out), maxHops)], nil
 	case looped:
 		return nil, loops(domain)
-	case !IsNotFound(failed):
+	case !dns.IsNotFound(failed):
 		return nil, dnsReply(domain, failed)
 	case implicit:
 		return nil, &mail.Reply{Code: 550, Enhanced: "5.1.2", Text: fmt.Sprintf("%s has neither MX nor address", domain)}
@@ -116,7 +117,7 @@ func (r *Runner) mxHops(ctx context.Context, domain mail.Domain) ([]hop, error) 
 
 // expand gives the addresses of mxs in order, up to the one that is this host
 // itself: mail must not go to a host of the same or a worse preference.
-func (r *Runner) expand(ctx context.Context, mxs []MX) (out []hop, looped bool, failed error) {
+func (r *Runner) expand(ctx context.Context, mxs []dns.MX) (out []hop, looped bool, failed error) {
 	limit := -1
 	for _, mx := range mxs {
 		if limit >= 0 && int(mx.Preference) >= limit || len(out) >= maxHops {
@@ -130,7 +131,7 @@ func (r *Runner) expand(ctx context.Context, mxs []MX) (out []hop, looped bool, 
 		}
 		res, err := r.Resolver.Addrs(ctx, name)
 		if err != nil {
-			if failed == nil || IsNotFound(failed) {
+			if failed == nil || dns.IsNotFound(failed) {
 				failed = err
 			}
 			continue
@@ -148,7 +149,7 @@ func (r *Runner) expand(ctx context.Context, mxs []MX) (out []hop, looped bool, 
 }
 
 // preference finds the preference of the MX that h comes from.
-func (h hop) preference(mxs []MX) int {
+func (h hop) preference(mxs []dns.MX) int {
 	for _, mx := range mxs {
 		if strings.TrimSuffix(mx.Host, ".") == h.host {
 			return int(mx.Preference)
@@ -180,7 +181,7 @@ func order(ips []netip.Addr) []netip.Addr {
 }
 
 func dnsReply(domain mail.Domain, err error) *mail.Reply {
-	if errors.Is(err, ErrNoName) {
+	if errors.Is(err, dns.ErrNoName) {
 		return mail.Reply{Code: 550, Enhanced: "5.1.2", Text: fmt.Sprintf("Domain %s does not exist", domain)}.Because(err)
 	}
 	return mail.Reply{Code: 451, Enhanced: "4.4.3", Text: fmt.Sprintf("The DNS of %s does not answer", domain)}.Because(err)

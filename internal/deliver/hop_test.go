@@ -22,6 +22,7 @@ a-only.test.     A 192.0.2.4
 null.test.       MX 0 .
 txt.test.        TXT "no mail"
 dead-mx.test.    MX 10 nowhere.test.
+down-host.test.  MX 10 mx.down-host.test.
 half.test.       MX 10 nowhere.test.
 half.test.       MX 20 mx2.plain.test.
 self.test.       MX 10 mx.here.test.
@@ -36,7 +37,9 @@ mx.here.test.    A 198.51.100.9
 `
 
 func TestHops(t *testing.T) {
-	r := &Runner{Resolver: parseZone(t, zoneText), Hostname: "mx.here.test", Own: []netip.Addr{netip.MustParseAddr("198.51.100.9")}}
+	z := parseZone(t, zoneText)
+	z.Failing = []string{"down.test", "mx.down-host.test"}
+	r := &Runner{Resolver: z, Hostname: "mx.here.test", Own: []netip.Addr{netip.MustParseAddr("198.51.100.9")}}
 	for _, c := range []struct{ domain, want string }{
 		{"plain.test", "[2001:db8::1]:25 192.0.2.1:25 192.0.2.2:25 192.0.2.3:25"},
 		{"a-only.test", "192.0.2.4:25"},
@@ -44,6 +47,8 @@ func TestHops(t *testing.T) {
 		{"txt.test", "550 5.1.2"},
 		{"missing.test", "550 5.1.2"},
 		{"dead-mx.test", "451 4.4.4"},
+		{"down.test", "451 4.4.3"},
+		{"down-host.test", "451 4.4.3"},
 		{"half.test", "192.0.2.3:25"},
 		{"self.test", "554 5.4.6"},
 		{"self-ip.test", "554 5.4.6"},

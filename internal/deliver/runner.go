@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/migiwa/migiwa/internal/deliver/smtpc"
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
@@ -59,7 +60,7 @@ func (l Limits) withDefaults() Limits {
 type Runner struct {
 	Queue      *queue.Queue
 	Intake     *Intake
-	Resolver   Resolver
+	Resolver   dns.Resolver
 	Routes     *Table
 	Events     *event.Recorder
 	Metrics    *Metrics

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/migiwa/migiwa/internal/bus"
 	"github.com/migiwa/migiwa/internal/deliver/smtpc"
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/queue"
@@ -50,7 +49,7 @@ func newSite(t testing.TB, d *db.DB) *site {
 	s.intake = &Intake{DB: d, Bodies: bodies, Mailboxes: &mailbox.Store{DB: d, Bodies: bodies, Bus: b}, Queue: q,
 		Directory: &directory.Directory{DB: d, Bus: b}, Routes: &Table{}, Hostname: "mx.here.test"}
 	s.runner = &Runner{Queue: q, Intake: s.intake, Routes: s.intake.Routes, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
-		Hostname: "mx.here.test", Postmaster: address(t, "postmaster@here.test"), Resolver: zone{},
+		Hostname: "mx.here.test", Postmaster: address(t, "postmaster@here.test"), Resolver: parseZone(t, ""),
 		Times: smtpc.Timeouts{Connect: time.Second, Greeting: time.Second, Command: time.Second, TLS: time.Second,
 			Data: time.Second, Block: time.Second, End: time.Second, Quit: time.Second},
 		Limits: Limits{Idle: 50 * time.Millisecond, Drain: 2 * time.Second, Sweep: 50 * time.Millisecond}}
@@ -73,58 +72,13 @@ func newSite(t testing.TB, d *db.DB) *site {
 	return s
 }
 
-// parseZone reads "name TYPE data" lines.
-func parseZone(t testing.TB, text string) zone {
-	z := zone{map[string]MXResult{}, map[string][]netip.Addr{}, map[string]bool{}}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < 3 {
-			continue
-		}
-		name := strings.TrimSuffix(f[0], ".")
-		z.names[name] = true
-		switch f[1] {
-		case "MX":
-			r := z.mx[name]
-			if f[3] == "." {
-				r.Null = true
-			} else {
-				n, _ := strconv.Atoi(f[2])
-				r.Hosts = append(r.Hosts, MX{uint16(n), strings.TrimSuffix(f[3], ".")})
-			}
-			z.mx[name] = r
-		case "A", "AAAA":
-			z.addrs[name] = append(z.addrs[name], netip.MustParseAddr(f[2]))
-		}
+func parseZone(t testing.TB, text string) *dns.Zone {
+	t.Helper()
+	z, err := dns.ParseZone(text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return z
-}
-
-type zone struct {
-	mx    map[string]MXResult
-	addrs map[string][]netip.Addr
-	names map[string]bool
-}
-
-func (z zone) none(name string) error {
-	if z.names[name] {
-		return ErrNoRecord
-	}
-	return ErrNoName
-}
-
-func (z zone) MX(_ context.Context, name string) (MXResult, error) {
-	if r, ok := z.mx[name]; ok {
-		return r, nil
-	}
-	return MXResult{}, z.none(name)
-}
-
-func (z zone) Addrs(_ context.Context, name string) (AddrsResult, error) {
-	if r, ok := z.addrs[name]; ok {
-		return AddrsResult{Addrs: r}, nil
-	}
-	return AddrsResult{}, z.none(name)
 }
 
 type testLog struct{ t testing.TB }
