@@ -53,7 +53,7 @@ func testDeliverOverQuota(t *testing.T, s *Store) {
 func testDeliverDomainQuota(t *testing.T, s *Store) {
 	a, free := addAccount(t, s, "a", 0), addAccount(t, s, "b", -1)
 	err := s.DB.Write(t.Context(), func(tx *db.Tx) error {
-		_, err := tx.Exec(`UPDATE domain SET settings = '{"quota": 10}' WHERE id IN (SELECT domain FROM account WHERE id IN (?, ?))`, a, free)
+		_, err := tx.Exec(`UPDATE domain SET settings = '{"default_quota": 10}' WHERE id IN (SELECT domain FROM account WHERE id IN (?, ?))`, a, free)
 		return err
 	})
 	if err != nil {
