@@ -23,6 +23,7 @@ import (
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
@@ -30,6 +31,7 @@ import (
 type Admin struct {
 	DB        *db.DB
 	Directory *directory.Directory
+	Queue     *queue.Queue
 	Events    *event.Recorder
 
 	// DeleteMail deletes all mailboxes of an account inside the transaction

@@ -39,9 +39,9 @@ var (
 type Directory struct {
 	DB            *db.DB
 	Bus           *bus.Bus              // nil: no other process, no listeners
-	Routes        map[mail.Domain]Route // domains whose mailboxes are behind a back-end; ".domain": all below it
 	DefaultDomain mail.Domain           // of bare logins and bare postmaster; empty: the oldest domain
 
+	routes     atomic.Pointer[map[mail.Domain]Route]
 	once       sync.Once
 	cancel     func() // of the subscription
 	generation atomic.Uint64
@@ -60,12 +60,21 @@ type Route struct {
 	Listed bool // only accounts and aliases; otherwise any
 }
 
+// SetRoutes says which domains have their mailboxes behind a back-end; a name
+// ".domain" stands for all below it. The map is not changed afterwards.
+func (d *Directory) SetRoutes(routes map[mail.Domain]Route) {
+	d.routes.Store(&routes)
+	d.generation.Add(1)
+}
+
 // route gives the route that holds for a domain.
 func (d *Directory) route(name mail.Domain) (Route, bool) {
-	if len(d.Routes) == 0 {
+	p := d.routes.Load()
+	if p == nil || len(*p) == 0 {
 		return Route{}, false
 	}
-	if r, ok := d.Routes[name]; ok {
+	routes := *p
+	if r, ok := routes[name]; ok {
 		return r, true
 	}
 	for rest := string(name); ; {
@@ -73,7 +82,7 @@ func (d *Directory) route(name mail.Domain) (Route, bool) {
 		if i < 0 {
 			return Route{}, false
 		}
-		if r, ok := d.Routes[mail.Domain(rest[i:])]; ok {
+		if r, ok := routes[mail.Domain(rest[i:])]; ok {
 			return r, true
 		}
 		rest = rest[i+1:]

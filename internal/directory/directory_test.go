@@ -128,7 +128,7 @@ func (s *site) want(address, want string) {
 func TestResolve(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
 		s := newSite(t, d)
-		s.Routes = map[mail.Domain]Route{"any.test": {}, "listed.test": {Listed: true}, ".below.test": {}}
+		s.SetRoutes(map[mail.Domain]Route{"any.test": {}, "listed.test": {Listed: true}, ".below.test": {}})
 		s.domain("a.test", nil)
 		s.domain("all.test", func(s *DomainSettings) { s.CatchAll, s.PlusSeparator = "bob@a.test", "" })
 		s.domain("listed.test", nil)
