@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/config"
+	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/node"
 )

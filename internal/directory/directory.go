@@ -38,8 +38,8 @@ var (
 // changes clear through the bus. Its fields are set before use.
 type Directory struct {
 	DB            *db.DB
-	Bus           *bus.Bus              // nil: no other process, no listeners
-	DefaultDomain mail.Domain           // of bare logins and bare postmaster; empty: the oldest domain
+	Bus           *bus.Bus    // nil: no other process, no listeners
+	DefaultDomain mail.Domain // of bare logins and bare postmaster; empty: the oldest domain
 
 	routes     atomic.Pointer[map[mail.Domain]Route]
 	once       sync.Once

@@ -65,4 +65,3 @@ func (n *Node) watchSMTP(service string, s *smtpd.Server) {
 		prometheus.GaugeOpts{Name: "migiwa_smtp_open", Help: "Connections open now.", ConstLabels: labels},
 		func() float64 { return float64(s.Stats().Open) }))
 }
-

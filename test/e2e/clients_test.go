@@ -56,7 +56,7 @@ func TestSwaksToMailbox(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	s := start(t, "", "alice", "off", "tiny")
 	s.run("", "account", "disable", "off@"+domain)
-	s.run("", "account", "set", "tiny@"+domain, "quota=1KiB")
+	s.run("", "account", "set", "tiny@"+domain, "quota=1MB")
 	for to, want := range map[string]string{
 		"nobody@" + domain:       "550 5.1.1",
 		"someone@elsewhere.test": "550 5.7.1",
@@ -70,7 +70,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("RCPT %s: no %s in\n%s", to, want, out)
 		}
 	}
-	body := strings.Repeat("This line fills the mailbox.\n", 100)
+	body := strings.Repeat("This line fills the mailbox.\n", 40000)
 	out, _ := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--from", "a@far.test", "--to", "tiny@"+domain, "--body", body)
 	if !strings.Contains(out, "452 4.2.2") {
 		t.Errorf("over quota: no 452 4.2.2 in\n%s", out)

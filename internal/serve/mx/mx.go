@@ -5,8 +5,10 @@ package mx
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/migiwa/migiwa/internal/deliver"
+	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/serve/receive"
@@ -36,6 +38,10 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 	res, err := s.Directory.Resolve(ctx, r.Address)
 	if err != nil {
 		return s.Answer(env, r, mail.AsReply(err))
+	}
+	if !env.From.IsNull() && slices.ContainsFunc(res.Targets, func(t directory.Target) bool { return t.Reverse }) {
+		// A rewritten sender takes bounces only; anything else would be relayed.
+		res = directory.Resolution{Status: directory.Unknown}
 	}
 	return s.Answer(env, r, s.Local(env, r, res))
 }
