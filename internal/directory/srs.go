@@ -113,7 +113,7 @@ func sign(secret []byte, version, rest string) string {
 
 // decodeSRS turns the local part of an address of ours back.
 func decodeSRS(secret []byte, local string, day int) (reversed, error) {
-	if !isSRS(local) || len(local) < 5+srsHash+1 || local[5+srsHash] != '=' {
+	if !isSRS(local) || local[4] != '=' || len(local) < 5+srsHash+1 || local[5+srsHash] != '=' {
 		return reversed{}, errSRS
 	}
 	version, sum, rest := strings.ToUpper(local[:4]), strings.ToUpper(local[5:5+srsHash]), local[5+srsHash+1:]
