@@ -11,7 +11,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -275,6 +277,13 @@ func (s *server) cert() string { return filepath.Join(s.Dir, "tls", "cert.pem") 
 // test, or fails it where peers are required.
 func tool(t testing.TB, stdin, name string, args ...string) (string, error) {
 	t.Helper()
+	return toolAs(t, false, stdin, name, args...)
+}
+
+// toolAs is tool as another user than root, where asked for: some programs
+// refuse to be root's.
+func toolAs(t testing.TB, other bool, stdin, name string, args ...string) (string, error) {
+	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("MIGIWA_REQUIRE_PEERS") != "" {
@@ -285,10 +294,43 @@ func tool(t testing.TB, stdin, name string, args ...string) (string, error) {
 	cmd := exec.Command(path, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.WaitDelay = time.Second
+	if uid, gid := ordinary(t); other && uid != os.Getuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	}
 	timer := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// ordinary gives a user who is not root: us, or nobody.
+func ordinary(t testing.TB) (uid, gid int) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return os.Getuid(), os.Getgid()
+	}
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ = strconv.Atoi(u.Uid) // numbers on every Unix
+	gid, _ = strconv.Atoi(u.Gid)
+	return uid, gid
+}
+
+// othersDir makes a directory of the ordinary user.
+func othersDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "migiwa-e2e-") // t.TempDir is not every user's to enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	uid, gid := ordinary(t)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // eventually waits until ok gives true, and fails after the time.
