@@ -234,7 +234,7 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
 		Limits: deliver.Limits{
 			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
-			DelayWarning: warn, DigestEvery: q.DigestEvery.D(),
+			DelayWarning: warn, DigestEvery: q.DigestEvery.D(), Sweep: sweepTime(q),
 		},
 	}
 	n.background.Go(func() {
@@ -242,6 +242,18 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 			n.Log.Error("delivery ended", "err", err)
 		}
 	})
+}
+
+// sweepTime gives how often the queue is looked through for mail that is late
+// or too old: often enough for the shortest of its times.
+func sweepTime(q config.Queue) time.Duration {
+	shortest := q.Lifetime.D()
+	for _, d := range []config.Duration{q.WarnAfter, q.DigestEvery} {
+		if d > 0 {
+			shortest = min(shortest, d.D())
+		}
+	}
+	return min(max(shortest/10, time.Second), time.Minute)
 }
 
 // houseTime is the time between two rounds of housekeeping.
