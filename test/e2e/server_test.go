@@ -75,10 +75,16 @@ func shared(t *testing.T, users ...string) *server {
 	if common.s == nil {
 		t.Fatal("the common installation did not start")
 	}
-	s := *common.s
-	s.t = t
+	s := common.s.in(t)
 	s.add(users...)
-	return &s
+	return s
+}
+
+// in gives the server to another test, which does not end it.
+func (s *server) in(t testing.TB) *server {
+	other := *s
+	other.t = t
+	return &other
 }
 
 // add adds accounts, each with its own local part as password.
