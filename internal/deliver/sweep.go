@@ -36,12 +36,14 @@ func (r *Runner) sweeper() {
 // expire gives up recipients of messages that are too old, with the words of
 // their newest attempt.
 func (r *Runner) expire(ctx context.Context) error {
-	defer r.reading()()
+	end := r.reading()
 	items, err := r.Queue.Expired(ctx, time.Now(), sweepPage)
+	groups := r.reserve(items)
+	end()
 	if err != nil {
 		return err
 	}
-	for _, group := range r.reserve(items) {
+	for _, group := range groups {
 		s := &settlement{message: group[0].Message, items: group}
 		for i := range group {
 			o := group[i].Last
