@@ -66,6 +66,7 @@ CREATE TABLE body (
     created BIGINT NOT NULL
 );
 CREATE INDEX body_unused ON body(id) WHERE refs = 0;
+CREATE INDEX body_ref ON body(ref, size);      -- what lives in a segment
 
 CREATE TABLE mailbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: OBJECTID (RFC 8474)
