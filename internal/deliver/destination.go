@@ -28,7 +28,7 @@ type destination struct {
 	failures int           // to connect, in a row
 	rest     time.Duration // of the newest death
 	until    time.Time     // dead until then
-	last     queue.Outcome // of the failure that killed it
+	last     queue.Outcome // of the newest failure
 	used     time.Time
 }
 
@@ -224,20 +224,25 @@ func (r *Runner) refusedUs(d *destination, o queue.Outcome) {
 	r.mu.Lock()
 	d.width = max(1, d.width/2)
 	d.failures++
+	d.last = o
 	dies := d.failures >= r.limits.DeadAfter && !d.until.After(time.Now())
 	if dies {
-		d.rest = min(max(2*d.rest, r.limits.Retry), r.limits.DeadMax)
-		d.until, d.last = time.Now().Add(jitter(d.rest)), o
-		d.width = 1
-		for _, j := range d.line {
-			r.forget(j.items)
-		}
-		d.line, d.waiting = nil, 0
+		r.dies(d, time.Now())
 	}
 	r.mu.Unlock()
 	if dies {
 		r.postpone(d.name)
 	}
+}
+
+// dies lets d rest, longer after each death in a row, and forgets its line.
+func (r *Runner) dies(d *destination, now time.Time) {
+	d.rest = min(max(2*d.rest, r.limits.Retry), r.limits.DeadMax)
+	d.until, d.width = now.Add(jitter(d.rest)), 1
+	for _, j := range d.line {
+		r.forget(j.items)
+	}
+	d.line, d.waiting = nil, 0
 }
 
 // postpone puts off what is due for a dead destination.

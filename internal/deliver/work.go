@@ -104,7 +104,7 @@ func (r *Runner) dial(d *destination, a *attempt) *session {
 func (r *Runner) transact(s *session, a *attempt) error {
 	a.hop, a.tls, a.relays = s.hop, s.tls, s.Ext.DSN
 	m := a.job.message
-	body, err := r.Queue.Bodies.Blobs.Open(r.hard, m.Ref)
+	body, err := r.Queue.Open(r.hard, m)
 	if err != nil {
 		return a.all(&mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "The message cannot be read here", Cause: err})
 	}
