@@ -111,9 +111,9 @@ const unlimited = "9223372036854775807"
 // A negative one is none.
 const (
 	limitSQLite = `CASE WHEN quota > 0 THEN quota WHEN quota < 0 THEN ` + unlimited + ` ELSE COALESCE(NULLIF(
-		(SELECT json_extract(d.settings, '$.quota') FROM domain d WHERE d.id = account.domain), 0), ` + unlimited + `) END`
+		(SELECT json_extract(d.settings, '$.default_quota') FROM domain d WHERE d.id = account.domain), 0), ` + unlimited + `) END`
 	limitPostgres = `CASE WHEN quota > 0 THEN quota WHEN quota < 0 THEN ` + unlimited + ` ELSE COALESCE(NULLIF(
-		(SELECT (d.settings::json->>'quota')::bigint FROM domain d WHERE d.id = account.domain), 0), ` + unlimited + `) END`
+		(SELECT (d.settings::json->>'default_quota')::bigint FROM domain d WHERE d.id = account.domain), 0), ` + unlimited + `) END`
 )
 
 // The statements of one delivery. SQLite takes three short ones; PostgreSQL

@@ -18,7 +18,7 @@ CREATE TABLE account (
     admin      INTEGER NOT NULL DEFAULT 0,
     password   TEXT NOT NULL DEFAULT '',       -- PHC string; empty: no login
     scram      TEXT NOT NULL DEFAULT '',       -- SCRAM-SHA-256 keys, RFC 5803
-    quota      BIGINT NOT NULL DEFAULT 0,      -- octets; 0: the domain's default
+    quota      BIGINT NOT NULL DEFAULT 0,      -- octets; 0: the domain's default, -1: none
     used       BIGINT NOT NULL DEFAULT 0,      -- octets
     messages   BIGINT NOT NULL DEFAULT 0,
     uidvalid   BIGINT NOT NULL DEFAULT 0,      -- newest UIDVALIDITY given to a folder
