@@ -91,6 +91,7 @@ type plan struct {
 	local    []mailboxCopy
 	outgoing []outgoing
 	reports  []*plan // of success
+	action   Action  // of a plan that is a report
 	queued   []int64 // queue numbers, by outgoing; set by write
 }
 
@@ -110,16 +111,8 @@ type outgoing struct {
 
 func (in *Intake) plan(ctx context.Context, a *Accepted) (*plan, error) {
 	p := &plan{in: in, a: a, now: time.Now()}
-	for i := range a.Recipients {
-		r := &a.Recipients[i]
-		if len(r.Targets) == 0 {
-			p.send(a.Origin, a.From, r, r.Address, 0)
-		}
-		for j := range r.Targets {
-			if err := p.place(r, &r.Targets[j]); err != nil {
-				return nil, err
-			}
-		}
+	if err := p.placeAll(ctx); err != nil {
+		return nil, err
 	}
 	if err := p.reportSuccess(ctx); err != nil {
 		return nil, fmt.Errorf("report success: %w", err)
@@ -127,8 +120,23 @@ func (in *Intake) plan(ctx context.Context, a *Accepted) (*plan, error) {
 	return p, nil
 }
 
+func (p *plan) placeAll(ctx context.Context) error {
+	for i := range p.a.Recipients {
+		r := &p.a.Recipients[i]
+		if len(r.Targets) == 0 {
+			p.send(p.a.Origin, p.a.From, r, r.Address, 0)
+		}
+		for j := range r.Targets {
+			if err := p.place(ctx, r, &r.Targets[j]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // place decides for one target.
-func (p *plan) place(r *AcceptedRecipient, t *directory.Target) error {
+func (p *plan) place(ctx context.Context, r *AcceptedRecipient, t *directory.Target) error {
 	switch {
 	case t.Account != 0:
 		p.keep(r, t)
@@ -138,10 +146,13 @@ func (p *plan) place(r *AcceptedRecipient, t *directory.Target) error {
 			to = r.Address
 		}
 		p.send(p.a.Origin, p.a.From, r, to, t.Keeper)
+	case p.a.Origin == queue.Submission:
+		// Our own sender's domain is right for our hosts already.
+		p.send(p.a.Origin, p.a.From, r, t.Forward, t.Keeper)
 	case p.a.From.IsNull():
 		p.send(queue.Forward, mail.Address{}, r, t.Forward, t.Keeper)
 	default:
-		from, err := p.in.rewrite(p.a.From, t)
+		from, err := p.in.Directory.Rewrite(ctx, p.a.From, t.Owner, t.Keeper)
 		if err != nil {
 			return fmt.Errorf("rewrite sender: %w", err)
 		}
@@ -196,16 +207,17 @@ func (p *plan) send(origin queue.Origin, from mail.Address, r *AcceptedRecipient
 	out.rcpts = append(out.rcpts, q)
 }
 
-// write is the transaction. Every local copy and every outgoing message holds
-// one reference to the body.
+// write is the transaction. Every mailbox copy and every outgoing message
+// holds one reference to the body.
 func (p *plan) write(tx *db.Tx) error {
 	a, in := p.a, p.in
 	p.queued = p.queued[:0:0]
+	refs := len(p.local) + len(p.outgoing)
 	id, err := a.bodyID, error(nil)
 	if id == 0 {
-		id, err = in.Bodies.Add(tx, a.Body, len(p.outgoing))
-	} else if len(p.outgoing) > 0 {
-		err = in.Bodies.Retain(tx, id, len(p.outgoing))
+		id, err = in.Bodies.Add(tx, a.Body, refs)
+	} else {
+		err = in.Bodies.Retain(tx, id, refs)
 	}
 	if err != nil {
 		return err
@@ -213,7 +225,7 @@ func (p *plan) write(tx *db.Tx) error {
 	for i := range p.local {
 		c := &p.local[i]
 		_, err := in.Mailboxes.Deliver(tx, c.target.Account, "", mailbox.NewMessage{
-			Body: id, BodySize: a.Body.Size, Prefix: c.prefix, Received: p.now, Trace: a.Trace,
+			Body: id, BodySize: a.Body.Size, Counted: true, Prefix: c.prefix, Received: p.now, Trace: a.Trace,
 		})
 		if err != nil {
 			return err
@@ -264,6 +276,9 @@ func (p *plan) record() {
 		c := &p.local[i]
 		in.Events.Record(event.Event{Time: p.now, Kind: event.Stored, Trace: a.Trace, Role: "delivery", From: from,
 			To: c.rcpt.Wire, Account: c.target.Owner.Key(), Size: int64(len(c.prefix)) + a.Body.Size})
+	}
+	if p.action != "" {
+		p.recordReport()
 	}
 	in.Metrics.accepted(a.Origin, len(p.local))
 	for _, r := range p.reports {

@@ -79,7 +79,9 @@ func loopback(host string) bool {
 
 // Table finds the route of a domain. The zero Table has none. It may be
 // changed while it is in use.
-type Table struct{ routes atomic.Pointer[map[string]*Route] }
+type Table struct {
+	routes atomic.Pointer[map[string]*Route]
+}
 
 // Set replaces all routes. A bad one changes nothing.
 func (t *Table) Set(routes []Route) error {

@@ -1,20 +1,13 @@
-// Package directory knows who an address is.
 package directory
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
-	"github.com/migiwa/migiwa/internal/bus"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
-
-// Directory answers from the database, with a cache that other processes'
-// changes clear through the bus.
-type Directory struct {
-	DB  *db.DB
-	Bus *bus.Bus
-}
 
 // Status says what an address is to this installation.
 type Status int
@@ -27,26 +20,134 @@ const (
 	Known                  // at least one Target
 )
 
+// String names the status for logs.
+func (s Status) String() string {
+	switch s {
+	case NotOurs:
+		return "not ours"
+	case Unknown:
+		return "unknown"
+	case Disabled:
+		return "disabled"
+	case Known:
+		return "known"
+	}
+	return "loop"
+}
+
 // Resolution is what becomes of mail to one address.
 type Resolution struct {
 	Status  Status
 	Targets []Target // after aliases and forwarding, without repetition
+
+	owners []int64 // accounts reached without passing another account's forward
 }
 
 // Target is one place that mail goes to: a mailbox of ours or another address.
 type Target struct {
 	Account int64        // a local account's mailbox; 0 when Forward is set
-	Owner   mail.Address // the account's own address
+	Owner   mail.Address // the account's or alias's own address
 	Detail  string       // of plus-addressing: the part behind +
 	Quota   int64        // octets; 0: none
 	Used    int64        // octets, as of the last look
 	Forward mail.Address // where mail goes on to, outside
-	Keeper  int64        // account whose mailbox keeps a forward that fails; 0: none
+	Keeper  int64        // account whose mailbox keeps a forward that fails; 0: none, or it has its copy
 	Relay   bool         // the recipient itself, behind a route of ours: no SRS
+	Reverse bool         // a bounce on its way back (SRS): from the null sender only
 }
 
+// Full tells whether size more octets would be beyond the quota.
+func (t Target) Full(size int64) bool { return t.Quota > 0 && t.Used+size > t.Quota }
+
 // Resolve tells what becomes of mail to a. Addresses of postmaster without a
-// domain belong to the default domain.
+// domain belong to the default domain. The Resolution must not be changed.
+// Known and unknown addresses of a domain take the same path as far as there
+// is one; who must not be told them apart by time answers on a time grid.
 func (d *Directory) Resolve(ctx context.Context, a mail.Address) (Resolution, error) {
-	return Resolution{}, nil
+	d.open()
+	if a.IsNull() {
+		return Resolution{}, nil
+	}
+	key := a.Wire
+	if key == "" {
+		a = mail.MakeAddress(a.Local, a.Domain)
+		key = a.Wire
+	}
+	generation := d.generation.Load()
+	r, ok := d.resolutions.get(key, generation)
+	if !ok {
+		if err := d.loadSRS(ctx, a); err != nil {
+			return Resolution{}, err
+		}
+		err := d.DB.Read(ctx, func(tx *db.Tx) (err error) {
+			r, err = d.ResolveTx(tx, a)
+			return err
+		})
+		if err != nil {
+			return Resolution{}, fmt.Errorf("resolve <%s>: %w", a.Wire, err)
+		}
+		d.resolutions.put(key, generation, r)
+	}
+	return d.refresh(ctx, r)
+}
+
+// refresh gives r with Used as of at most usedTime ago.
+func (d *Directory) refresh(ctx context.Context, r Resolution) (Resolution, error) {
+	copied := false
+	for i, t := range r.Targets {
+		if t.Account == 0 || t.Quota == 0 {
+			continue
+		}
+		used, ok := d.used.get(t.Account, 0)
+		if !ok {
+			err := d.DB.Read(ctx, func(tx *db.Tx) error {
+				return tx.Row(`SELECT used FROM account WHERE id = ?`, t.Account).Scan(&used)
+			})
+			if err != nil {
+				return Resolution{}, fmt.Errorf("look up use of %s: %w", t.Owner, err)
+			}
+			d.used.put(t.Account, 0, used)
+		}
+		if used == t.Used {
+			continue
+		}
+		if !copied {
+			r.Targets, copied = slices.Clone(r.Targets), true
+		}
+		r.Targets[i].Used = used
+	}
+	return r, nil
+}
+
+// ResolveTx is Resolve as the transaction sees the directory, past the cache.
+// SRS addresses are known only after the secret "srs" was asked for once.
+func (d *Directory) ResolveTx(tx *db.Tx, a mail.Address) (Resolution, error) {
+	d.open()
+	x := &expansion{
+		d: d, tx: tx,
+		seen:     map[string]visit{},
+		domains:  map[mail.Domain]*Domain{},
+		boxes:    map[int64]bool{},
+		forwards: map[string]bool{},
+	}
+	if a.Domain == "" {
+		name, err := d.defaultDomain(tx)
+		if err != nil {
+			return Resolution{}, err
+		}
+		a.Domain = name
+	}
+	s, err := x.step(step{Address: a})
+	if err != nil {
+		return Resolution{}, err
+	}
+	return Resolution{Status: s, Targets: x.targets, owners: x.owners}, nil
+}
+
+// Owns tells whether a is the account's address, or leads to it by aliases:
+// then the account may also write as a. A forward that another account set up
+// gives nothing.
+func (d *Directory) Owns(ctx context.Context, account int64, a mail.Address) (bool, error) {
+	r, err := d.Resolve(ctx, a)
+	return err == nil && account != 0 && slices.Contains(r.owners, account), err
 }

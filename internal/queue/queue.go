@@ -29,6 +29,7 @@ package queue
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/bus"
@@ -111,9 +112,24 @@ type Queue struct {
 	Bodies *body.Store
 	Bus    *bus.Bus // may be nil in tests
 
-	// Wake, when set, is called after new mail is on disk. It must not block.
-	// It is set by the delivering part before any mail is accepted.
-	Wake func()
+	once  sync.Once
+	added chan struct{}
+}
+
+// Added gives a value after new mail is on disk; several additions may share
+// one.
+func (q *Queue) Added() <-chan struct{} { return q.news() }
+
+func (q *Queue) news() chan struct{} {
+	q.once.Do(func() { q.added = make(chan struct{}, 1) })
+	return q.added
+}
+
+func (q *Queue) wake() {
+	select {
+	case q.news() <- struct{}{}:
+	default:
+	}
 }
 
 // Enqueue adds a message with its recipients inside the caller's transaction.
@@ -138,9 +154,7 @@ func (q *Queue) Enqueue(tx *db.Tx, m Message, rcpts []Recipient) (int64, error) 
 			return 0, fmt.Errorf("queue recipient: %w", err)
 		}
 	}
-	if q.Wake != nil {
-		tx.OnCommit(q.Wake)
-	}
+	tx.OnCommit(q.wake)
 	return id, nil
 }
 

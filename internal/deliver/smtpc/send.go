@@ -166,7 +166,7 @@ func (t *transaction) writeMail() {
 		w.WriteString(" RET=" + m.Ret)
 	}
 	if e.DSN && m.EnvID != "" {
-		w.WriteString(" ENVID=" + xtext(m.EnvID))
+		w.WriteString(" ENVID=" + mail.EncodeXtext(m.EnvID))
 	}
 	w.WriteString("\r\n")
 }
@@ -179,7 +179,7 @@ func (t *transaction) writeRcpt(i int) {
 			w.WriteString(" NOTIFY=" + r.Notify.String())
 		}
 		if kind, addr, ok := strings.Cut(r.ORcpt, ";"); ok && ascii(r.ORcpt) {
-			w.WriteString(" ORCPT=" + kind + ";" + xtext(addr))
+			w.WriteString(" ORCPT=" + kind + ";" + mail.EncodeXtext(addr))
 		}
 	}
 	w.WriteString("\r\n")
@@ -383,19 +383,6 @@ func rcptRefusal(r *Reply) *mail.Reply {
 		return &mail.Reply{Code: 452, Enhanced: "4.5.3", Text: r.Text()}
 	}
 	return refusal(r)
-}
-
-// xtext encodes by RFC 3461 section 4.
-func xtext(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c > ' ' && c < 0x7f && c != '+' && c != '=' {
-			b.WriteByte(c)
-			continue
-		}
-		fmt.Fprintf(&b, "+%02X", s[i])
-	}
-	return b.String()
 }
 
 func ascii(s string) bool {

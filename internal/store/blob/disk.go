@@ -1,56 +1,285 @@
 package blob
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
+	"errors"
 	"fmt"
-	"io"
+	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
 )
 
-// Disk keeps bodies below a directory.
-type Disk struct{ dir string }
+const (
+	smallBody  = 64 << 10 // octets; larger bodies get a file of their own
+	maxBatch   = 4 << 20  // octets written at once
+	queueDepth = 1024
+)
+
+// Disk keeps bodies below a directory. Several processes may open the same
+// one. The exported fields may be set before it is used.
+type Disk struct {
+	Reserve     int64 // octets that must be free for Create; 64 MiB
+	SegmentSize int64 // octets after which a new segment begins; 128 MiB
+
+	dir  string
+	sync func(*os.File) error // fdatasync, but for tests
+	put  func(f *os.File, b []byte, at int64) (int, error)
+
+	queue chan *commit
+	done  chan struct{} // closed when the committer has ended
+
+	mu     sync.RWMutex // held for reading while handing to queue
+	closed bool
+
+	fresh freshness
+	free  struct {
+		sync.Mutex
+		asked  time.Time
+		octets int64
+	}
+	stats struct{ bodies, octets, syncs, nanos atomic.Int64 }
+}
 
 // OpenDisk opens the store in dir and makes it when it is new.
 func OpenDisk(dir string) (*Disk, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	d := &Disk{
+		Reserve: 64 << 20, SegmentSize: 128 << 20,
+		dir: dir, sync: fdatasync, put: (*os.File).WriteAt,
+		queue: make(chan *commit, queueDepth), done: make(chan struct{}),
+		fresh: freshness{at: map[string]time.Time{}},
+	}
+	for _, p := range []string{dir, d.path(true, ""), d.path(false, "")} {
+		if err := os.MkdirAll(p, 0o700); err != nil {
+			return nil, fmt.Errorf("open body store: %w", err)
+		}
+	}
+	if err := syncDir(dir); err != nil {
 		return nil, fmt.Errorf("open body store: %w", err)
 	}
-	return &Disk{dir: dir}, nil
+	go (&committer{d: d}).run()
+	return d, nil
 }
 
-// Close ends the store.
-func (d *Disk) Close() error { return nil }
-
-// Create begins a body.
-func (d *Disk) Create(ctx context.Context) (Writer, error) { return &diskWriter{d: d}, nil }
-
-// Open opens a stored body.
-func (d *Disk) Open(ctx context.Context, ref Ref) (Reader, error) {
-	b, err := os.ReadFile(filepath.Join(d.dir, string(ref)))
-	if os.IsNotExist(err) {
-		return nil, ErrNotFound
+// Close ends the store after what was handed in. Open readers stay usable.
+func (d *Disk) Close() error {
+	d.mu.Lock()
+	if !d.closed {
+		d.closed = true
+		close(d.queue)
 	}
-	return memReader{bytes.NewReader(b)}, err
+	d.mu.Unlock()
+	<-d.done
+	return nil
 }
 
-type memReader struct{ *bytes.Reader }
+func (d *Disk) path(segment bool, name string) string {
+	if segment {
+		return filepath.Join(d.dir, "segments", name)
+	}
+	return filepath.Join(d.dir, "files", name)
+}
 
-func (memReader) Close() error { return nil }
+// Stats counts since OpenDisk.
+type Stats struct {
+	Bodies  int64         // small bodies stored
+	Octets  int64         // their octets
+	Syncs   int64         // fdatasyncs that made them durable
+	Writing time.Duration // time spent writing and syncing them
+}
 
+// Stats gives the counters.
+func (d *Disk) Stats() Stats {
+	s := &d.stats
+	return Stats{s.bodies.Load(), s.octets.Load(), s.syncs.Load(), time.Duration(s.nanos.Load())}
+}
+
+// Room gives the octets that are free, as of at most a second ago.
+func (d *Disk) Room() int64 {
+	f := &d.free
+	f.Lock()
+	defer f.Unlock()
+	if now := time.Now(); f.asked.IsZero() || now.Sub(f.asked) > time.Second {
+		f.asked = now
+		f.octets = freeOctets(d.dir)
+	}
+	return f.octets
+}
+
+// Full tells that only the reserve is left: new mail should be put off.
+func (d *Disk) Full() bool { return d.Room() < d.Reserve }
+
+// Create begins a body. It gives ErrFull when only the reserve is left.
+func (d *Disk) Create(ctx context.Context) (Writer, error) {
+	if d.Full() {
+		return nil, ErrFull
+	}
+	return d.CreateReserved(ctx)
+}
+
+// CreateReserved begins a body that may use the reserve: one that is needed to
+// make room.
+func (d *Disk) CreateReserved(ctx context.Context) (Writer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return &diskWriter{d: d, buf: newBuffer()}, nil
+}
+
+// buffers holds room for small bodies and the header in front of each.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, headerSize, 8<<10)
+	return &b
+}}
+
+func newBuffer() *[]byte {
+	b := buffers.Get().(*[]byte)
+	*b = (*b)[:headerSize]
+	return b
+}
+
+// diskWriter holds a body in buf while it is small, in file afterwards.
 type diskWriter struct {
-	d   *Disk
-	buf bytes.Buffer
+	d    *Disk
+	buf  *[]byte // header and body; nil when spent or spilled
+	size int64
+	err  error // of an earlier Write
+
+	file *os.File
+	name string
+	sum  uint32
 }
 
-func (w *diskWriter) Write(p []byte) (int, error) { return w.buf.Write(p) }
-func (w *diskWriter) Size() int64                 { return int64(w.buf.Len()) }
-func (w *diskWriter) Abort()                      {}
+func (w *diskWriter) Size() int64 { return w.size }
+
+func (w *diskWriter) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	if w.buf != nil && len(*w.buf)+len(p) <= headerSize+smallBody {
+		*w.buf = append(*w.buf, p...)
+		w.size += int64(len(p))
+		return len(p), nil
+	}
+	if w.buf != nil {
+		w.err = w.spill()
+	}
+	if w.file == nil && w.err == nil {
+		w.err = os.ErrClosed
+	}
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.file.Write(p)
+	w.sum = crc32.Update(w.sum, castagnoli, p[:n])
+	w.size += int64(n)
+	w.err = full(err)
+	return n, w.err
+}
+
+// spill moves the body to a file. The place of the header stays empty until
+// Commit.
+func (w *diskWriter) spill() error {
+	w.name = newName()
+	w.d.fresh.touch(w.name)
+	f, err := os.OpenFile(w.d.path(false, w.name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return full(err)
+	}
+	w.file = f
+	clear((*w.buf)[:headerSize])
+	if _, err := f.Write(*w.buf); err != nil {
+		return full(err)
+	}
+	w.sum = crc32.Checksum((*w.buf)[headerSize:], castagnoli)
+	buffers.Put(w.buf)
+	w.buf = nil
+	return nil
+}
+
+func (w *diskWriter) Abort() {
+	if w.buf != nil {
+		buffers.Put(w.buf)
+		w.buf = nil
+	}
+	if w.file != nil {
+		w.file.Close()
+		os.Remove(w.file.Name())
+		w.d.fresh.forget(w.name)
+		w.file = nil
+	}
+}
+
 func (w *diskWriter) Commit(ctx context.Context) (Stored, error) {
-	s := Stored{Ref: Ref(rand.Text()), Size: w.Size()}
-	return s, os.WriteFile(filepath.Join(w.d.dir, string(s.Ref)), w.buf.Bytes(), 0o600)
+	defer w.Abort()
+	if w.err == nil && w.buf == nil && w.file == nil {
+		w.err = os.ErrClosed
+	}
+	if w.err != nil {
+		return Stored{}, fmt.Errorf("store body: %w", w.err)
+	}
+	if w.file != nil {
+		return w.commitFile()
+	}
+	c := &commit{buf: w.buf, result: make(chan result, 1)}
+	if err := w.d.hand(ctx, c); err != nil {
+		return Stored{}, fmt.Errorf("store body: %w", err)
+	}
+	w.buf = nil // the committer's now
+	select {
+	case r := <-c.result:
+		if r.err != nil {
+			return Stored{}, fmt.Errorf("store body: %w", r.err)
+		}
+		return r.stored, nil
+	case <-ctx.Done():
+		return Stored{}, ctx.Err()
+	}
 }
 
-var _ io.ReaderAt = memReader{}
+func (w *diskWriter) commitFile() (Stored, error) {
+	header := make([]byte, headerSize)
+	putHeader(header, w.name, w.sum, w.size)
+	_, err := w.file.WriteAt(header, 0)
+	if err == nil {
+		err = w.d.sync(w.file)
+	}
+	if err == nil {
+		err = syncDir(w.d.path(false, ""))
+	}
+	if err != nil {
+		return Stored{}, fmt.Errorf("store body: %w", full(err))
+	}
+	w.file.Close() // everything is on disk: nothing to learn from an error
+	w.file = nil
+	w.d.fresh.touch(w.name)
+	return Stored{Ref: place{name: w.name, length: w.size}.ref(), Size: w.size}, nil
+}
+
+// full gives a full disk, or a used-up disk quota, as ErrFull.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// Remove deletes a file body. That it is gone already is no error.
+func (d *Disk) Remove(ref Ref) error {
+	p, err := parseRef(ref)
+	if err != nil {
+		return err
+	}
+	if p.segment {
+		return nil // goes with its segment
+	}
+	d.fresh.forget(p.name)
+	if err := os.Remove(d.path(false, p.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove body: %w", err)
+	}
+	return nil
+}

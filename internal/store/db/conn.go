@@ -3,9 +3,13 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // maxStatements bounds the prepared statements of one connection; beyond it
@@ -18,26 +22,44 @@ const maxStatements = 500
 type conn struct {
 	*sql.Conn
 	dialect    Dialect
-	begin      string
+	dir        string // of the SQLite file, to ask for its room
 	statements map[string]*sql.Stmt
+	broken     bool // to be replaced before the next use
 }
 
-func (d *DB) connect(ctx context.Context) (*conn, error) {
-	c, err := d.pool.Conn(ctx)
+// connect gives a new connection for the writer or a reader.
+func (d *DB) connect(ctx context.Context, reader bool) (*conn, error) {
+	sc, err := d.pool.Conn(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("connect to database: %w", err)
+		return nil, explainConnect(fmt.Errorf("connect to database: %w", err))
 	}
-	begin := "BEGIN IMMEDIATE"
-	if d.dialect == Postgres {
-		begin = "BEGIN"
+	c := &conn{Conn: sc, dialect: d.dialect, dir: filepath.Dir(d.path), statements: map[string]*sql.Stmt{}}
+	if d.dialect == SQLite {
+		only := "PRAGMA query_only = OFF" // the pool may give a former reader's
+		if reader {
+			only = "PRAGMA query_only = ON"
+		}
+		if _, err := c.ExecContext(ctx, only); err != nil {
+			c.discard()
+			return nil, c.explain(fmt.Errorf("connect to database: %w", err))
+		}
 	}
-	return &conn{Conn: c, dialect: d.dialect, begin: begin, statements: map[string]*sql.Stmt{}}, nil
+	return c, nil
 }
 
-// healthy gives c, or a new connection when the server has closed c. SQLite
-// connections do not break.
-func (d *DB) healthy(c *conn) *conn {
-	return c
+// healthy gives c, or a new connection when there is none or it is broken. On
+// failure it gives none.
+func (d *DB) healthy(ctx context.Context, c *conn, reader bool) (*conn, error) {
+	if c != nil && !c.broken {
+		return c, nil
+	}
+	if c != nil {
+		c.discard()
+		d.stats.reconnects.Add(1)
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return d.connect(ctx, reader)
 }
 
 func (c *conn) close() {
@@ -47,20 +69,62 @@ func (c *conn) close() {
 	c.Conn.Close()
 }
 
-// rollback ends a failed transaction. Its own error says only that the
-// database has ended it already.
-func (c *conn) rollback(ctx context.Context) { c.ExecContext(ctx, "ROLLBACK") }
+// discard closes c and keeps it from going back into the pool.
+func (c *conn) discard() {
+	c.Raw(func(any) error { return driver.ErrBadConn })
+	c.close()
+}
 
-func (c *conn) read(ctx context.Context, fn func(*Tx) error) error {
+// begin begins a transaction that may write.
+func (c *conn) begin(ctx context.Context) error {
+	begin := "BEGIN IMMEDIATE"
+	if c.dialect == Postgres {
+		begin = "BEGIN"
+	}
+	if _, err := c.ExecContext(ctx, begin); err != nil {
+		return c.explain(fmt.Errorf("begin: %w", err))
+	}
+	return nil
+}
+
+// rollback ends a failed transaction, and a connection that cannot even do
+// that. SQLite has ended the transaction already after some errors.
+func (c *conn) rollback() {
+	if c.broken {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	if _, err := c.ExecContext(ctx, "ROLLBACK"); err != nil && !strings.Contains(err.Error(), "no transaction is active") {
+		c.broken = true
+	}
+}
+
+// read runs fn on a snapshot. begun tells whether fn has run.
+func (c *conn) read(ctx context.Context, fn func(*Tx) error) (begun bool, err error) {
 	begin := "BEGIN"
 	if c.dialect == Postgres {
 		begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 	}
 	if _, err := c.ExecContext(ctx, begin); err != nil {
-		return explain(fmt.Errorf("begin: %w", err))
+		return false, c.explain(fmt.Errorf("begin: %w", err))
 	}
-	defer c.rollback(context.Background())
-	return explain(call(fn, &Tx{ctx: ctx, conn: c}))
+	defer c.rollback()
+	return true, c.explain(call(fn, &Tx{ctx: ctx, conn: c}))
+}
+
+// aborted tells whether PostgreSQL will turn COMMIT into ROLLBACK, without an
+// error, because a statement has failed.
+func (c *conn) aborted() bool {
+	if c.dialect == SQLite {
+		return false
+	}
+	status := byte('E')
+	c.Raw(func(dc any) error {
+		status = dc.(*stdlib.Conn).Conn().PgConn().TxStatus()
+		return nil
+	})
+	return status == 'E'
 }
 
 // statement gives the prepared statement of query, or nil when there are too
@@ -102,9 +166,11 @@ func (c *conn) rebind(query string) string {
 // Tx is a transaction, or a snapshot in Read. It is valid only inside the
 // function it was given to, and only in that goroutine.
 type Tx struct {
-	ctx   context.Context
-	conn  *conn
-	after []func()
+	ctx    context.Context
+	conn   *conn // nil when the function has returned
+	after  []func()
+	rows   *sql.Rows // those of the last query
+	failed error     // of a statement of the function
 }
 
 // Pick gives the query of the database in use.
@@ -121,7 +187,7 @@ func (tx *Tx) OnCommit(f func()) { tx.after = append(tx.after, f) }
 
 // Exec runs a statement and gives the number of rows it changed.
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
-	s, err := tx.conn.statement(tx.ctx, query)
+	s, err := tx.statement(query)
 	if err != nil {
 		return 0, err
 	}
@@ -132,6 +198,7 @@ func (tx *Tx) Exec(query string, args ...any) (int64, error) {
 		res, err = s.ExecContext(tx.ctx, args...)
 	}
 	if err != nil {
+		tx.failed = err
 		return 0, err
 	}
 	return res.RowsAffected()
@@ -146,24 +213,44 @@ func (tx *Tx) Insert(query string, args ...any) (int64, error) {
 
 // Query runs a query; the rows must be closed before the next statement.
 func (tx *Tx) Query(query string, args ...any) (*sql.Rows, error) {
-	s, err := tx.conn.statement(tx.ctx, query)
+	s, err := tx.statement(query)
 	if err != nil {
 		return nil, err
 	}
+	var rows *sql.Rows
 	if s == nil {
-		return tx.conn.QueryContext(tx.ctx, tx.conn.rebind(query), args...)
+		rows, err = tx.conn.QueryContext(tx.ctx, tx.conn.rebind(query), args...)
+	} else {
+		rows, err = s.QueryContext(tx.ctx, args...)
 	}
-	return s.QueryContext(tx.ctx, args...)
+	if err != nil {
+		tx.failed = err
+		return nil, err
+	}
+	tx.rows = rows
+	return rows, nil
+}
+
+func (tx *Tx) statement(query string) (*sql.Stmt, error) {
+	if tx.conn == nil {
+		return nil, sql.ErrTxDone
+	}
+	s, err := tx.conn.statement(tx.ctx, query)
+	if err != nil {
+		tx.failed = err
+	}
+	return s, err
 }
 
 // Row runs a query of at most one row; Scan gives sql.ErrNoRows for none.
 func (tx *Tx) Row(query string, args ...any) Row {
 	rows, err := tx.Query(query, args...)
-	return Row{rows: rows, err: err}
+	return Row{tx: tx, rows: rows, err: err}
 }
 
 // Row is the result of Tx.Row.
 type Row struct {
+	tx   *Tx
 	rows *sql.Rows
 	err  error
 }
@@ -176,11 +263,19 @@ func (r Row) Scan(dest ...any) error {
 	defer r.rows.Close()
 	if !r.rows.Next() {
 		if err := r.rows.Err(); err != nil {
+			r.tx.failed = err
 			return err
 		}
 		return sql.ErrNoRows
 	}
 	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	// Only the end of the rows tells that INSERT … RETURNING has succeeded.
+	for r.rows.Next() {
+	}
+	if err := r.rows.Err(); err != nil {
+		r.tx.failed = err
 		return err
 	}
 	return r.rows.Close()
@@ -198,5 +293,9 @@ func (tx *Tx) Each(query string, args []any, fn func(scan func(...any) error) er
 			return err
 		}
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil {
+		tx.failed = err
+		return err
+	}
+	return nil
 }

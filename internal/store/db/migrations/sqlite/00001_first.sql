@@ -18,7 +18,7 @@ CREATE TABLE account (
     admin      INTEGER NOT NULL DEFAULT 0,
     password   TEXT NOT NULL DEFAULT '',       -- PHC string; empty: no login
     scram      TEXT NOT NULL DEFAULT '',       -- SCRAM-SHA-256 keys, RFC 5803
-    quota      BIGINT NOT NULL DEFAULT 0,      -- octets; 0: the domain's default
+    quota      BIGINT NOT NULL DEFAULT 0,      -- octets; 0: the domain's default, -1: none
     used       BIGINT NOT NULL DEFAULT 0,      -- octets
     messages   BIGINT NOT NULL DEFAULT 0,
     uidvalid   BIGINT NOT NULL DEFAULT 0,      -- newest UIDVALIDITY given to a folder
@@ -66,6 +66,7 @@ CREATE TABLE body (
     created BIGINT NOT NULL
 );
 CREATE INDEX body_unused ON body(id) WHERE refs = 0;
+CREATE INDEX body_ref ON body(ref, size);      -- what lives in a segment
 
 CREATE TABLE mailbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: OBJECTID (RFC 8474)

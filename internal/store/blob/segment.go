@@ -1,0 +1,126 @@
+package blob
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+)
+
+// freshness remembers when this process last wrote to a file, by a clock that
+// does not jump. The times in the file system serve for other processes.
+type freshness struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (f *freshness) touch(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at[name] = time.Now()
+}
+
+func (f *freshness) forget(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.at, name)
+}
+
+// within tells whether name was touched in the last age, and forgets it if not.
+func (f *freshness) within(name string, age time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, ok := f.at[name]
+	if ok && time.Since(at) >= age {
+		delete(f.at, name)
+		return false
+	}
+	return ok
+}
+
+// Segment is a sealed segment.
+type Segment struct {
+	Name string
+	Size int64 // octets, of dead bodies too
+}
+
+// Segments lists, in the order of their names, at most limit sealed segments
+// after the name given that nobody has written to for age.
+func (d *Disk) Segments(age time.Duration, after string, limit int) ([]Segment, error) {
+	var list []Segment
+	err := d.settled(true, age, after, func(name string, size int64) bool {
+		if !d.inUse(name) {
+			list = append(list, Segment{name, size})
+		}
+		return len(list) < limit
+	})
+	return list, err
+}
+
+// File is a file that holds one body, or the beginning of one that was never
+// committed.
+type File struct {
+	Name string
+	Ref  Ref // of a committed body
+}
+
+// Files lists, in the order of their names, at most limit files after the name
+// given that nobody has written to for age.
+func (d *Disk) Files(age time.Duration, after string, limit int) ([]File, error) {
+	var list []File
+	err := d.settled(false, age, after, func(name string, size int64) bool {
+		list = append(list, File{name, place{name: name, length: max(0, size-headerSize)}.ref()})
+		return len(list) < limit
+	})
+	return list, err
+}
+
+// settled calls fn for the files that were not written to for age, until it
+// returns false.
+func (d *Disk) settled(segments bool, age time.Duration, after string, fn func(name string, size int64) bool) error {
+	entries, err := os.ReadDir(d.path(segments, ""))
+	if err != nil {
+		return fmt.Errorf("list bodies: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() <= after || !isName(e.Name()) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() {
+			continue // gone meanwhile, or not ours
+		}
+		if time.Since(info.ModTime()) < age || d.fresh.within(e.Name(), age) {
+			continue
+		}
+		if !fn(e.Name(), info.Size()) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// inUse tells whether a process still appends to segment name.
+func (d *Disk) inUse(name string) bool {
+	f, err := os.Open(d.path(true, name))
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return lock(f, false) != nil
+}
+
+// RemoveSegment deletes a whole segment. That it is gone already is no error.
+func (d *Disk) RemoveSegment(name string) error {
+	if !isName(name) || d.inUse(name) {
+		if _, err := os.Stat(d.path(true, name)); os.IsNotExist(err) {
+			return nil
+		}
+		return fmt.Errorf("remove segment %q: %w", name, fs.ErrInvalid)
+	}
+	if err := os.Remove(d.path(true, name)); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("remove segment: %w", err)
+	}
+	return nil
+}
