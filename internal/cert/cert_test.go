@@ -102,7 +102,8 @@ func freePort(t *testing.T) int {
 
 // pebble runs the CA on loopback and returns the ACME settings for it.
 func pebble(t *testing.T, bin string) ACME {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	// Pebble asks its resolver over TCP only.
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func pebble(t *testing.T, bin string) ACME {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &mdns.Server{PacketConn: pc, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+	srv := &mdns.Server{Listener: ln, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
 		r := z.Reply(q.Question[0])
 		r.Id = q.Id
 		w.WriteMsg(r)
@@ -133,7 +134,7 @@ func pebble(t *testing.T, bin string) ACME {
 	if err := os.WriteFile(file, conf, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "-config", file, "-dnsserver", pc.LocalAddr().String())
+	cmd := exec.Command(bin, "-config", file, "-dnsserver", ln.Addr().String())
 	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
