@@ -6,7 +6,7 @@
 // background by HTTP-01 or TLS-ALPN-01 and renews them. The self-signed pair in
 // the directory serves while neither of the others has an answer.
 //
-// Layout of the directory: self.crt and self.key, the self-signed pair in PEM;
+// Layout of the directory: cert.pem and key.pem, the self-signed pair;
 // acme/, what certmagic keeps: accounts, certificates and keys.
 package cert
 
@@ -56,10 +56,11 @@ func status(c *tls.Certificate, source string) Status {
 // selfSignedLife is long, since no peer checks it and nobody renews it.
 const selfSignedLife = 10 * 365 * 24 * time.Hour
 
-// SelfSigned makes self.crt and self.key in dir for names (host names or
-// addresses), unless both are there, and returns their paths.
+// SelfSigned makes cert.pem and key.pem in dir for names (host names or
+// addresses), unless both are there, and returns their paths. It overwrites
+// nothing: half a pair is an error.
 func SelfSigned(dir string, names []string) (CertFile, error) {
-	f := CertFile{Cert: filepath.Join(dir, "self.crt"), Key: filepath.Join(dir, "self.key")}
+	f := CertFile{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err == nil {
 		return f, nil
 	} else if !errors.Is(err, os.ErrNotExist) {
@@ -98,8 +99,20 @@ func SelfSigned(dir string, names []string) (CertFile, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return f, err
 	}
-	if err := os.WriteFile(f.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600); err != nil {
+	if err := create(f.Key, pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}, 0o600); err != nil {
 		return f, err
 	}
-	return f, os.WriteFile(f.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
+	return f, create(f.Cert, pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644)
+}
+
+// create writes a file that must not exist yet.
+func create(path string, b pem.Block, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("making a self-signed certificate: %w", err)
+	}
+	if _, err = f.Write(pem.EncodeToMemory(&b)); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,10 +21,11 @@ import (
 
 // Config is what a Manager is built from.
 type Config struct {
-	Dir   string     // where the self-signed pair and ACME's state live
-	Names []string   // host names to hold certificates for
-	Files []CertFile // the first is the default
-	ACME  *ACME      // nil: no certificates are obtained
+	Dir   string       // where the self-signed pair and ACME's state live
+	Names []string     // host names to hold certificates for
+	Files []CertFile   // the first is the default
+	ACME  *ACME        // nil: no certificates are obtained
+	Log   *slog.Logger // nil: nothing is logged; gets certificates obtained, and failures
 }
 
 // ACME says how to obtain certificates. At least one challenge needs a port.
@@ -49,6 +51,7 @@ type Manager struct {
 	files   []*loaded
 	checked time.Time
 
+	log    *slog.Logger
 	names  []string
 	self   *tls.Certificate
 	magic  *certmagic.Config // nil without ACME, like the three below
@@ -68,7 +71,10 @@ type loaded struct {
 // New loads or makes what c asks for and starts obtaining certificates in the
 // background. Files that cannot be read at the start are an error.
 func New(c Config) (*Manager, error) {
-	m := &Manager{names: c.Names}
+	m := &Manager{names: c.Names, log: c.Log}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
 	for _, f := range c.Files {
 		m.files = append(m.files, &loaded{CertFile: f})
 	}
@@ -113,7 +119,7 @@ func (m *Manager) startACME(c Config) error {
 	m.cache = certmagic.NewCache(certmagic.CacheOptions{Logger: quiet,
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return m.magic, nil }})
 	// OCSP is off: a mail server must start without asking a third party.
-	m.magic = certmagic.New(m.cache, certmagic.Config{Logger: quiet, DisableARI: true,
+	m.magic = certmagic.New(m.cache, certmagic.Config{Logger: quiet, OnEvent: m.event,
 		Storage: &certmagic.FileStorage{Path: filepath.Join(c.Dir, "acme")},
 		OCSP:    certmagic.OCSPConfig{DisableStapling: true}})
 	m.issuer = certmagic.NewACMEIssuer(m.magic, certmagic.ACMEIssuer{CA: a.Directory, TestCA: a.Directory,
@@ -126,6 +132,18 @@ func (m *Manager) startACME(c Config) error {
 	if err := m.magic.ManageAsync(ctx, c.Names); err != nil {
 		m.Close()
 		return fmt.Errorf("ACME: %w", err)
+	}
+	return nil
+}
+
+// event tells what came of obtaining a certificate. certmagic tries again by
+// itself, with growing pauses.
+func (m *Manager) event(_ context.Context, name string, data map[string]any) error {
+	switch name {
+	case "cert_obtained":
+		m.log.Info("certificate obtained", "name", data["identifier"], "renewal", data["renewal"])
+	case "cert_failed":
+		m.log.Error("certificate not obtained", "name", data["identifier"], "err", data["error"])
 	}
 	return nil
 }
@@ -201,7 +219,9 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) 
 		return m.self, nil
 	}
 	if time.Since(m.checked) >= checkEvery {
-		_ = m.reload() // kept for Status; the old certificates go on serving
+		if err := m.reload(); err != nil { // the old certificates go on serving
+			m.log.Error("new certificate files cannot be used", "err", err)
+		}
 	}
 	if name != "" {
 		for _, f := range m.files {
