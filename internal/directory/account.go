@@ -66,6 +66,8 @@ func (a Account) check() error {
 	switch {
 	case a.Address.Domain == "":
 		return fmt.Errorf("%w: address without a domain", ErrInvalid)
+	case len(a.Address.Local) > mail.MaxLocal:
+		return fmt.Errorf("%w: local part longer than %d octets", ErrInvalid, mail.MaxLocal)
 	case isSRS(a.Address.Local):
 		return fmt.Errorf("%w: local parts that begin with SRS0 or SRS1 are taken for forwarding", ErrInvalid)
 	case a.State != Active && a.State != Blocked:

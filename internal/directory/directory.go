@@ -1,9 +1,9 @@
 package directory
 
 import (
-	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,10 +37,10 @@ var (
 // changes clear through the bus. Its fields are set before use.
 type Directory struct {
 	DB            *db.DB
-	Bus           *bus.Bus              // nil: no other process, no listeners
-	Routes        map[mail.Domain]Route // domains whose mailboxes are behind a back-end
-	DefaultDomain mail.Domain           // of bare logins and bare postmaster; empty: the oldest domain
+	Bus           *bus.Bus    // nil: no other process, no listeners
+	DefaultDomain mail.Domain // of bare logins and bare postmaster; empty: the oldest domain
 
+	routes     atomic.Pointer[map[mail.Domain]Route]
 	once       sync.Once
 	cancel     func() // of the subscription
 	generation atomic.Uint64
@@ -57,6 +57,35 @@ type Directory struct {
 // Route says which recipients of a routed domain are accepted.
 type Route struct {
 	Listed bool // only accounts and aliases; otherwise any
+}
+
+// SetRoutes says which domains have their mailboxes behind a back-end; a name
+// ".domain" stands for all below it. The map is not changed afterwards.
+func (d *Directory) SetRoutes(routes map[mail.Domain]Route) {
+	d.routes.Store(&routes)
+	d.generation.Add(1)
+}
+
+// route gives the route that holds for a domain.
+func (d *Directory) route(name mail.Domain) (Route, bool) {
+	p := d.routes.Load()
+	if p == nil || len(*p) == 0 {
+		return Route{}, false
+	}
+	routes := *p
+	if r, ok := routes[name]; ok {
+		return r, true
+	}
+	for rest := string(name); ; {
+		i := strings.IndexByte(rest, '.')
+		if i < 0 {
+			return Route{}, false
+		}
+		if r, ok := routes[mail.Domain(rest[i:])]; ok {
+			return r, true
+		}
+		rest = rest[i+1:]
+	}
 }
 
 // open prepares the caches at the first use.
@@ -91,17 +120,5 @@ func (d *Directory) Changed(tx *db.Tx) {
 		if d.Bus != nil {
 			d.Bus.Publish(Topic, nil)
 		}
-	})
-}
-
-// write runs fn in a transaction of its own and tells that the directory
-// changed.
-func (d *Directory) write(ctx context.Context, fn func(*db.Tx) error) error {
-	return d.DB.Write(ctx, func(tx *db.Tx) error {
-		if err := fn(tx); err != nil {
-			return err
-		}
-		d.Changed(tx)
-		return nil
 	})
 }

@@ -22,9 +22,9 @@
 //
 // # Routed domains
 //
-// A domain in Directory.Routes has its mailboxes behind a route of the
+// A domain given to Directory.SetRoutes has its mailboxes behind a route of the
 // configuration. Its accounts and aliases say who exists there and may log in
-// here; mail for them goes on as Target.Relay. A domain may be in Routes, in
+// here; mail for them goes on as Target.Relay. A domain may be routed, in
 // the database, or in both.
 //
 // # Cache

@@ -205,7 +205,7 @@ func (d *Directory) domainEntry(ctx context.Context, name mail.Domain) (domainEn
 
 // Ours tells whether mail for the domain ends here or behind a route of ours.
 func (d *Directory) Ours(ctx context.Context, name mail.Domain) (bool, error) {
-	if _, routed := d.Routes[name]; routed {
+	if _, routed := d.route(name); routed {
 		return true, nil
 	}
 	e, err := d.domainEntry(ctx, name)

@@ -87,7 +87,7 @@ func (x *expansion) domain(name mail.Domain) (*Domain, error) {
 		return nil, err
 	default:
 		x.domains[name] = nil
-		if _, routed := x.d.Routes[name]; routed {
+		if _, routed := x.d.route(name); routed {
 			x.domains[name] = &Domain{Name: name, Settings: DefaultDomainSettings()}
 		}
 	}
@@ -113,7 +113,7 @@ func (x *expansion) lookup(s step) (Status, error) {
 	if isSRS(s.Local) {
 		return x.unsrs(s)
 	}
-	if route, routed := x.d.Routes[s.Domain]; routed && !route.Listed {
+	if route, routed := x.d.route(s.Domain); routed && !route.Listed {
 		x.relay(s, s.Address)
 		return Known, nil
 	}
@@ -172,7 +172,7 @@ func (x *expansion) targetsOf(s step, to []mail.Address) (Status, error) {
 		if err != nil {
 			return Unknown, err
 		}
-		_, routed := x.d.Routes[a.Domain]
+		_, routed := x.d.route(a.Domain)
 		switch {
 		case status == NotOurs:
 			x.forward(Target{Owner: s.Address, Forward: a})
@@ -199,20 +199,24 @@ func (x *expansion) account(s step, acct Account) (Status, error) {
 		x.owners = append(x.owners, acct.ID)
 	}
 	keep := len(acct.Forward) == 0 || acct.KeepCopy
-	keeper := acct.ID
-	_, routed := x.d.Routes[s.Domain]
-	if keep || routed {
-		keeper = 0
-	}
+	_, routed := x.d.route(s.Domain)
+	first := len(x.targets)
 	for _, a := range acct.Forward {
 		status, err := x.step(step{Address: a, depth: s.depth + 1, forwarded: true})
 		if err != nil {
 			return Unknown, err
 		}
 		if status == NotOurs {
-			x.forward(Target{Owner: acct.Address, Forward: a, Keeper: keeper})
+			x.forward(Target{Owner: acct.Address, Forward: a, Keeper: acct.ID})
 		} else if status != Known {
 			keep = true
+		}
+	}
+	if keep || routed { // the copy is in the mailbox, or the mailbox is not here
+		for i := first; i < len(x.targets); i++ {
+			if x.targets[i].Keeper == acct.ID {
+				x.targets[i].Keeper = 0
+			}
 		}
 	}
 	switch {

@@ -441,14 +441,8 @@ func (d *Directory) applyTo(tx *db.Tx, f *file, l *line, acct Account, dry bool)
 // Export writes all accounts of the domain (empty: of all) as Import reads
 // them, hashes included, in the order of their keys.
 func (d *Directory) Export(ctx context.Context, w io.Writer, domain mail.Domain) error {
-	c := csv.NewWriter(w)
-	if err := c.Write(Columns); err != nil {
-		return fmt.Errorf("export accounts: %w", err)
-	}
-	err := d.EachAccount(ctx, domain, func(a Account) error {
-		return c.Write([]string{a.Address.Wire, a.Name, a.credential.Hash, formatMegabytes(a.Quota),
-			FormatList(a.Forward), string(a.State)})
-	})
+	c := accountsWriter(w)
+	err := d.EachAccount(ctx, domain, func(a Account) error { return c.Write(record(a)) })
 	if err == nil {
 		c.Flush()
 		err = c.Error()
@@ -457,4 +451,16 @@ func (d *Directory) Export(ctx context.Context, w io.Writer, domain mail.Domain)
 		return fmt.Errorf("export accounts: %w", err)
 	}
 	return nil
+}
+
+// accountsWriter starts a file of accounts. Errors of w show at its end.
+func accountsWriter(w io.Writer) *csv.Writer {
+	c := csv.NewWriter(w)
+	c.Write(Columns)
+	return c
+}
+
+// record is the line of an account.
+func record(a Account) []string {
+	return []string{a.Address.Wire, a.Name, a.credential.Hash, formatMegabytes(a.Quota), FormatList(a.Forward), string(a.State)}
 }

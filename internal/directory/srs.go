@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -74,11 +73,7 @@ func (d *Directory) Rewrite(ctx context.Context, sender, owner mail.Address, acc
 	if ours && !isSRS(sender.Local) {
 		return sender, nil
 	}
-	local, err := encodeSRS(secret, sender, account, srsDay())
-	if err != nil {
-		return mail.Address{}, err
-	}
-	return mail.MakeAddress(local, owner.Domain), nil
+	return mail.MakeAddress(encodeSRS(secret, sender, account, srsDay()), owner.Domain), nil
 }
 
 // loadSRS makes the secret known before an SRS address is looked up inside a
@@ -91,30 +86,34 @@ func (d *Directory) loadSRS(ctx context.Context, a mail.Address) error {
 	return err
 }
 
-func encodeSRS(secret []byte, sender mail.Address, account int64, day int) (string, error) {
-	var version, rest string
+// encodeSRS gives the local part for sender. What would be too long, or could
+// not be turned back, because the sender only looks like SRS, names the account.
+func encodeSRS(secret []byte, sender mail.Address, account int64, day int) string {
+	var local string
 	switch l := sender.Local; {
 	case isSRS(l) && l[3] == '0':
-		version, rest = "SRS1", string(sender.Domain)+"="+l[4:]
+		local = sign(secret, "SRS1", string(sender.Domain)+"="+l[4:])
 	case isSRS(l):
 		// Only the first host can undo it; the one between drops out.
-		_, behind, ok := strings.Cut(l[5:], "=")
-		if !ok {
-			return "", fmt.Errorf("rewrite sender %s: %w", sender, errSRS)
-		}
-		version, rest = "SRS1", behind
+		_, behind, _ := strings.Cut(l[5:], "=")
+		local = sign(secret, "SRS1", behind)
 	default:
-		version, rest = "SRS0", dayText(day)+"="+string(sender.Domain)+"="+l
+		local = sign(secret, "SRS0", dayText(day)+"="+string(sender.Domain)+"="+l)
 	}
-	if sender.Domain == "" || len(version)+1+srsHash+1+len(mail.MakeAddress(rest, "").Wire) > mail.MaxLocal {
-		version, rest = "SRS0", dayText(day)+"=="+strconv.FormatInt(account, 10)
+	_, err := decodeSRS(secret, local, day)
+	if err != nil || sender.Domain == "" || len(mail.MakeAddress(local, "").Wire) > mail.MaxLocal {
+		local = sign(secret, "SRS0", dayText(day)+"=="+strconv.FormatInt(account, 10))
 	}
-	return version + "=" + srsSum(secret, version, rest) + "=" + rest, nil
+	return local
+}
+
+func sign(secret []byte, version, rest string) string {
+	return version + "=" + srsSum(secret, version, rest) + "=" + rest
 }
 
 // decodeSRS turns the local part of an address of ours back.
 func decodeSRS(secret []byte, local string, day int) (reversed, error) {
-	if !isSRS(local) || len(local) < 5+srsHash+1 || local[5+srsHash] != '=' {
+	if !isSRS(local) || local[4] != '=' || len(local) < 5+srsHash+1 || local[5+srsHash] != '=' {
 		return reversed{}, errSRS
 	}
 	version, sum, rest := strings.ToUpper(local[:4]), strings.ToUpper(local[5:5+srsHash]), local[5+srsHash+1:]

@@ -38,6 +38,13 @@ func (h HeaderAddress) String() string {
 	return name + " <" + h.Address.Wire + ">"
 }
 
+// Bounds of a list: more tokens in one element are no address, more addresses
+// are not read.
+const (
+	maxElement   = 4096
+	maxAddresses = 100_000
+)
+
 // ParseAddressList parses the value of From, To, Cc and their like, folded or
 // not. It takes obsolete syntax, groups, empty elements, unquoted dots and
 // "@" in names, 8-bit text, and ";" for ",". Elements that are no address are
@@ -50,6 +57,9 @@ func ParseAddressList(value string) ([]HeaderAddress, error) {
 		if t.kind == tokEnd {
 			p.element()
 			return p.out, p.err
+		}
+		if len(p.out) >= maxAddresses {
+			return p.out, fmt.Errorf("%w: more than %d in list", ErrAddress, maxAddresses)
 		}
 		switch {
 		case t.is(',') && p.route:
@@ -127,7 +137,17 @@ type listParser struct {
 
 func (p *listParser) reset() { p.item, p.angle, p.at, p.route = p.item[:0], -1, false, false }
 
+// fail keeps the first error.
+func (p *listParser) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
 func (p *listParser) add(t token) {
+	if len(p.item) > maxElement {
+		return
+	}
 	switch {
 	case t.is('<') && p.angle < 0:
 		p.angle = len(p.item)
@@ -209,6 +229,10 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 // element makes an address of the tokens gathered and begins the next one.
 func (p *listParser) element() {
 	defer p.reset()
+	if len(p.item) > maxElement {
+		p.fail(fmt.Errorf("%w: element of more than %d words", ErrAddress, maxElement))
+		return
+	}
 	spec, name := p.item, []token(nil)
 	if p.angle >= 0 {
 		name, spec = p.item[:p.angle], p.item[p.angle+1:]
@@ -234,9 +258,7 @@ func (p *listParser) element() {
 	}
 	a, err := specAddress(words)
 	if err != nil {
-		if p.err == nil {
-			p.err = err
-		}
+		p.fail(err)
 		return
 	}
 	a.Group = p.group

@@ -107,9 +107,12 @@ func charsetReader(charset string, r io.Reader) io.Reader {
 // chooseCharset takes the encoding of that name unless b, the start of the
 // text or all of it, shows that it is something else: UTF-8 that is none, or
 // ISO-2022-JP with 8-bit octets and without its escapes, both of which old
-// and careless programs write.
+// and careless programs write. UTF-16 without a byte order mark is in the
+// order that makes the text ASCII, if it mostly is.
 func chooseCharset(charset string, b []byte, whole bool) encoding.Encoding {
 	switch e := Charset(charset); {
+	case strings.EqualFold(charset, "utf-16") && littleEndian(b):
+		return unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
 	case e == nil,
 		e == unicode.UTF8 && !utf8.Valid(b),
 		e == japanese.ISO2022JP && !isASCII(string(b)) && bytes.IndexByte(b, 0x1b) < 0:
@@ -117,6 +120,18 @@ func chooseCharset(charset string, b []byte, whole bool) encoding.Encoding {
 	default:
 		return e
 	}
+}
+
+// littleEndian tells whether most high octets are zero if b is UTF-16 in
+// little-endian order.
+func littleEndian(b []byte) bool {
+	zero := 0
+	for i := 1; i < len(b); i += 2 {
+		if b[i] == 0 {
+			zero++
+		}
+	}
+	return zero*4 > len(b)
 }
 
 type errorReader struct{ err error }

@@ -15,7 +15,7 @@ const (
 	DefectEmpty         DefectKind = "empty"          // multipart without any part
 	DefectLooseBoundary DefectKind = "loose-boundary" // a boundary line with more text behind it
 	DefectHeaderEnd     DefectKind = "header-end"     // header section without empty line
-	DefectHeaderLine    DefectKind = "header-line"    // a line in the header that is no field
+	DefectHeaderLine    DefectKind = "header-line"    // a line in the header that is no field, or a CR inside one
 	DefectDuplicate     DefectKind = "duplicate"      // a field or parameter given twice, the first counts
 	DefectSyntax        DefectKind = "syntax"         // of a MIME field
 	DefectEncoding      DefectKind = "encoding"       // unknown Content-Transfer-Encoding, or one not allowed here

@@ -37,6 +37,10 @@ type Part struct {
 	Parent   *Part
 	Children []*Part // parts of a multipart, or the one message of a message/rfc822
 	Leaf     bool    // its body was handed out, it can have no children
+	// Decoded says that the part lies in a message that stands in base64 or
+	// quoted-printable (message/global may, message/rfc822 should not): its
+	// offsets count in the decoded text of that message, not in the input.
+	Decoded bool
 
 	Header       *Header
 	HeaderOffset int64
@@ -66,7 +70,8 @@ type Part struct {
 // Children and some Defects are known only when the part has ended.
 //
 // Broken messages are no error; an error comes from r or from visit, which may
-// be nil. Memory is bounded by the limits, whatever the input.
+// be nil. A message in a transfer encoding is decoded and taken apart as well.
+// Memory is bounded by the limits, whatever the input.
 func ReadMIME(r io.Reader, limits MIMELimits, visit func(p *Part, body io.Reader) error) (*Part, error) {
 	if visit == nil {
 		visit = func(*Part, io.Reader) error { return nil }
@@ -116,6 +121,19 @@ func (p *Part) Filename() string {
 		return name
 	}
 	return p.Params["name"]
+}
+
+// Filenames gives every name a mail program may show for the part: Filename,
+// then the others that differ from it. Rules about attachments must hold for
+// each of them.
+func (p *Part) Filenames() []string {
+	var out []string
+	for _, name := range []string{p.DispositionParams["filename"], p.Params["name"], p.Params["filename"], p.DispositionParams["name"]} {
+		if name != "" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // Decode undoes the transfer encoding of the part's body as far as that is
@@ -198,14 +216,15 @@ func (w *mimeWalk) begin(parent *Part) *Part {
 	p := &Part{Parent: parent, Header: &Header{}, HeaderOffset: w.scan.pos().off}
 	if parent != nil {
 		p.Depth = parent.Depth + 1
+		p.Decoded = parent.Decoded || isMessageType(parent.Type) && parent.encoded()
 		parent.Children = append(parent.Children, p)
 	}
 	return p
 }
 
 // readHeader reads up to the empty line, a boundary or the end. Over a limit
-// it goes on without keeping what it reads. A body part whose first line is
-// no field has no header at all: everything in it is body.
+// it goes on without keeping what it reads. A part whose first line is no
+// field has no header at all: everything in it is body.
 func (w *mimeWalk) readHeader(p *Part, isMessage bool) {
 	var raw []byte
 	for {
@@ -217,7 +236,7 @@ func (w *mimeWalk) readHeader(p *Part, isMessage bool) {
 			}
 			break
 		}
-		if lineStart && len(raw) == 0 && !isMessage && !isBlank(piece) && bytes.IndexByte(piece, ':') <= 0 {
+		if lineStart && len(raw) == 0 && noHeader(piece, isMessage) {
 			p.defect(DefectHeaderEnd, "no header")
 			w.scan.unread(piece)
 			break
@@ -240,11 +259,24 @@ func (w *mimeWalk) readHeader(p *Part, isMessage bool) {
 	if bytes.IndexByte(raw, 0) >= 0 {
 		p.defect(DefectNUL, "header")
 	}
+	// Some readers end a line at a CR alone and see other fields than we do.
+	if bytes.Count(raw, []byte{'\r'}) != bytes.Count(raw, []byte("\r\n")) {
+		p.defect(DefectHeaderLine, "CR without LF")
+	}
 	for i, f := range p.Header.fields {
 		if f.Name == "" && !(i == 0 && bytes.HasPrefix(f.raw, []byte("From "))) {
 			p.defect(DefectHeaderLine, "")
 		}
 	}
+}
+
+// noHeader tells whether the first line of a part is text and not a header.
+// Messages may begin with the "From " line of an mbox.
+func noHeader(line []byte, isMessage bool) bool {
+	if isBlank(line) || bytes.IndexByte(line, ':') > 0 {
+		return false
+	}
+	return !isMessage || !bytes.HasPrefix(line, []byte("From ")) && !bytes.HasPrefix(line, []byte(">From "))
 }
 
 // classify reads the fields that say what the part is.
@@ -272,7 +304,7 @@ func (p *Part) classify(defaultType string) {
 		p.Encoding = "7bit"
 	case "7bit", "8bit", "binary":
 	case "base64", "quoted-printable":
-		if p.Is("multipart/") || isMessageType(p.Type) {
+		if p.Is("multipart/") || p.Type == "message/rfc822" {
 			p.defect(DefectEncoding, p.Encoding+" of "+clip(p.Type))
 		}
 	default:
@@ -340,7 +372,7 @@ func (w *mimeWalk) container(p *Part) containerKind {
 			return kindLeaf
 		}
 		kind = kindMultipart
-	case isMessageType(p.Type) && p.Encoding != "base64" && p.Encoding != "quoted-printable":
+	case isMessageType(p.Type):
 		kind = kindMessage
 	default:
 		return kindLeaf
@@ -356,6 +388,8 @@ func (w *mimeWalk) container(p *Part) containerKind {
 	return kind
 }
 
+func (p *Part) encoded() bool { return p.Encoding == "base64" || p.Encoding == "quoted-printable" }
+
 func (p *Part) boundary() string { return strings.TrimRight(p.Params["boundary"], " \t") }
 
 // content reads the body of p. Its children get numbers below prefix.
@@ -368,11 +402,32 @@ func (w *mimeWalk) content(p *Part, prefix string) error {
 		if err := w.visit(p, strings.NewReader("")); err != nil {
 			return err
 		}
+		if p.encoded() {
+			return w.encodedMessage(p, prefix, start)
+		}
 		child, err := w.message(p, prefix)
 		p.end(child.endMark, start)
 		return err
 	}
 	return w.leaf(p)
+}
+
+// encodedMessage takes apart a message that stands in a transfer encoding: a
+// scanner of its own reads what comes out of the decoder.
+func (w *mimeWalk) encodedMessage(p *Part, prefix string, start mark) error {
+	outer, body := w.scan, w.scan.body()
+	w.scan = newMIMEScanner(p.Decode(body), w.limits.Bytes)
+	_, err := w.message(p, prefix)
+	if inner := w.scan.err; err == nil && inner != nil && inner != io.EOF {
+		err = inner
+	}
+	w.scan = outer
+	if err != nil {
+		return err
+	}
+	m, err := body.drain()
+	p.end(m, start)
+	return err
 }
 
 // leaf hands out the body of p and skips what was left unread.

@@ -59,8 +59,10 @@ func (s *mimeScanner) next() []byte {
 		return nil
 	}
 	start, at := !s.inside, s.at
-	s.inside = piece[len(piece)-1] != '\n'
-	s.at.add(piece)
+	s.at.off += int64(len(piece))
+	if s.inside = piece[len(piece)-1] != '\n'; !s.inside {
+		s.at.lines++
+	}
 	if start && s.boundary(piece) {
 		s.hitAt = at
 		s.skipLine(piece)

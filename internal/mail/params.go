@@ -132,6 +132,10 @@ func (p *paramParser) value() string {
 			p.defect(DefectSyntax, "missing ;")
 			break
 		}
+		if strings.HasPrefix(p.in[p.pos:], `\;`) { // escaped, though without quotes
+			p.defect(DefectSyntax, "value without quotes")
+			p.pos++
+		}
 		p.pos++
 	}
 	v := strings.TrimSpace(p.in[start:p.pos])
@@ -141,7 +145,7 @@ func (p *paramParser) value() string {
 	if i := strings.Index(v, " ("); i >= 0 {
 		v = strings.TrimSpace(v[:i])
 	}
-	return unfold([]byte(v))
+	return unfold([]byte(strings.ReplaceAll(v, `\;`, ";")))
 }
 
 // nameAhead tells whether s, which starts with white space, goes on with

@@ -1,13 +1,14 @@
 package mail
 
 import (
+	"bytes"
 	"io"
 )
 
-// transferDecoder undoes a Content-Transfer-Encoding octet by octet.
+// transferDecoder undoes a Content-Transfer-Encoding piece by piece.
 type transferDecoder interface {
-	octet(out []byte, c byte) []byte // appends what c completes
-	end(out []byte) []byte           // appends what is left at the end
+	decode(out, in []byte) []byte // appends what in completes
+	end(out []byte) []byte        // appends what is left at the end
 }
 
 // transferReader runs a transferDecoder over a reader in small steps.
@@ -32,10 +33,7 @@ func (r *transferReader) Read(dst []byte) (int, error) {
 		}
 		var n int
 		n, r.err = r.in.Read(r.buf)
-		r.out = r.out[:0]
-		for _, c := range r.buf[:n] {
-			r.out = r.dec.octet(r.out, c)
-		}
+		r.out = r.dec.decode(r.out[:0], r.buf[:n])
 		if r.err == io.EOF {
 			r.out = r.dec.end(r.out)
 		}
@@ -54,6 +52,26 @@ type base64Decoder struct {
 	n      int // letters in bits, 0 to 3
 	padded bool
 	note   func(detail string)
+}
+
+func (d *base64Decoder) decode(out, in []byte) []byte {
+	for len(in) > 0 {
+		for d.n == 0 && !d.padded && len(in) >= 4 { // whole quanta, nearly always
+			// The table has values plus one, so foreign octets make zeros.
+			a, b, c, e := base64Table[in[0]], base64Table[in[1]], base64Table[in[2]], base64Table[in[3]]
+			if a == 0 || b == 0 || c == 0 || e == 0 {
+				break
+			}
+			v := uint32(a-1)<<18 | uint32(b-1)<<12 | uint32(c-1)<<6 | uint32(e-1)
+			out = append(out, byte(v>>16), byte(v>>8), byte(v))
+			in = in[4:]
+		}
+		if len(in) > 0 {
+			out = d.octet(out, in[0])
+			in = in[1:]
+		}
+	}
+	return out
 }
 
 func (d *base64Decoder) octet(out []byte, c byte) []byte {
@@ -108,6 +126,24 @@ const maxQuotedSpace = 1000
 type quotedDecoder struct {
 	hold []byte // white space, or an unfinished "=" sequence
 	note func(detail string)
+}
+
+func (d *quotedDecoder) decode(out, in []byte) []byte {
+	for len(in) > 0 {
+		if len(d.hold) == 0 {
+			n := bytes.IndexAny(in, "= \t\r\n")
+			if n < 0 {
+				n = len(in)
+			}
+			out = append(out, in[:n]...)
+			if in = in[n:]; len(in) == 0 {
+				break
+			}
+		}
+		out = d.octet(out, in[0])
+		in = in[1:]
+	}
+	return out
 }
 
 func (d *quotedDecoder) octet(out []byte, c byte) []byte {

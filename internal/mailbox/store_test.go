@@ -2,7 +2,9 @@ package mailbox
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,24 +13,49 @@ import (
 	"github.com/migiwa/migiwa/internal/store/blob"
 	"github.com/migiwa/migiwa/internal/store/body"
 	"github.com/migiwa/migiwa/internal/store/db"
+	"github.com/migiwa/migiwa/internal/store/db/dbtest"
 )
 
-// onBoth runs a test on every database there is.
-func onBoth(t *testing.T, test func(*testing.T, *Store)) {
-	t.Run("sqlite", func(t *testing.T) {
-		d, err := db.Open(t.Context(), "sqlite:"+t.TempDir()+"/test.db")
-		if err != nil {
-			t.Fatal(err)
+// suite is what both databases must pass. The tests share one database, each
+// with accounts of its own: making one takes PostgreSQL a second.
+var suite = []struct {
+	name string
+	test func(*testing.T, *Store)
+}{
+	{"Deliver", testDeliver},
+	{"DeliverOverQuota", testDeliverOverQuota},
+	{"DeliverDomainQuota", testDeliverDomainQuota},
+	{"DeliverAfterRollback", testDeliverAfterRollback},
+	{"DeliverToMany", testDeliverToMany},
+	{"FirstFolders", testFirstFolders},
+	{"CreateDelete", testCreateDelete},
+	{"Rename", testRename},
+	{"RenameValidity", testRenameValidity},
+	{"RenameInbox", testRenameInbox},
+	{"Subscribe", testSubscribe},
+	{"DeleteAll", testDeleteAll},
+	{"ListAndRead", testListAndRead},
+	{"ListInPieces", testListInPieces},
+	{"StoreFlags", testStoreFlags},
+	{"Expunge", testExpunge},
+	{"ExpungeMemoryIsBounded", testExpungeMemoryIsBounded},
+	{"CopyMove", testCopyMove},
+	{"CopyOverQuota", testCopyOverQuota},
+	{"Repair", testRepair},
+}
+
+func TestStore(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		for _, c := range suite {
+			t.Run(c.name, func(t *testing.T) { c.test(t, newStore(t, d)) })
 		}
-		t.Cleanup(func() { d.Close() })
-		test(t, newStore(t, d))
 	})
 }
 
-// newStore makes a store on d.
+// newStore makes a store on d, with blobs that stay as long as d is tested.
 func newStore(t testing.TB, d *db.DB) *Store {
 	t.Helper()
-	blobs, err := blob.OpenDisk(t.TempDir())
+	blobs, err := blob.OpenDisk(blobDir(t, d))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,25 +73,58 @@ func newStore(t testing.TB, d *db.DB) *Store {
 // sound checks the invariants, at the end of every test and wherever one likes.
 func sound(t testing.TB, s *Store) {
 	t.Helper()
-	found, err := s.Check(context.Background(), true)
+	found, err := s.Check(context.Background())
 	if err != nil {
 		t.Error(err)
 	}
 	for _, p := range found {
 		t.Error(p)
 	}
+	err = s.Bodies.Check(context.Background(), func(p body.Problem) error { t.Error(p); return nil })
+	if err != nil {
+		t.Error(err)
+	}
 }
 
-// addAccount makes an account with a quota in octets.
+// blobDir is the directory of the bodies that d knows.
+func blobDir(t testing.TB, d *db.DB) string {
+	dir, ok := blobDirs[d]
+	if !ok {
+		var err error
+		if dir, err = os.MkdirTemp("", "migiwa-mailbox-test"); err != nil {
+			t.Fatal(err)
+		}
+		blobDirs[d] = dir
+	}
+	return dir
+}
+
+var blobDirs = map[*db.DB]string{}
+
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "20") // the command line can ask for more
+	code := m.Run()
+	for _, dir := range blobDirs {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// addAccount makes an account, in a domain of its own, with a quota in octets.
 func addAccount(t testing.TB, s *Store, name string, quota int64) (id int64) {
 	t.Helper()
 	err := s.DB.Write(context.Background(), func(tx *db.Tx) error {
-		_, err := tx.Exec(`INSERT INTO domain (name, created) VALUES ('example.test', 1) ON CONFLICT DO NOTHING`)
+		var n int64
+		if err := tx.Row(`SELECT count(*) FROM domain`).Scan(&n); err != nil {
+			return err
+		}
+		d, err := tx.Insert(`INSERT INTO domain (name, created) VALUES (?, 1) RETURNING id`, fmt.Sprintf("d%d.test", n))
 		if err != nil {
 			return err
 		}
+		key := fmt.Sprintf("%s@d%d.test", name, n)
 		id, err = tx.Insert(`INSERT INTO account (domain, addresskey, address, quota, created, changed)
-			SELECT id, ?, ?, CAST(? AS BIGINT), 1, 1 FROM domain WHERE name = 'example.test' RETURNING id`, name, name, quota)
+			VALUES (?, ?, ?, ?, 1, 1) RETURNING id`, d, key, key, quota)
 		return err
 	})
 	if err != nil {

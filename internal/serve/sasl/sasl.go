@@ -192,6 +192,9 @@ func (s *Server) verify(ctx context.Context, authzid, user, password string) (st
 // that is somebody else.
 func prepareName(user, authzid string) (string, error) {
 	name, err := precis.UsernameCaseMapped.String(user)
+	if err == nil && name == "" {
+		err = errors.New("empty")
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: user name: %v", ErrMalformed, err)
 	}

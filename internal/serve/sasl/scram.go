@@ -19,6 +19,9 @@ const SaltSize = 16
 // binding gives the channel binding data of a connection, which TLS 1.2
 // without the extended master secret does not have.
 func binding(state *tls.ConnectionState) (scram.ChannelBinding, bool) {
+	if !state.HandshakeComplete { // a state made by hand has no keys to export
+		return scram.ChannelBinding{}, false
+	}
 	b, err := scram.NewTLSExporterBinding(state)
 	return b, err == nil
 }

@@ -27,6 +27,7 @@ var (
 	replyNUL         = mail.Reply{Code: 554, Enhanced: "5.6.0", Text: "NUL octet in the message", Close: true}
 	replyTraffic     = mail.Reply{Code: 554, Enhanced: "5.5.1", Text: "This is an SMTP server", Close: true}
 	replySync        = mail.Reply{Code: 554, Enhanced: "5.5.1", Text: "Sent ahead where a reply must be awaited", Close: true}
+	replyBadChunk    = mail.Reply{Code: 501, Enhanced: "5.5.4", Text: "Say BDAT octets [LAST]", Close: true}
 	replyTooBig      = mail.Reply{Code: 552, Enhanced: "5.3.4", Text: "Message exceeds the size limit"}
 
 	replyOK       = mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "OK"}
@@ -122,9 +123,10 @@ func (c *conn) answer(v Verdict, usual mail.Reply) bool {
 	}
 	if v.Close || r.Close || r.Code == 421 {
 		c.over = true
-		c.patient = true
+		c.patience = max(c.patience, politeTime)
 		if c.cause == nil {
-			c.cause = &r
+			why := r // its own variable, so that r stays off the heap
+			c.cause = &why
 		}
 	}
 	return r.Positive()
@@ -151,7 +153,7 @@ func (c *conn) fault(f Fault, r mail.Reply) {
 	c.srv.count.faults.Add(1)
 	c.errors++
 	v := c.ask(f, r)
-	if c.errors >= c.srv.limits.Errors && !c.overdrawn {
+	if c.errors >= c.srv.limits.Errors && !c.overdrawn && f != TooManyBad {
 		c.overdrawn = true
 		if t := c.ask(TooManyBad, replyErrors); !r.Close && r.Code != 421 {
 			v = t

@@ -18,6 +18,14 @@ func (c *conn) mechanisms() []string {
 
 // doAuth runs one SASL exchange (RFC 4954).
 func (c *conn) doAuth(arg string) {
+	c.exchange(arg)
+	if !c.loggedIn && c.in.buffered() > 0 && !c.over {
+		// What follows may be responses, even a password, and no commands.
+		c.broken(&breach{Pipelining, replySync})
+	}
+}
+
+func (c *conn) exchange(arg string) {
 	switch {
 	case c.auth == nil:
 		c.fault(BadSequence, mail.Reply{Code: 502, Enhanced: "5.5.1", Text: "No authentication here"})
@@ -52,10 +60,6 @@ func (c *conn) doAuth(arg string) {
 		v = c.sentAhead(v)
 	}
 	c.loggedIn = c.answer(v, mail.Reply{Code: 235, Enhanced: "2.7.0", Text: "Authenticated"})
-	if !c.loggedIn && c.in.buffered() > 0 {
-		// What follows may be responses, even a password, and no commands.
-		c.broken(&breach{Pipelining, replySync})
-	}
 }
 
 // offered finds name among the mechanisms, "" when it is none of them.

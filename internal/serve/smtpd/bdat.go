@@ -17,11 +17,9 @@ func (c *conn) doBdat(arg []byte) {
 	size, last, ok := parseBdat(arg)
 	if !ok {
 		// Where the next command begins is not known.
-		c.broken(&breach{BadSyntax, mail.Reply{Code: 501, Enhanced: "5.5.4", Text: "Say BDAT octets [LAST]", Close: true}})
+		c.broken(&breach{BadSyntax, replyBadChunk})
 		return
 	}
-	c.setBusy(true)
-	defer c.setBusy(false)
 	switch {
 	case c.env == nil:
 		if c.swallow(size) {
@@ -39,33 +37,34 @@ func (c *conn) doBdat(arg []byte) {
 // chunks lets the Session read a message that comes in chunks.
 func (c *conn) chunks(size int64, last bool) {
 	v := c.sess.Data(c.srv.ctx, c.env)
-	if v.Reply != nil && !v.Reply.Positive() {
-		if c.swallow(size) {
-			c.answer(v, replyOK)
-			c.forget()
-			c.refused = !last
-		}
-		return
-	}
 	r := chunkReader{pace: newPace(c), left: size, last: last, binary: c.env.Body == mail.BodyBinary}
-	if v.Delay > 0 && !c.pause(v.Delay) {
-		return
-	}
-	v = c.sess.Body(c.srv.ctx, c.env, &r)
-	if refused := v.Reply != nil && !v.Reply.Positive(); refused && r.err == nil {
+	if v.Reply != nil && !v.Reply.Positive() {
 		c.refuseChunks(v, &r)
 		return
 	}
-	err := r.drain()
-	if errors.Is(err, errAbandoned) {
+	if v.Delay > 0 && !c.pause(v.Delay) {
+		return
+	}
+	if v.After != nil {
+		v.After()
+	}
+	c.setBusy(true)
+	v = c.sess.Body(c.srv.ctx, c.env, &r)
+	var err error
+	if v.Reply == nil || v.Reply.Positive() || r.err != nil {
+		err = r.drain()
+	}
+	c.setBusy(false)
+	switch {
+	case errors.Is(err, errAbandoned):
 		c.forget()
-		return
-	}
-	if errors.Is(err, errTooBig) {
+	case errors.Is(err, errTooBig):
 		c.refuseChunks(Verdict{Reply: &replyTooBig}, &r)
-		return
+	case r.err == nil:
+		c.refuseChunks(v, &r)
+	default:
+		c.settle(v, err)
 	}
-	c.settle(v, err)
 }
 
 // refuseChunks refuses a message before its last chunk: with the rest of this
@@ -236,35 +235,44 @@ func (r *chunkReader) next() error {
 }
 
 // between answers a command that comes where a chunk should, and tells whether
-// the wait is over: with the next chunk, or with r.err.
+// the wait is over: with the next chunk, or with r.err. The Session is not
+// asked, since it is in the middle of Body.
 func (r *chunkReader) between(line []byte) bool {
-	c := r.c
+	c, l := r.c, &r.c.srv.limits
 	verb, arg := cutVerb(line)
-	switch strings.ToUpper(string(verb)) {
-	case "BDAT":
-		c.commands++
-		c.srv.count.commands.Add(1)
-		size, last, ok := parseBdat(arg)
-		if !ok {
-			r.breach(BadSyntax, mail.Reply{Code: 501, Enhanced: "5.5.4", Text: "Say BDAT octets [LAST]", Close: true})
-			return true
-		}
-		r.left, r.last = size, last
-		return true
+	name := strings.ToUpper(string(verb))
+	switch name {
 	case "RSET", "QUIT", "EHLO", "HELO":
 		c.pending = bytes.Clone(line)
 		r.err = errAbandoned
 		return true
+	}
+	c.commands++
+	c.srv.count.commands.Add(1)
+	if l.Commands > 0 && !c.info.Exempt() && int64(c.commands) > int64(l.Commands)+r.size/512 {
+		r.breach(TooManyBad, replyCommands)
+		return true
+	}
+	switch name {
+	case "BDAT":
+		size, last, ok := parseBdat(arg)
+		if !ok {
+			r.breach(BadSyntax, replyBadChunk)
+			return true
+		}
+		r.left, r.last = size, last
+		return true
 	case "NOOP":
-		c.command(line)
-	default:
-		c.commands++
-		c.fault(BadSequence, mail.Reply{Code: 503, Enhanced: "5.5.1", Text: "Say BDAT or RSET"})
+		c.say(replyOK)
+		return false
 	}
-	if c.over {
-		r.err = replyLost.Because(c.cause)
+	c.srv.count.faults.Add(1)
+	if c.errors++; c.errors >= l.Errors {
+		r.breach(TooManyBad, replyErrors)
+		return true
 	}
-	return c.over
+	c.say(mail.Reply{Code: 503, Enhanced: "5.5.1", Text: "Say BDAT or RSET"})
+	return false
 }
 
 // drain reads what the Session left, and gives the error for which the message

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,9 +44,15 @@ func drop(r io.Reader) Verdict {
 	}
 }
 
-// BenchmarkSession sends one message of 4 KiB on each of many connections, 20
-// at a time, over loopback, in lockstep as smtp-source does.
+// BenchmarkSession sends messages of 4 KiB over loopback, 20 connections at a
+// time, in lockstep as smtp-source does: one message a connection, or 100.
 func BenchmarkSession(b *testing.B) {
+	for _, each := range []int{1, 100} {
+		b.Run(strconv.Itoa(each)+"-a-connection", func(b *testing.B) { benchSession(b, each) })
+	}
+}
+
+func benchSession(b *testing.B, each int) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -55,41 +62,53 @@ func BenchmarkSession(b *testing.B) {
 	defer s.Close()
 	body := []byte(strings.Repeat(strings.Repeat("x", 78)+"\r\n", 51) + "\r\n.\r\n")
 	b.ReportAllocs()
-	b.SetBytes(int64(len(body)))
 	b.ResetTimer()
+	var left, sent atomic.Int64
+	left.Store(int64(b.N))
 	var wg sync.WaitGroup
-	for i := range 20 {
-		n := b.N / 20
-		if i < b.N%20 {
-			n++
-		}
+	for range 20 {
 		wg.Go(func() {
 			r := bufio.NewReaderSize(nil, 1024)
-			for range n {
-				if err := sendOne(l.Addr().String(), r, body); err != nil {
+			for left.Add(-int64(each)) > -int64(each) {
+				if err := sendSome(l.Addr().String(), r, body, each); err != nil {
 					b.Error(err)
 					return
 				}
+				sent.Add(int64(each))
 			}
 		})
 	}
 	wg.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
-	if got := s.Stats().Messages; got != int64(b.N) {
-		b.Fatalf("%d messages, want %d", got, b.N)
+	b.ReportMetric(float64(sent.Load())/b.Elapsed().Seconds(), "messages/s")
+	if got := s.Stats().Messages; got != sent.Load() {
+		b.Fatalf("%d messages, want %d", got, sent.Load())
 	}
 }
 
-func sendOne(addr string, r *bufio.Reader, body []byte) error {
+// sendSome sends n messages on one connection.
+func sendSome(addr string, r *bufio.Reader, body []byte, n int) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	r.Reset(c)
-	for _, step := range [][]byte{nil, []byte("EHLO c.example\r\n"), []byte("MAIL FROM:<a@b.example>\r\n"),
-		[]byte("RCPT TO:<c@d.example>\r\n"), []byte("DATA\r\n"), body, []byte("QUIT\r\n")} {
+	if err := steps(c, r, nil, []byte("EHLO c.example\r\n")); err != nil {
+		return err
+	}
+	for range n {
+		if err := steps(c, r, []byte("MAIL FROM:<a@b.example>\r\n"), []byte("RCPT TO:<c@d.example>\r\n"),
+			[]byte("DATA\r\n"), body); err != nil {
+			return err
+		}
+	}
+	return steps(c, r, []byte("QUIT\r\n"))
+}
+
+// steps writes each step and reads its reply.
+func steps(c net.Conn, r *bufio.Reader, say ...[]byte) error {
+	for _, step := range say {
 		if step != nil {
 			if _, err := c.Write(step); err != nil {
 				return err
@@ -106,6 +125,37 @@ func sendOne(addr string, r *bufio.Reader, body []byte) error {
 		}
 	}
 	return nil
+}
+
+// BenchmarkDialogue measures one message of 4 KiB without any socket: what the
+// server itself costs.
+func BenchmarkDialogue(b *testing.B) {
+	s := &Server{Handler: idler{}, Hostname: "mx.example", Limits: Limits{Messages: -1, Commands: -1}}
+	s.init()
+	body := strings.Repeat(strings.Repeat("x", 78)+"\r\n", 51) + "\r\n.\r\n"
+	c := newConn(s, readerConn{&stepReader{steps: []string{"MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n", body}}})
+	c.sess, c.hello = idler{}, true
+	b.ReportAllocs()
+	for b.Loop() {
+		for range 3 {
+			c.step()
+		}
+	}
+	if c.over || c.messages != b.N {
+		b.Fatal(c.messages, c.cause)
+	}
+}
+
+// stepReader gives one step each time, again and again.
+type stepReader struct {
+	steps []string
+	next  int
+}
+
+func (r *stepReader) Read(p []byte) (int, error) {
+	n := copy(p, r.steps[r.next%len(r.steps)])
+	r.next++
+	return n, nil
 }
 
 // BenchmarkDots measures reading a message of 1 MiB alone.

@@ -32,13 +32,13 @@ type conn struct {
 	refused    bool           // the newest MAIL or BDAT was refused: what was pipelined behind it is no fault
 	hello      bool           // HELO or EHLO was accepted since the start or STARTTLS
 	loggedIn   bool
-	responding bool   // inside AUTH: lines are responses
-	pending    []byte // a command read while a BDAT stream was waiting for a chunk
-	over       bool   // no more commands
-	gone       bool   // the peer takes no more replies
-	patient    bool   // the peer may still be sending: linger before the close
-	counted    bool   // in Server.addresses
-	cause      error  // why it ended
+	responding bool          // inside AUTH: lines are responses
+	pending    []byte        // a command read while a BDAT stream was waiting for a chunk
+	over       bool          // no more commands
+	gone       bool          // the peer takes no more replies
+	patience   time.Duration // for a peer that may still be sending to read our last words
+	counted    bool          // in Server.addresses
+	cause      error         // why it ended
 	last       time.Time
 	writeBy    time.Time // the write deadline in force
 	commands   int
@@ -70,7 +70,7 @@ var errStopped = errors.New("server shutting down")
 // run is the connection's goroutine.
 func (c *conn) run() {
 	defer c.srv.leave(c)
-	defer c.raw.Close()
+	defer func() { c.nc.Close() }() // the newest nc: TLS says goodbye
 	defer c.end()
 	defer c.guard()
 	if c.arrive() {
@@ -92,7 +92,7 @@ func (c *conn) guard() {
 	c.srv.Logger.Error("panic in an SMTP session", "trace", string(c.info.Trace),
 		"remote", c.info.Remote.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	c.say(replyInternal)
-	c.patient = true
+	c.patience = lingerTime
 	c.hangUp()
 }
 
@@ -145,7 +145,6 @@ func (c *conn) arrive() bool {
 		v.Close = true
 		c.answer(v, replyClosing)
 		c.cause = v.Reply
-		c.patient = true
 		return false
 	}
 	if v.Delay > 0 && !c.greetPause(v.Delay) {
@@ -229,7 +228,7 @@ func (c *conn) step() {
 func (c *conn) broken(err error) {
 	var b *breach
 	if errors.As(err, &b) {
-		c.patient = true
+		c.patience = lingerTime
 		c.cause = b
 		c.fault(b.fault, b.reply)
 		c.over = true
@@ -328,7 +327,7 @@ func (c *conn) pause(d time.Duration) bool {
 // time to read it: closing a socket with unread input makes the peer's kernel
 // throw our reply away.
 func (c *conn) hangUp() {
-	if !c.flush() || !c.patient || c.in.err != nil {
+	if !c.flush() || c.patience == 0 || c.in.err != nil {
 		return
 	}
 	half, ok := c.nc.(interface{ CloseWrite() error })
@@ -336,7 +335,7 @@ func (c *conn) hangUp() {
 		return
 	}
 	c.in.release()
-	c.last = time.Now().Add(lingerTime)
+	c.last = time.Now().Add(c.patience)
 	c.readBy(c.last)
 	for left := c.srv.limits.MessageSize; left > 0 && c.in.err == nil; {
 		c.in.grow()
@@ -348,6 +347,9 @@ func (c *conn) hangUp() {
 	}
 }
 
-// lingerTime bounds how long a connection that was refused in the middle of
-// something is kept for the peer to read why.
-const lingerTime = 5 * time.Second
+// How long a connection is kept behind its last reply for the peer to read it:
+// one that was refused in the middle of a message or line, and any other.
+const (
+	lingerTime = 5 * time.Second
+	politeTime = time.Second
+)

@@ -41,66 +41,69 @@ func (c *conn) message() {
 	d := &c.dots
 	*d = dotReader{pace: newPace(c), bol: true}
 	v := c.sess.Body(c.srv.ctx, c.env, d)
-	c.settle(v, d.drain())
+	err := d.drain()
 	c.setBusy(false)
+	c.settle(v, err)
 }
 
 // settle ends a transaction: with err the message is dropped, else v tells.
 func (c *conn) settle(v Verdict, err error) {
-	var b *breach
-	switch {
-	case err == nil:
-		// The envelope stays for the reply, which may hold UTF-8.
-		if c.answer(v, mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}) {
-			c.messages++
-			c.srv.count.messages.Add(1)
-		}
-	case errors.As(err, &b):
-		c.broken(b)
-	default:
-		r := mail.AsReply(err)
-		if r.Cause != nil {
-			c.lost(r.Cause)
-		}
-		c.answer(Verdict{Reply: r}, *r)
+	// The envelope stays for the reply, which may hold UTF-8.
+	if err != nil {
+		c.dropMessage(err)
+	} else if c.answer(v, mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}) {
+		c.messages++
+		c.srv.count.messages.Add(1)
 	}
 	c.forget()
+}
+
+// dropMessage tells why a message could not be read.
+func (c *conn) dropMessage(err error) {
+	var b *breach
+	if errors.As(err, &b) {
+		c.broken(b)
+		return
+	}
+	r := mail.AsReply(err)
+	if r.Cause != nil {
+		c.lost(r.Cause)
+	}
+	c.answer(Verdict{Reply: r}, *r)
 }
 
 // errTooBig is the read error of a message over its limit. Its rest is read
 // and thrown away, so that the dialogue can go on.
 var errTooBig error = &replyTooBig
 
-// pace reads from the peer while a message comes, with its limits of time.
+// pace reads from the peer while a message comes, with its limits of time. The
+// time the Session takes does not count against the peer.
 type pace struct {
-	c     *conn
-	start time.Time
-	from  int64 // c.in.total at the start
-	err   error // why the message ended: io.EOF, or what the reader gets for good
+	c      *conn
+	waited time.Duration // for the peer
+	from   int64         // c.in.total at the start
+	err    error         // why the message ended: io.EOF, or what the reader gets for good
 }
 
-func newPace(c *conn) pace {
-	return pace{c: c, start: time.Now(), from: c.in.total}
-}
+func newPace(c *conn) pace { return pace{c: c, from: c.in.total} }
 
-// fill reads more. The deadline is the nearest of the idle time and the moment
-// at which the average falls below the least rate.
+// fill reads more. It waits for the idle time, or until the average falls
+// below the least rate, whichever is sooner.
 func (p *pace) fill() error {
 	c, l := p.c, &p.c.srv.limits
 	if !c.flush() {
 		return p.fail(c.cause)
 	}
-	now := time.Now()
-	by := now.Add(l.Idle)
+	wait := l.Idle
 	if l.ByteRate > 0 {
-		due := time.Duration(c.in.total-p.from) * time.Second / time.Duration(l.ByteRate)
-		if slow := p.start.Add(l.Grace + due); slow.Before(by) {
-			by = slow
-		}
+		due := time.Duration((c.in.total-p.from)/int64(l.ByteRate)) * time.Second
+		wait = min(wait, l.Grace+due-p.waited)
 	}
+	now := time.Now()
 	c.in.grow()
-	c.readBy(by)
+	c.readBy(now.Add(wait))
 	err := c.in.fill(c.nc)
+	p.waited += time.Since(now)
 	switch {
 	case err == nil:
 		return nil

@@ -30,8 +30,9 @@
 // # Chunking
 //
 // BDAT (RFC 3030) reaches Session.Body as one stream, as DATA does; chunks are
-// acknowledged while Body reads. Without BODY=BINARYMIME its lines are held to
-// the same rules as those of DATA. Its last line may lack CR LF.
+// acknowledged while Body reads, and what comes between them is answered
+// without asking the Session. Without BODY=BINARYMIME its lines are held to the
+// same rules as those of DATA. Its last line may lack CR LF.
 //
 // # Cost
 //

@@ -60,7 +60,7 @@ func (c *conn) cutLine(b []byte, seen int) ([]byte, int, error) {
 		return nil, 0, nil
 	}
 	end += seen
-	if bytes.IndexByte(b[:end+1], '\r') != end-1 {
+	if end == 0 || bytes.IndexByte(b[:end], '\r') != end-1 {
 		return nil, 0, &breach{BareNewline, replyBareNewline}
 	}
 	if end+1 > c.lineLimit(b) {

@@ -1,0 +1,87 @@
+// Accept measures how many messages a second a server takes from strangers and
+// lays into a mailbox: Postfix with Debian's defaults and a Maildir, and beside
+// it migiwa, in turns, under Postfix's own smtp-source.
+//
+//	go run ./bench/accept -sessions 20,100 -messages 5000 -rounds 5 -migiwa bin/migiwa
+//
+// The clock runs from the start of smtp-source until every message lies in the
+// mailbox: a file in the Maildir, a message that POP3 counts.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/migiwa/migiwa/bench/contestant"
+)
+
+const patience = 10 * time.Minute // for one round
+
+func main() {
+	sessions := flag.String("sessions", "20,100", "parallel sessions, each number a run of its own")
+	messages := flag.Int("messages", 5000, "messages a round")
+	rounds := flag.Int("rounds", 3, "rounds of each contestant")
+	size := flag.Int("size", 4096, "bytes a message")
+	keep := flag.Bool("d", false, "keep connections open: many messages over each")
+	binary := flag.String("migiwa", "", "the migiwa binary; empty: only Postfix")
+	flag.Parse()
+	if err := run(*sessions, *rounds, contestant.Load{Messages: *messages, Size: *size, Keep: *keep}, *binary); err != nil {
+		fmt.Fprintln(os.Stderr, "accept:", err)
+		os.Exit(1)
+	}
+}
+
+func run(sessions string, rounds int, load contestant.Load, binary string) error {
+	starts := []contestant.Start{contestant.Postfix}
+	if binary != "" {
+		starts = append(starts, contestant.Migiwa(binary))
+	}
+	for s := range strings.SplitSeq(sessions, ",") {
+		var err error
+		if load.Sessions, err = strconv.Atoi(s); err != nil {
+			return fmt.Errorf("-sessions: %w", err)
+		}
+		fmt.Println(contestant.Machine())
+		rates := make(contestant.Rates)
+		for round := range rounds {
+			for _, start := range starts {
+				if err := oneRound(start, load, rates, round); err != nil {
+					return err
+				}
+			}
+		}
+		rates.Report(fmt.Sprintf("%d messages of %d bytes, %d sessions, connections kept: %t", load.Messages, load.Size, load.Sessions, load.Keep))
+	}
+	return nil
+}
+
+// oneRound starts a fresh server, fills its mailbox and adds the rate.
+func oneRound(start contestant.Start, load contestant.Load, rates contestant.Rates, round int) (err error) {
+	server, err := start(nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := server.Close(); err == nil && e != nil {
+			err = fmt.Errorf("closing %s: %w", server.Name(), e)
+		}
+	}()
+	load.Addr, load.To = server.Addr(), contestant.Recipient
+	begin := time.Now()
+	if err := contestant.Send(load); err != nil {
+		return fmt.Errorf("%s: %w", server.Name(), err)
+	}
+	accepted := time.Since(begin)
+	end, err := contestant.WaitFor(load.Messages, server.Delivered, patience)
+	if err != nil {
+		return fmt.Errorf("%s: %w", server.Name(), err)
+	}
+	rate := rates.Add(server.Name(), load.Messages, end.Sub(begin))
+	fmt.Printf("  round %d %-8s accepted in %6.2f s, in the mailbox after %6.2f s: %7.0f/s\n",
+		round+1, server.Name(), accepted.Seconds(), end.Sub(begin).Seconds(), rate)
+	return nil
+}

@@ -1,0 +1,274 @@
+// Idle measures what a connection costs a server that has nothing to do: it
+// opens many SMTP connections, says EHLO on each, and compares the resident
+// memory of the server's processes before and after.
+//
+//	go run ./bench/idle -addr 127.0.0.1:2525 -pid 4711 -connections 10000
+//
+// The clients come from many addresses of 127.0.0.0/8, as no server likes ten
+// thousand connections from one. The server must be allowed as many open files.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	dialers    = 50               // connections being opened at a time
+	perAddress = 100              // connections from one source address
+	patience   = 30 * time.Second // for one greeting and one reply to EHLO
+)
+
+func main() {
+	addr := flag.String("addr", "", "host:port of an SMTP listener")
+	pid := flag.Int("pid", 0, "process ID of the server; its children are counted too")
+	n := flag.Int("connections", 10000, "connections to open")
+	rest := flag.Duration("rest", 10*time.Second, "idle time before memory is read again")
+	metrics := flag.String("metrics", "", "URL of the server's Prometheus metrics, to read go_goroutines; may be empty")
+	flag.Parse()
+	if err := run(*addr, *pid, *n, *rest, *metrics); err != nil {
+		fmt.Fprintln(os.Stderr, "idle:", err)
+		os.Exit(1)
+	}
+}
+
+func run(addr string, pid, n int, rest time.Duration, metrics string) error {
+	if err := allowFiles(uint64(n) + 100); err != nil {
+		return err
+	}
+	before, err := resident(pid)
+	if err != nil {
+		return err
+	}
+	if err := tellGoroutines("before", metrics); err != nil {
+		return err
+	}
+	begin := time.Now()
+	conns, err := openAll(addr, n)
+	defer closeAll(conns)
+	if err != nil {
+		return fmt.Errorf("after %d connections: %w", len(conns), err)
+	}
+	opened := time.Since(begin)
+	time.Sleep(rest)
+	after, err := resident(pid)
+	if err != nil {
+		return err
+	}
+	if err := tellGoroutines("after", metrics); err != nil {
+		return err
+	}
+	alive := countAlive(conns)
+	fmt.Printf("%d connections opened in %.1f s, %d alive after %v idle\n", len(conns), opened.Seconds(), alive, rest)
+	fmt.Printf("resident memory: before %.1f MB, after %.1f MB, %.2f KB a connection\n",
+		float64(before)/1e6, float64(after)/1e6, float64(after-before)/1e3/float64(n))
+	if alive < n {
+		return fmt.Errorf("%d connections were closed by the server", n-alive)
+	}
+	return nil
+}
+
+// allowFiles raises this process's limit of open files to n if it is less.
+func allowFiles(n uint64) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("reading the limit of open files: %w", err)
+	}
+	if limit.Cur >= n {
+		return nil
+	}
+	limit.Cur, limit.Max = n, max(limit.Max, n)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raising the limit of open files to %d: %w", n, err)
+	}
+	return nil
+}
+
+// openAll opens n connections and returns those that are open, all or not.
+func openAll(addr string, n int) ([]net.Conn, error) {
+	var (
+		mu    sync.Mutex
+		conns []net.Conn
+		first error
+		wg    sync.WaitGroup
+	)
+	next := make(chan int)
+	for range dialers {
+		wg.Go(func() {
+			for i := range next {
+				c, err := openOne(addr, i)
+				mu.Lock()
+				if err == nil {
+					conns = append(conns, c)
+				} else if first == nil {
+					first = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range n {
+		mu.Lock()
+		failed := first != nil
+		mu.Unlock()
+		if failed {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return conns, first
+}
+
+// openOne opens connection i, reads the greeting and says EHLO.
+func openOne(addr string, i int) (net.Conn, error) {
+	source := i / perAddress
+	d := net.Dialer{
+		Timeout:   patience,
+		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(source>>8), byte(source))},
+	}
+	c, err := d.Dial("tcp4", addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := hello(c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func hello(c net.Conn) error {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	in := bufio.NewReader(c)
+	if err := readReply(in, "220"); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "EHLO idle.test\r\n"); err != nil {
+		return err
+	}
+	return readReply(in, "250")
+}
+
+// readReply reads one reply of one or more lines.
+func readReply(in *bufio.Reader, code string) error {
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(line, code) {
+			return fmt.Errorf("the server says %q", line)
+		}
+		if !strings.HasPrefix(line, code+"-") {
+			return nil
+		}
+	}
+}
+
+// countAlive says how many connections the server has not closed. A server
+// that says something (421) is about to.
+func countAlive(conns []net.Conn) int {
+	alive := 0
+	for _, c := range conns {
+		_ = c.SetReadDeadline(time.Now().Add(100 * time.Microsecond)) // a closed one fails below
+		_, err := c.Read(make([]byte, 1))
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			alive++
+		}
+	}
+	return alive
+}
+
+func closeAll(conns []net.Conn) {
+	for _, c := range conns {
+		c.Close()
+	}
+}
+
+// resident sums the resident memory of a process and all its descendants, in
+// bytes. Pages that they share are counted for each.
+func resident(pid int) (int64, error) {
+	sum, err := status(pid, "VmRSS")
+	if err != nil {
+		return 0, err
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/status")
+	if err != nil {
+		return 0, err
+	}
+	family := []int64{int64(pid)}
+	for grown := true; grown; {
+		grown = false
+		for _, path := range stats {
+			child, _ := strconv.Atoi(strings.Split(path, "/")[2]) // the pattern says it is one
+			parent, err := status(child, "PPid")
+			if err != nil || slices.Contains(family, int64(child)) || !slices.Contains(family, parent) {
+				continue // it may have ended meanwhile
+			}
+			rss, err := status(child, "VmRSS")
+			if err != nil {
+				continue
+			}
+			family, grown = append(family, int64(child)), true
+			sum += rss
+		}
+	}
+	return sum, nil
+}
+
+// status reads one number of /proc/PID/status; kB become bytes.
+func status(pid int, key string) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		if name != key {
+			continue
+		}
+		value, kB := strings.CutSuffix(strings.TrimSpace(value), " kB")
+		n, err := strconv.ParseInt(value, 10, 64)
+		if kB {
+			n *= 1024
+		}
+		return n, err
+	}
+	return 0, fmt.Errorf("process %d has no %s", pid, key)
+}
+
+// tellGoroutines prints the server's go_goroutines if it has metrics.
+func tellGoroutines(when, url string) error {
+	if url == "" {
+		return nil
+	}
+	response, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if n, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
+			fmt.Printf("goroutines %s: %s\n", when, n)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has no go_goroutines", url)
+}

@@ -1,0 +1,130 @@
+package mailbox
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/bus"
+	"github.com/migiwa/migiwa/internal/store/db/dbtest"
+)
+
+func nothing(t *testing.T, ch <-chan Change) {
+	t.Helper()
+	select {
+	case c := <-ch:
+		t.Fatalf("heard %+v", c)
+	default:
+	}
+}
+
+func TestWatch(t *testing.T) {
+	s := newStore(t, dbtest.SQLite(t))
+	ctx, a := t.Context(), addAccount(t, s, "a", 0)
+	in, junk, sent := folder(t, s, a, ""), folder(t, s, a, "Junk"), folder(t, s, a, "Sent")
+	one, cancelOne := s.Watch(in.ID)
+	both, cancelBoth := s.Watch(junk.ID, in.ID, junk.ID)
+	for i := range 5 { // nobody reads: the writer must not wait
+		mustDeliver(t, s, a, "", testBody(i), 0)
+	}
+	mustDeliver(t, s, a, "Junk", testBody(1), 0)
+	mustDeliver(t, s, a, "Sent", testBody(1), 0)
+	want := Change{Account: a, Folder: in.ID, ModSeq: in.ModSeq + 5}
+	if got := <-one; got != want {
+		t.Fatalf("heard %+v, want %+v", got, want)
+	}
+	nothing(t, one)
+	got := []Change{<-both, <-both}
+	slices.SortFunc(got, func(a, b Change) int { return int(a.Folder - b.Folder) })
+	if got[0] != want || got[1].Folder != junk.ID {
+		t.Fatalf("heard %+v", got)
+	}
+	nothing(t, both)
+
+	// Each kind of change is told.
+	for i, change := range []func() error{
+		func() error {
+			_, err := s.StoreFlags(ctx, in.ID, All, FlagChange{Op: Add, Flags: Seen, Unless: -1})
+			return err
+		},
+		func() error { _, _, err := s.Expunge(ctx, in.ID, []Range{{1, 1}}, false); return err },
+		func() error { _, err := s.Copy(ctx, junk.ID, in.ID, All); return err },
+		func() error { _, err := s.Move(ctx, in.ID, sent.ID, []Range{{2, 2}}); return err },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		if c := <-one; c.Folder != in.ID {
+			t.Errorf("change %d: %+v", i, c)
+		}
+	}
+	cancelOne()
+	cancelOne()
+	mustDeliver(t, s, a, "", testBody(1), 0)
+	nothing(t, one)
+	<-both
+	cancelBoth()
+	if len(s.watchers.byFolder) != 0 || s.watchers.leave != nil {
+		t.Error("the store still listens")
+	}
+}
+
+// What is undone must not be told.
+func TestWatchRollback(t *testing.T) {
+	s := newStore(t, dbtest.SQLite(t))
+	a := addAccount(t, s, "a", 1)
+	ch, cancel := s.Watch(folder(t, s, a, "").ID)
+	defer cancel()
+	if _, err := deliver(t, s, a, "", testBody(1), 0); err == nil {
+		t.Fatal("delivered over quota")
+	}
+	nothing(t, ch)
+}
+
+// Two processes, here two buses and two stores, that share a directory.
+func TestWatchAcross(t *testing.T) {
+	d, dir := dbtest.SQLite(t), t.TempDir()
+	open := func() *Store {
+		b, err := bus.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		s := newStore(t, d)
+		return &Store{DB: d, Bodies: s.Bodies, Bus: b}
+	}
+	here, there := open(), open()
+	a := addAccount(t, here, "a", 0)
+	in := folder(t, here, a, "")
+	ch, cancel := there.Watch(in.ID)
+	defer cancel()
+	start := time.Now()
+	mustDeliver(t, here, a, "", testBody(1), 0)
+	for late := time.After(5 * time.Second); ; {
+		select {
+		case c := <-ch:
+			if c.ModSeq <= in.ModSeq {
+				continue // of the making of the folder
+			}
+			if c != (Change{Account: a, Folder: in.ID, ModSeq: in.ModSeq + 1}) {
+				t.Errorf("%+v", c)
+			}
+			t.Logf("after %v", time.Since(start))
+			return
+		case <-late:
+			t.Fatal("heard nothing")
+		}
+	}
+}
+
+func FuzzChange(f *testing.F) {
+	f.Add(Change{1, 2, 3}.encode())
+	f.Add([]byte{0xff, 0xff})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if c, ok := decodeChange(in); ok {
+			if again, ok := decodeChange(c.encode()); !ok || again != c {
+				t.Fatalf("%+v became %+v", c, again)
+			}
+		}
+	})
+}

@@ -1,0 +1,265 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/cert"
+	"github.com/migiwa/migiwa/internal/config"
+	"github.com/migiwa/migiwa/internal/deliver"
+	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/dns"
+	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/serve/mx"
+	"github.com/migiwa/migiwa/internal/serve/pop3d"
+	"github.com/migiwa/migiwa/internal/serve/receive"
+	"github.com/migiwa/migiwa/internal/serve/sasl"
+	"github.com/migiwa/migiwa/internal/serve/smtpd"
+	"github.com/migiwa/migiwa/internal/serve/submission"
+)
+
+func newResolver(cfg *config.Config) (dns.Resolver, error) {
+	if cfg.DNS.ZoneFile != "" {
+		text, err := os.ReadFile(cfg.DNS.ZoneFile)
+		if err != nil {
+			return nil, fmt.Errorf("read zone: %w", err)
+		}
+		return dns.ParseZone(string(text))
+	}
+	return dns.NewClient(dns.Config{Servers: cfg.DNS.Servers, Timeout: cfg.DNS.Timeout.D()})
+}
+
+func newCertificates(cfg *config.Config, log *slog.Logger) (*cert.Manager, error) {
+	c := cert.Config{Dir: filepath.Join(cfg.DataDir, "tls"), Names: []string{cfg.Hostname}, Log: log}
+	for _, f := range cfg.TLS.Certificates {
+		c.Files = append(c.Files, cert.CertFile{Cert: f.Cert, Key: f.Key})
+	}
+	if a := cfg.TLS.ACME; a.Directory != "" {
+		c.ACME = &cert.ACME{Directory: a.Directory, Email: a.Email, CARoots: a.CAFile, AgreeTOS: a.Agree,
+			ListenHost: a.Host, HTTPPort: a.HTTPPort, TLSALPNPort: a.ALPNPort}
+		if len(a.Names) > 0 {
+			c.Names = a.Names
+		}
+	}
+	return cert.New(c)
+}
+
+func newIntake(r *Rooms, routes *deliver.Table, m *deliver.Metrics) *deliver.Intake {
+	return &deliver.Intake{
+		DB: r.DB, Bodies: r.Bodies, Mailboxes: r.Mailboxes, Queue: r.Queue, Directory: r.Directory,
+		Routes: routes, Events: r.Events, Metrics: m, Hostname: r.Config.Hostname, Lifetime: r.Config.Queue.Lifetime.D(),
+	}
+}
+
+// routesOf turns the configured routes into those of the delivering room.
+func routesOf(cfg *config.Config) ([]deliver.Route, error) {
+	var routes []deliver.Route
+	for _, r := range cfg.Routes {
+		out := deliver.Route{Pattern: r.Domain, Address: r.To, LMTP: r.Protocol == "lmtp", User: r.User}
+		if path, ok := strings.CutPrefix(r.To, "unix:"); ok {
+			out.Network, out.Address = "unix", path
+		}
+		switch r.TLS {
+		case "verify":
+			out.TLS, out.Verify = deliver.Required, true
+		case "implicit":
+			out.TLS, out.Verify = deliver.Implicit, true
+		default:
+			out.TLS = deliver.Security(r.TLS)
+		}
+		if out.Network == "unix" {
+			out.TLS = deliver.Plain
+		}
+		if r.Password != "" {
+			text, err := os.ReadFile(r.Password)
+			if err != nil {
+				return nil, fmt.Errorf("route for %s: %w", r.Domain, err)
+			}
+			out.Password = strings.TrimRight(string(text), "\r\n")
+		}
+		routes = append(routes, out)
+	}
+	return routes, nil
+}
+
+// relayDomains gives the domains whose mailboxes are behind a route.
+func relayDomains(cfg *config.Config) map[mail.Domain]directory.Route {
+	domains := make(map[mail.Domain]directory.Route)
+	for _, r := range cfg.Routes {
+		if r.Relay {
+			domains[mail.Domain(strings.ToLower(r.Domain))] = directory.Route{Listed: r.Recipients == "listed"}
+		}
+	}
+	return domains
+}
+
+// addServices opens the listeners of the node's roles and starts what works in
+// the background.
+func (n *Node) addServices(run context.Context, cfg *config.Config) error {
+	logins, err := n.newSASL(run)
+	if err != nil {
+		return err
+	}
+	if cfg.Has(config.MX) {
+		if err := n.addMX(cfg); err != nil {
+			return err
+		}
+	}
+	if cfg.Has(config.Submission) {
+		if err := n.addSubmission(cfg, logins); err != nil {
+			return err
+		}
+	}
+	if cfg.Has(config.POP3) {
+		if err := n.addPOP3(cfg, logins); err != nil {
+			return err
+		}
+	}
+	if err := n.services.open("metrics", cfg.Listen.Metrics, n.newMetrics()); err != nil {
+		return err
+	}
+	if cfg.Has(config.Delivery) {
+		n.addRunner(run, cfg)
+	}
+	n.background.Go(func() { n.keepHouse(run) })
+	return nil
+}
+
+func (n *Node) reception(role string, cfg *config.Config) receive.Reception {
+	return receive.Reception{
+		Role: role, Hostname: cfg.Hostname, Directory: n.Directory, Bodies: n.Bodies, Intake: n.intake,
+		Events: n.Events, DNS: n.resolver, MaxHops: cfg.SMTP.MaxHops,
+	}
+}
+
+// smtpServer gives a server with the limits of cfg.
+func (n *Node) smtpServer(name string, h smtpd.Handler, cfg *config.Config) *smtpd.Server {
+	s := &smtpd.Server{
+		Handler: h, Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Logger: n.Log,
+		Limits: smtpd.Limits{
+			Connections: cfg.SMTP.MaxConnections, PerAddress: cfg.SMTP.MaxPerAddress,
+			Errors: cfg.SMTP.MaxErrors, Messages: cfg.SMTP.MaxMessages, Recipients: cfg.SMTP.MaxRecipients,
+			MessageSize: int64(cfg.SMTP.MaxMessage), Idle: cfg.SMTP.Idle.D(), Total: cfg.SMTP.Total.D(),
+			ByteRate: int(cfg.SMTP.MinRate),
+		},
+	}
+	n.watchSMTP(name, s)
+	return s
+}
+
+func (n *Node) addMX(cfg *config.Config) error {
+	h := &mx.Handler{Reception: n.reception("mx", cfg)}
+	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
+		return err
+	}
+	behind := n.smtpServer("mx_proxy", h, cfg)
+	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}
+	return n.services.open("mx_proxy", cfg.Listen.MXProxy, behind)
+}
+
+func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server) error {
+	h := &submission.Handler{Reception: n.reception("submission", cfg), SASL: logins}
+	if err := n.services.open("submission", cfg.Listen.Submission, n.smtpServer("submission", h, cfg)); err != nil {
+		return err
+	}
+	implicit := n.smtpServer("submissions", h, cfg)
+	implicit.Implicit = true
+	return n.services.open("submissions", cfg.Listen.Submissions, implicit)
+}
+
+func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {
+	locks, err := pop3d.OpenLocks(filepath.Join(cfg.DataDir, "pop3.lock"))
+	if err != nil {
+		return err
+	}
+	n.locks = locks
+	server := func(implicit bool) *pop3d.Server {
+		return &pop3d.Server{
+			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
+			SASL: logins, Locks: locks, Events: n.Events, Logger: n.Log,
+			Account: func(_ context.Context, number string) (int64, error) { return strconv.ParseInt(number, 10, 64) },
+			Limits:  pop3d.Limits{Connections: cfg.POP3.MaxConnections, PerAddress: cfg.POP3.MaxPerAddress, Idle: cfg.POP3.Idle.D()},
+		}
+	}
+	if err := n.services.open("pop3", cfg.Listen.POP3, server(false)); err != nil {
+		return err
+	}
+	return n.services.open("pop3s", cfg.Listen.POP3S, server(true))
+}
+
+// newSASL lets accounts log in; it names them by their number.
+func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
+	secret, err := n.Directory.Secret(ctx, "sasl", 32)
+	if err != nil {
+		return nil, err
+	}
+	denied := func(err error) error {
+		if errors.Is(err, directory.ErrLogin) {
+			return fmt.Errorf("%w: %w", sasl.ErrDenied, err)
+		}
+		return err
+	}
+	return &sasl.Server{
+		Secret: secret,
+		Verify: func(ctx context.Context, user, password string) (string, error) {
+			a, err := n.Directory.Verify(ctx, user, password)
+			return strconv.FormatInt(a.ID, 10), denied(err)
+		},
+		Scram: func(ctx context.Context, user string) (sasl.Keys, error) {
+			a, k, err := n.Directory.Scram(ctx, user)
+			return sasl.Keys{
+				Account: strconv.FormatInt(a.ID, 10), Iterations: k.Iterations, Salt: k.Salt,
+				StoredKey: k.StoredKey, ServerKey: k.ServerKey,
+			}, denied(err)
+		},
+	}, nil
+}
+
+func (n *Node) addRunner(run context.Context, cfg *config.Config) {
+	q := cfg.Queue
+	warn := q.WarnAfter.D()
+	if warn == 0 {
+		warn = -1
+	}
+	n.runner = &deliver.Runner{
+		Queue: n.Queue, Intake: n.intake, Resolver: n.resolver, Routes: n.routes, Events: n.Events,
+		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: []netip.Addr{},
+		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
+		Limits: deliver.Limits{
+			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
+			DelayWarning: warn, DigestEvery: q.DigestEvery.D(),
+		},
+	}
+	n.background.Go(func() {
+		if err := n.runner.Run(run); err != nil {
+			n.Log.Error("delivery ended", "err", err)
+		}
+	})
+}
+
+// houseTime is the time between two rounds of housekeeping.
+const houseTime = 5 * time.Minute
+
+// keepHouse gives back the room of bodies that nobody refers to any more.
+func (n *Node) keepHouse(ctx context.Context) {
+	tick := time.NewTicker(houseTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if _, err := n.Bodies.Collect(ctx); err != nil && ctx.Err() == nil {
+				n.Log.Error("collecting unused bodies", "err", err)
+			}
+		}
+	}
+}

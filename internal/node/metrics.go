@@ -1,0 +1,67 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/migiwa/migiwa/internal/serve/smtpd"
+)
+
+// errMetricsClosed is what the metrics server says after its shutdown.
+var errMetricsClosed = http.ErrServerClosed
+
+// metricsServer serves /metrics.
+type metricsServer struct{ http http.Server }
+
+func (m *metricsServer) Serve(l net.Listener) error         { return m.http.Serve(l) }
+func (m *metricsServer) Shutdown(ctx context.Context) error { return m.http.Shutdown(ctx) }
+
+// newMetrics registers what belongs to the node as a whole.
+func (n *Node) newMetrics() *metricsServer {
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	counter := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
+	}
+	n.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		counter("migiwa_events_written_total", "Events written to the journal.", func() float64 { return float64(n.Events.Written()) }),
+		counter("migiwa_events_dropped_total", "Events lost because the journal could not keep up.", func() float64 { return float64(n.Events.Dropped()) }),
+		gauge("migiwa_bodies_free_bytes", "Free room for message bodies.", func() float64 { return float64(n.Blobs.Room()) }),
+		counter("migiwa_database_commits_total", "Group commits.", func() float64 { return float64(n.DB.Stats().Batches) }),
+		counter("migiwa_database_writes_total", "Transactions that shared them.", func() float64 { return float64(n.DB.Stats().Writes) }),
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
+	return &metricsServer{http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
+}
+
+// watchSMTP registers the counters of one SMTP service.
+func (n *Node) watchSMTP(service string, s *smtpd.Server) {
+	labels := prometheus.Labels{"service": service}
+	for _, m := range []struct {
+		name, help string
+		value      func(smtpd.Stats) int64
+	}{
+		{"connections_total", "Connections accepted.", func(s smtpd.Stats) int64 { return s.Connections }},
+		{"shed_total", "Connections turned away at a limit.", func(s smtpd.Stats) int64 { return s.Shed }},
+		{"commands_total", "Commands read.", func(s smtpd.Stats) int64 { return s.Commands }},
+		{"messages_total", "Messages answered 250.", func(s smtpd.Stats) int64 { return s.Messages }},
+		{"faults_total", "Protocol faults of clients.", func(s smtpd.Stats) int64 { return s.Faults }},
+		{"panics_total", "Panics of ours that ended a session.", func(s smtpd.Stats) int64 { return s.Panics }},
+	} {
+		n.registry.MustRegister(prometheus.NewCounterFunc(
+			prometheus.CounterOpts{Name: "migiwa_smtp_" + m.name, Help: m.help, ConstLabels: labels},
+			func() float64 { return float64(m.value(s.Stats())) }))
+	}
+	n.registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "migiwa_smtp_open", Help: "Connections open now.", ConstLabels: labels},
+		func() float64 { return float64(s.Stats().Open) }))
+}

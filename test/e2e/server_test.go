@@ -1,0 +1,255 @@
+// Package e2e runs the migiwa binary as its users do: by its command line and
+// with the clients and servers of others.
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const domain = "example.test"
+
+// binary builds migiwa once for all tests of the process.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "migiwa-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "migiwa")
+	cmd := exec.Command("go", "build", "-o", path, "../../cmd/migiwa")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// server is one installation and the process that serves it.
+type server struct {
+	t      testing.TB
+	bin    string
+	Dir    string
+	Config string
+	offset int
+	cmd    *exec.Cmd
+	log    *syncBuffer
+	ended  chan error
+}
+
+// install makes an installation on free ports of the loopback interface. extra
+// is added to its configuration.
+func install(t testing.TB, extra string) *server {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "node")
+	s := &server{t: t, bin: bin, Dir: dir, Config: filepath.Join(dir, "migiwa.toml"), offset: freeOffset(t)}
+	s.run("", "quickstart", "--dir", dir, "--domain", domain, "--hostname", "localhost."+domain,
+		"--listen", "127.0.0.1", "--port-offset", fmt.Sprint(s.offset))
+	if extra != "" {
+		text, err := os.ReadFile(s.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.Config, append(text, "\n"+extra...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// start installs, adds the accounts, each with its own local part as password,
+// and serves.
+func start(t testing.TB, extra string, users ...string) *server {
+	t.Helper()
+	s := install(t, extra)
+	for _, u := range users {
+		s.run(u+"\n", "account", "add", u+"@"+domain, "--password-stdin")
+	}
+	s.serve()
+	return s
+}
+
+// freeOffset finds an offset at which every port that quickstart opens is free.
+func freeOffset(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		offset := 10000 + rand.IntN(30000)
+		free := true
+		for _, p := range []int{25, 110, 143, 443, 465, 587, 993, 995, 9125} {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p+offset))
+			if err != nil {
+				free = false
+				break
+			}
+			l.Close()
+		}
+		if free {
+			return offset
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+// run runs a migiwa command, which must succeed, and gives what it printed.
+func (s *server) run(stdin string, args ...string) string {
+	s.t.Helper()
+	out, code := s.try(stdin, args...)
+	if code != 0 {
+		s.t.Fatalf("migiwa %s: exit status %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// try runs a migiwa command and gives its output and exit status.
+func (s *server) try(stdin string, args ...string) (string, int) {
+	s.t.Helper()
+	cmd := exec.Command(s.bin, args...)
+	cmd.Env = append(os.Environ(), "MIGIWA_CONFIG="+s.Config)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		s.t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// serve starts the serving process and waits until it is ready.
+func (s *server) serve() {
+	s.t.Helper()
+	s.cmd = exec.Command(s.bin, "serve", "--config", s.Config)
+	s.log = &syncBuffer{}
+	s.cmd.Stderr = s.log
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.ended = make(chan error, 1)
+	ready := make(chan bool, 1)
+	go func() {
+		sc := bufio.NewScanner(stdout)
+		ready <- sc.Scan() && sc.Text() == "migiwa ready"
+		io.Copy(io.Discard, stdout)
+		s.ended <- s.cmd.Wait()
+		close(s.ended)
+	}()
+	select {
+	case ok := <-ready:
+		if !ok {
+			s.t.Fatalf("migiwa serve did not get ready:\n%s", s.log)
+		}
+	case <-time.After(30 * time.Second):
+		s.cmd.Process.Kill()
+		s.t.Fatalf("migiwa serve is not ready after 30 s:\n%s", s.log)
+	}
+	s.t.Cleanup(s.stop)
+}
+
+// stop ends the serving process by SIGTERM and expects a clean end.
+func (s *server) stop() {
+	s.t.Helper()
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			s.t.Errorf("migiwa serve ended with %v:\n%s", err, s.log)
+		}
+	case <-time.After(45 * time.Second):
+		s.cmd.Process.Kill()
+		s.t.Errorf("migiwa serve did not end:\n%s", s.log)
+	}
+	s.cmd = nil
+}
+
+// kill ends the serving process as a power cut would.
+func (s *server) kill() {
+	s.cmd.Process.Kill()
+	<-s.ended
+	s.cmd = nil
+}
+
+// port gives the port that stands for a standard one.
+func (s *server) port(standard int) string { return fmt.Sprint(standard + s.offset) }
+
+// addr gives host:port for a standard port.
+func (s *server) addr(standard int) string { return net.JoinHostPort("127.0.0.1", s.port(standard)) }
+
+// cert is the file of the self-signed certificate.
+func (s *server) cert() string { return filepath.Join(s.Dir, "tls", "cert.pem") }
+
+// tool runs somebody else's program. A program that is not installed skips the
+// test, or fails it where peers are required.
+func tool(t testing.TB, stdin, name string, args ...string) (string, error) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("MIGIWA_REQUIRE_PEERS") != "" {
+			t.Fatalf("%s is not installed: run scripts/test-deps", name)
+		}
+		t.Skipf("%s is not installed: run scripts/test-deps", name)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	cmd.WaitDelay = time.Second
+	timer := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// eventually waits until ok gives true, and fails after the time.
+func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("after %v still not: %s", within, what)
+}
+
+// syncBuffer collects what a process writes while others read it.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
