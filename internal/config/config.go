@@ -151,7 +151,7 @@ type DNS struct {
 // Log says what the node writes about itself to standard error, and how long
 // it keeps the journal of events.
 type Log struct {
-	Level       string   `toml:"level" doc:"debug, info, warn or error."`
+	Level       string   `toml:"level" doc:"debug, info, warn or error. debug shows every event with its session's trace."`
 	Format      string   `toml:"format" doc:"text or json."`
 	JournalSize Size     `toml:"journal_size" doc:"A journal file is closed and a new one begun at this size."`
 	JournalKeep Duration `toml:"journal_keep" doc:"How long closed journal files are kept."`

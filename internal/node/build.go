@@ -160,6 +160,9 @@ func (n *Node) addMX(cfg *config.Config) error {
 	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
 		return err
 	}
+	if len(cfg.Listen.MXProxy) == 0 {
+		return nil
+	}
 	behind := n.smtpServer("mx_proxy", h, cfg)
 	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}
 	return n.services.open("mx_proxy", cfg.Listen.MXProxy, behind)
