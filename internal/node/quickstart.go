@@ -63,7 +63,7 @@ func (q Quickstart) Run(ctx context.Context) (*Started, error) {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	pair := cfg.TLS.Certificates[0]
-	if err := cert.SelfSigned(filepath.Dir(pair.Cert), []string{string(q.Hostname)}); err != nil {
+	if _, err := cert.SelfSigned(filepath.Dir(pair.Cert), []string{string(q.Hostname)}); err != nil {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	started, err := q.firstAccounts(ctx, cfg)
@@ -71,7 +71,7 @@ func (q Quickstart) Run(ctx context.Context) (*Started, error) {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	// The file comes last: with it the installation is whole.
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	started.ConfigFile = file
