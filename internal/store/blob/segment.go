@@ -50,8 +50,8 @@ type Segment struct {
 func (d *Disk) Segments(age time.Duration, after string, limit int) ([]Segment, error) {
 	var list []Segment
 	err := d.settled(true, age, after, func(name string, size int64) bool {
-		if !d.inUse(name) {
-			list = append(list, Segment{name, size})
+		if !d.inUse(true, name) {
+			list = append(list, Segment{Name: name, Size: size})
 		}
 		return len(list) < limit
 	})
@@ -66,7 +66,7 @@ type File struct {
 }
 
 // Files lists, in the order of their names, at most limit files after the name
-// given that nobody has written to for age.
+// given that nobody has written to for age, but for those still being written.
 func (d *Disk) Files(age time.Duration, after string, limit int) ([]File, error) {
 	var list []File
 	err := d.settled(false, age, after, func(name string, size int64) bool {
@@ -101,9 +101,9 @@ func (d *Disk) settled(segments bool, age time.Duration, after string, fn func(n
 	return nil
 }
 
-// inUse tells whether a process still appends to segment name.
-func (d *Disk) inUse(name string) bool {
-	f, err := os.Open(d.path(true, name))
+// inUse tells whether a process still writes to a file.
+func (d *Disk) inUse(segment bool, name string) bool {
+	f, err := os.Open(d.path(segment, name))
 	if err != nil {
 		return true
 	}
@@ -113,7 +113,7 @@ func (d *Disk) inUse(name string) bool {
 
 // RemoveSegment deletes a whole segment. That it is gone already is no error.
 func (d *Disk) RemoveSegment(name string) error {
-	if !isName(name) || d.inUse(name) {
+	if !isName(name) || d.inUse(true, name) {
 		if _, err := os.Stat(d.path(true, name)); os.IsNotExist(err) {
 			return nil
 		}
