@@ -145,9 +145,12 @@ func (n *Node) Shutdown(ctx context.Context) error {
 }
 
 func (n *Node) closeRooms() error {
-	var errs []error
 	if n.certs != nil {
-		errs = append(errs, n.certs.Close())
+		n.certs.Close()
+	}
+	var errs []error
+	if n.locks != nil {
+		errs = append(errs, n.locks.Close())
 	}
 	if n.Rooms != nil {
 		errs = append(errs, n.Rooms.Close())
