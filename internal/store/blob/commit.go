@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -123,7 +124,11 @@ func (c *committer) store() ([]Stored, error) {
 		c.seal()
 	}
 	if c.file == nil {
-		if err := c.begin(); err != nil {
+		err := c.begin()
+		if errors.Is(err, fs.ErrNotExist) {
+			err = c.begin()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("begin segment: %w", full(err))
 		}
 	}
@@ -184,6 +189,9 @@ func (c *committer) begin() error {
 		return err
 	}
 	err = lock(f, true) // waits at most for another process that looks whether it is taken
+	if err == nil {
+		_, err = os.Stat(path) // before it was locked, somebody may have taken it for left behind
+	}
 	if err == nil {
 		_, err = f.WriteString(segmentMagic)
 	}

@@ -319,8 +319,16 @@ func (d *Disk) Remove(ref Ref) error {
 	if p.segment {
 		return nil // goes with its segment
 	}
-	d.fresh.forget(p.name)
-	if err := os.Remove(d.path(false, p.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return d.RemoveFile(p.name)
+}
+
+// RemoveFile is Remove by the name of a file.
+func (d *Disk) RemoveFile(name string) error {
+	if !isName(name) {
+		return fmt.Errorf("remove file %q: %w", name, fs.ErrInvalid)
+	}
+	d.fresh.forget(name)
+	if err := os.Remove(d.path(false, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove body: %w", err)
 	}
 	return nil
