@@ -260,21 +260,34 @@ func sweepTime(q config.Queue) time.Duration {
 	return min(max(shortest/10, time.Second), time.Minute)
 }
 
-// houseTime is the time between two rounds of housekeeping.
-const houseTime = 5 * time.Minute
+const (
+	houseTime = time.Minute     // between two rounds of housekeeping
+	shortTime = 5 * time.Second // the same while room is short
+)
 
-// keepHouse gives back the room of bodies that nobody refers to any more.
+// keepHouse gives back the room of bodies that nobody refers to any more. When
+// room is short, mail is refused, and whoever deletes some expects it to come
+// in again soon.
 func (n *Node) keepHouse(ctx context.Context) {
-	tick := time.NewTicker(houseTime)
+	tick := time.NewTicker(shortTime)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if _, err := n.Bodies.Collect(ctx); err != nil && ctx.Err() == nil {
+		}
+		if !n.Blobs.Full() && time.Since(last) < houseTime {
+			continue
+		}
+		last = time.Now()
+		for more := true; more && ctx.Err() == nil; {
+			c, err := n.Bodies.Collect(ctx)
+			if err != nil && ctx.Err() == nil {
 				n.Log.Error("collecting unused bodies", "err", err)
 			}
+			more = c.More && err == nil
 		}
 	}
 }
