@@ -339,6 +339,9 @@ func othersDir(t testing.TB) string {
 	return dir
 }
 
+// shortly is as long as something may take that happens at once.
+const shortly = 10 * time.Second
+
 // eventually waits until ok gives true, and fails after the time.
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
