@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -127,7 +126,9 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	if cfg.Has(config.Delivery) {
-		n.addRunner(run, cfg)
+		if err := n.addRunner(run, cfg); err != nil {
+			return err
+		}
 	}
 	n.background.Go(func() { n.keepHouse(run) })
 	return nil
@@ -226,7 +227,11 @@ func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
 	}, nil
 }
 
-func (n *Node) addRunner(run context.Context, cfg *config.Config) {
+func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
+	interfaces, err := interfaceAddresses()
+	if err != nil {
+		return err
+	}
 	q := cfg.Queue
 	warn := q.WarnAfter.D()
 	if warn == 0 {
@@ -234,7 +239,7 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 	}
 	n.runner = &deliver.Runner{
 		Queue: n.Queue, Intake: n.intake, Resolver: n.resolver, Routes: n.routes, Events: n.Events,
-		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: []netip.Addr{},
+		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: ownAddresses(n.services.addresses("mx"), interfaces),
 		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
 		Limits: deliver.Limits{
 			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
@@ -246,6 +251,7 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 			n.Log.Error("delivery ended", "err", err)
 		}
 	})
+	return nil
 }
 
 // sweepTime gives how often the queue is looked through for mail that is late
@@ -260,21 +266,34 @@ func sweepTime(q config.Queue) time.Duration {
 	return min(max(shortest/10, time.Second), time.Minute)
 }
 
-// houseTime is the time between two rounds of housekeeping.
-const houseTime = 5 * time.Minute
+const (
+	houseTime = time.Minute     // between two rounds of housekeeping
+	shortTime = 5 * time.Second // the same while room is short
+)
 
-// keepHouse gives back the room of bodies that nobody refers to any more.
+// keepHouse gives back the room of bodies that nobody refers to any more. When
+// room is short, mail is refused, and whoever deletes some expects it to come
+// in again soon.
 func (n *Node) keepHouse(ctx context.Context) {
-	tick := time.NewTicker(houseTime)
+	tick := time.NewTicker(shortTime)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if _, err := n.Bodies.Collect(ctx); err != nil && ctx.Err() == nil {
+		}
+		if !n.Blobs.Full() && time.Since(last) < houseTime {
+			continue
+		}
+		last = time.Now()
+		for more := true; more && ctx.Err() == nil; {
+			c, err := n.Bodies.Collect(ctx)
+			if err != nil && ctx.Err() == nil {
 				n.Log.Error("collecting unused bodies", "err", err)
 			}
+			more = c.More && err == nil
 		}
 	}
 }
