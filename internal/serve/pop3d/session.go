@@ -93,7 +93,7 @@ func (s *session) update(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.markSeen(ctx)
+	return nil
 }
 
 // markSeen marks the retrieved messages. Those that are gone are left out.
