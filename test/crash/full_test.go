@@ -147,7 +147,11 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("only %d messages fit", filled)
 		}
 	}
+	if _, _, err := deleteSome(s, "alice", func(int, int) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
 	s.stop()
+	nothingLeft(t, s)
 	t.Logf("%v; slowest start %v", f.ledger, s.slowest)
 }
 
