@@ -40,7 +40,7 @@ func TestPostgresKilled(t *testing.T) {
 	if long() {
 		kills = 20
 	}
-	troubled(t, dsn, kills, func() {
+	troubled(t, dsn, kills, true, func() {
 		if err := p.Kill(); err != nil {
 			t.Error(err)
 		}
@@ -55,7 +55,7 @@ func TestPostgresKilled(t *testing.T) {
 func TestPostgresUnreachable(t *testing.T) {
 	_, dsn := cluster(t)
 	way, through := passage(t, dsn)
-	troubled(t, through, 1, func() {
+	troubled(t, through, 1, true, func() {
 		way.set(cut)
 		time.Sleep(5 * time.Second)
 		way.set(open)
@@ -67,15 +67,16 @@ func TestPostgresUnreachable(t *testing.T) {
 func TestPostgresHangs(t *testing.T) {
 	_, dsn := cluster(t)
 	way, through := passage(t, dsn)
-	troubled(t, through, 1, func() {
+	troubled(t, through, 1, false, func() {
 		way.set(held)
 		time.Sleep(5 * time.Second)
 		way.set(open)
 	})
 }
 
-// troubled runs load over several troubles of the database.
-func troubled(t *testing.T, dsn string, times int, trouble func()) {
+// troubled runs load over several troubles of the database. refused tells that
+// mail cannot be taken meanwhile.
+func troubled(t *testing.T, dsn string, times int, refused bool, trouble func()) {
 	k := startSink(t)
 	s := install(t, filepath.Join(t.TempDir(), "node"), settings(k, dsn), "alice", "bob", "carol")
 	l := newLedger()
@@ -94,6 +95,9 @@ func troubled(t *testing.T, dsn string, times int, trouble func()) {
 	wait()
 	again := finish(t, s, l, k)
 	t.Logf("%d troubles: %v; %d copies sent again; accepting again after at most %v", times, l, again, slowest.Round(time.Millisecond))
+	if refused && l.deferred == 0 {
+		t.Error("no client heard a 4xx: the test tests nothing")
+	}
 	if most := times * width * 2; again > most {
 		t.Errorf("the sink got %d copies again, at most %d were on their way", again, most)
 	}
