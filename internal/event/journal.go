@@ -2,11 +2,13 @@ package event
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,6 +28,7 @@ type Options struct {
 	Node    string
 	MaxSize int64         // octets of one file; 0: this process never closes files
 	Keep    time.Duration // age at which closed files are deleted
+	Log     *slog.Logger  // gets every event at level debug; may be nil
 	OnError func(error)   // told when the journal cannot be written, at most once a minute; may be nil
 	Full    func() bool   // tells that the room left is for other things than events; may be nil
 }
@@ -121,6 +124,7 @@ func (r *Recorder) run(j *journal) {
 	var failed error // since the last tick
 	var reported time.Time
 	add := func(e Event) {
+		r.tell(e)
 		if enc.Encode(e) == nil { // Event has no type that cannot be encoded
 			pending++
 		}
@@ -165,6 +169,13 @@ func (r *Recorder) run(j *journal) {
 			}
 			failed = nil
 		}
+	}
+}
+
+// tell writes e to the log of the process, for whoever watches it at work.
+func (r *Recorder) tell(e Event) {
+	if log := r.opts.Log; log != nil && log.Enabled(context.Background(), slog.LevelDebug) {
+		log.LogAttrs(context.Background(), slog.LevelDebug, string(e.Kind), slog.String("trace", string(e.Trace)), slog.Any("event", e))
 	}
 }
 

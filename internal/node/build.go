@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -127,7 +126,9 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	if cfg.Has(config.Delivery) {
-		n.addRunner(run, cfg)
+		if err := n.addRunner(run, cfg); err != nil {
+			return err
+		}
 	}
 	n.background.Go(func() { n.keepHouse(run) })
 	return nil
@@ -159,6 +160,9 @@ func (n *Node) addMX(cfg *config.Config) error {
 	h := &mx.Handler{Reception: n.reception("mx", cfg)}
 	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
 		return err
+	}
+	if len(cfg.Listen.MXProxy) == 0 {
+		return nil
 	}
 	behind := n.smtpServer("mx_proxy", h, cfg)
 	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}
@@ -223,7 +227,11 @@ func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
 	}, nil
 }
 
-func (n *Node) addRunner(run context.Context, cfg *config.Config) {
+func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
+	interfaces, err := interfaceAddresses()
+	if err != nil {
+		return err
+	}
 	q := cfg.Queue
 	warn := q.WarnAfter.D()
 	if warn == 0 {
@@ -231,11 +239,11 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 	}
 	n.runner = &deliver.Runner{
 		Queue: n.Queue, Intake: n.intake, Resolver: n.resolver, Routes: n.routes, Events: n.Events,
-		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: []netip.Addr{},
+		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: ownAddresses(n.services.addresses("mx"), interfaces),
 		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
 		Limits: deliver.Limits{
 			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
-			DelayWarning: warn, DigestEvery: q.DigestEvery.D(),
+			DelayWarning: warn, DigestEvery: q.DigestEvery.D(), Sweep: sweepTime(q),
 		},
 	}
 	n.background.Go(func() {
@@ -243,6 +251,19 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 			n.Log.Error("delivery ended", "err", err)
 		}
 	})
+	return nil
+}
+
+// sweepTime gives how often the queue is looked through for mail that is late
+// or too old: often enough for the shortest of its times.
+func sweepTime(q config.Queue) time.Duration {
+	shortest := q.Lifetime.D()
+	for _, d := range []config.Duration{q.WarnAfter, q.DigestEvery} {
+		if d > 0 {
+			shortest = min(shortest, d.D())
+		}
+	}
+	return min(max(shortest/10, time.Second), time.Minute)
 }
 
 const (

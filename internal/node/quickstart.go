@@ -33,6 +33,7 @@ type Quickstart struct {
 	Hostname   mail.Domain
 	Listen     string         // address the services listen on; empty: all
 	PortOffset int            // added to every standard port
+	DSN        string         // database; empty: SQLite in Dir
 	MXProxy    string         // address:port of an MX listener behind a balancer; empty: none
 	TrustProxy []netip.Prefix // networks of its balancers
 }
@@ -111,7 +112,7 @@ func writeWhole(path string, text []byte) error {
 	}
 	defer os.Remove(f.Name()) // fails when all went well
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Sync(), f.Close()) // its mode is 0600
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -171,6 +172,9 @@ func (q Quickstart) configText() string {
 			fmt.Fprintf(&b, "%q", p)
 		}
 		b.WriteString("]\n")
+	}
+	if q.DSN != "" {
+		fmt.Fprintf(&b, "\n[store]\ndsn = %q\n", q.DSN)
 	}
 	fmt.Fprintf(&b, "\n[[tls.certificate]] # self-signed by quickstart, until you set tls.acme or give files of your own\n")
 	fmt.Fprintf(&b, "cert = \"tls/cert.pem\"\nkey  = \"tls/key.pem\"\n")

@@ -209,6 +209,12 @@ func TestSettle(t *testing.T) {
 		if c, err := q.Count(ctx); c[Held] != 1 || c[Delivered] != 1 || c[Failed] != 1 || err != nil {
 			t.Errorf("%v, %v", c, err)
 		}
+		if all, _ := q.List(ctx, Selection{}, 0, 10); len(all) != 3 {
+			t.Errorf("%d recipients of the message", len(all))
+		}
+		if open, err := q.List(ctx, Selection{Open: true}, 0, 10); len(open) != 1 || err != nil {
+			t.Errorf("open are %v, %v", open, err)
+		}
 		settle(t, q, res(1, Delivered, "ok"))
 		if list, _ := q.List(ctx, Selection{}, 0, 10); len(list) != 0 || bodies(t, q) != 0 {
 			t.Errorf("left: %v, %d references", list, bodies(t, q))

@@ -92,6 +92,7 @@ func (c *conn) quit(ctx context.Context, _ string) error {
 		if err := c.session.markSeen(ctx); err != nil {
 			c.srv.Logger.Error("marking messages as seen", "account", c.session.name, "err", err)
 		}
+		c.release() // before the reply: who has heard it may log in again
 	}
 	c.reply("+OK Bye")
 	return errEnd
