@@ -1,6 +1,7 @@
 // Package acme runs the migiwa binary against Pebble, a real certificate
 // authority: what clients are served before a certificate is issued, after it,
-// after a restart, and while the authority cannot be reached.
+// after a restart, and while the authority cannot be reached; and with
+// certificate files that somebody else replaces.
 package acme
 
 import (
@@ -23,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/cert"
 	"github.com/migiwa/migiwa/test/peers"
 )
 
@@ -242,6 +244,7 @@ func gate(t testing.TB, to string) (addr string, open func()) {
 }
 
 func TestIssuedCertificates(t *testing.T) {
+	t.Parallel()
 	ca := peers.Pebble(t)
 	for challenge, setting := range map[string]string{
 		"HTTP-01":     fmt.Sprintf("http_port = %d\nalpn_port = 0\n", ca.HTTPPort),
@@ -289,6 +292,7 @@ func (n *node) expectMetrics() {
 // TestNoAuthority: mail is served by the certificate at hand, and the doctor
 // says what is wrong.
 func TestNoAuthority(t *testing.T) {
+	t.Parallel()
 	port, err := peers.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -307,4 +311,52 @@ func TestNoAuthority(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 	}
 	t.Errorf("the doctor says:\n%s", out)
+}
+
+// TestReplacedFiles: new certificate files are served without a restart, broken
+// ones are not, and are logged once.
+func TestReplacedFiles(t *testing.T) {
+	t.Parallel()
+	n := install(t, "")
+	n.serve()
+	first, err := n.certificate(995, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := filepath.Join(filepath.Dir(n.config), "tls")
+	newer, err := cert.SelfSigned(t.TempDir(), []string{host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{newer.Cert: "cert.pem", newer.Key: "key.pem"} {
+		if err := os.Rename(from, filepath.Join(in, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var second *x509.Certificate
+	for range 100 {
+		if second, err = n.certificate(995, host); err != nil {
+			t.Fatal(err)
+		}
+		if !second.Equal(first) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if second.Equal(first) {
+		t.Error("the old certificate is served 10 s after it was replaced")
+	}
+	if err := os.WriteFile(filepath.Join(in, "cert.pem"), []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if c, err := n.certificate(465, host); err != nil || !c.Equal(second) {
+			t.Fatalf("with a broken file: %v", err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	n.stop()
+	if k := strings.Count(n.log.String(), "cannot be used"); k != 1 {
+		t.Errorf("%d lines about the broken file:\n%s", k, n.log.String())
+	}
 }
