@@ -1,11 +1,11 @@
 // Package config turns the TOML file of a node into a checked Config.
 //
 // Every key is a field of Config with its name in the tag `toml`, one line for
-// the operator in the tag `doc`, and its default in Default. Unknown keys,
-// wrong types and values that cannot work are all reported at once, each with
-// file, line, key and reason (Problems). What concerns one domain or one
-// account is not here but in the directory, where it changes without a
-// restart.
+// the operator in the tag `doc`, and its default in Default. Unknown keys and
+// values that cannot work are all reported at once, each with file, line, key
+// and reason (Problems); a fault of syntax or type comes alone. What concerns
+// one domain or one account is not here but in the directory, where it changes
+// without a restart.
 package config
 
 import (
@@ -151,7 +151,7 @@ type DNS struct {
 // Log says what the node writes about itself to standard error, and how long
 // it keeps the journal of events.
 type Log struct {
-	Level       string   `toml:"level" doc:"debug, info, warn or error."`
+	Level       string   `toml:"level" doc:"debug, info, warn or error. debug shows every event with its session's trace."`
 	Format      string   `toml:"format" doc:"text or json."`
 	JournalSize Size     `toml:"journal_size" doc:"A journal file is closed and a new one begun at this size."`
 	JournalKeep Duration `toml:"journal_keep" doc:"How long closed journal files are kept."`

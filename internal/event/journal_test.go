@@ -3,9 +3,11 @@ package event
 import (
 	"bufio"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,5 +131,52 @@ func TestFieldNamesAreStable(t *testing.T) {
 	}
 	if strings.Contains(string(b), `"from"`) {
 		t.Errorf("empty fields are written: %s", b)
+	}
+}
+
+func TestEventsAreLoggedAtDebug(t *testing.T) {
+	var out strings.Builder
+	level := &slog.LevelVar{}
+	r, err := Open(Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tell(Event{Kind: Rcpt, To: "quiet@b.test"})
+	level.Set(slog.LevelDebug)
+	r.tell(Event{Kind: Rcpt, Trace: "abc", To: "loud@b.test", Code: 550})
+	r.Close()
+	if s := out.String(); strings.Contains(s, "quiet") || !strings.Contains(s, "msg=rcpt trace=abc event.to=loud@b.test event.code=550") {
+		t.Errorf("logged %q", s)
+	}
+}
+
+// TestJournalLeavesRoomForMail: it drops events while there is no room for
+// them, and says so once there is.
+func TestJournalLeavesRoomForMail(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		full.Store(true)
+		told := 0
+		r, err := Open(Options{Dir: dir, Node: "a", Full: full.Load, OnError: func(error) { told++ }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			r.Record(Event{Kind: Connect})
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second)
+		if r.Written() != 0 || r.Dropped() != 10 || told == 0 || told > 3 {
+			t.Errorf("written %d, dropped %d, told %d times", r.Written(), r.Dropped(), told)
+		}
+		full.Store(false)
+		time.Sleep(2 * time.Second)
+		r.Record(Event{Kind: Close})
+		r.Close()
+	})
+	events, torn := read(t, dir)
+	if len(events) != 2 || torn != 0 || events[0].Kind != Fault || events[0].Count != 10 || events[1].Kind != Close {
+		t.Errorf("%d torn lines, events %+v", torn, events)
 	}
 }

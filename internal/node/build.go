@@ -169,6 +169,9 @@ func (n *Node) addMX(cfg *config.Config) error {
 	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
 		return err
 	}
+	if len(cfg.Listen.MXProxy) == 0 {
+		return nil
+	}
 	behind := n.smtpServer("mx_proxy", h, cfg)
 	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}
 	return n.services.open("mx_proxy", cfg.Listen.MXProxy, behind)
@@ -248,7 +251,7 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
 		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
 		Limits: deliver.Limits{
 			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
-			DelayWarning: warn, DigestEvery: q.DigestEvery.D(),
+			DelayWarning: warn, DigestEvery: q.DigestEvery.D(), Sweep: sweepTime(q),
 		},
 	}
 	n.background.Go(func() {
@@ -259,21 +262,46 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// houseTime is the time between two rounds of housekeeping.
-const houseTime = 5 * time.Minute
+// sweepTime gives how often the queue is looked through for mail that is late
+// or too old: often enough for the shortest of its times.
+func sweepTime(q config.Queue) time.Duration {
+	shortest := q.Lifetime.D()
+	for _, d := range []config.Duration{q.WarnAfter, q.DigestEvery} {
+		if d > 0 {
+			shortest = min(shortest, d.D())
+		}
+	}
+	return min(max(shortest/10, time.Second), time.Minute)
+}
 
-// keepHouse gives back the room of bodies that nobody refers to any more.
+const (
+	houseTime = time.Minute     // between two rounds of housekeeping
+	shortTime = 5 * time.Second // the same while room is short
+)
+
+// keepHouse gives back the room of bodies that nobody refers to any more. When
+// room is short, mail is refused, and whoever deletes some expects it to come
+// in again soon.
 func (n *Node) keepHouse(ctx context.Context) {
-	tick := time.NewTicker(houseTime)
+	tick := time.NewTicker(shortTime)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if _, err := n.Bodies.Collect(ctx); err != nil && ctx.Err() == nil {
+		}
+		if !n.Blobs.Full() && time.Since(last) < houseTime {
+			continue
+		}
+		last = time.Now()
+		for more := true; more && ctx.Err() == nil; {
+			c, err := n.Bodies.Collect(ctx)
+			if err != nil && ctx.Err() == nil {
 				n.Log.Error("collecting unused bodies", "err", err)
 			}
+			more = c.More && err == nil
 		}
 	}
 }

@@ -32,6 +32,7 @@ type Quickstart struct {
 	Hostname   mail.Domain
 	Listen     string         // address the services listen on; empty: all
 	PortOffset int            // added to every standard port
+	DSN        string         // database; empty: SQLite in Dir
 	MXProxy    string         // address:port of an MX listener behind a balancer; empty: none
 	TrustProxy []netip.Prefix // networks of its balancers
 }
@@ -71,7 +72,7 @@ func (q Quickstart) Run(ctx context.Context) (*Started, error) {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	// The file comes last: with it the installation is whole.
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	started.ConfigFile = file
@@ -140,6 +141,9 @@ func (q Quickstart) configText() string {
 			fmt.Fprintf(&b, "%q", p)
 		}
 		b.WriteString("]\n")
+	}
+	if q.DSN != "" {
+		fmt.Fprintf(&b, "\n[store]\ndsn = %q\n", q.DSN)
 	}
 	fmt.Fprintf(&b, "\n[[tls.certificate]] # self-signed by quickstart, until you set tls.acme or give files of your own\n")
 	fmt.Fprintf(&b, "cert = \"tls/cert.pem\"\nkey  = \"tls/key.pem\"\n")

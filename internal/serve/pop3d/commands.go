@@ -88,6 +88,7 @@ func (c *conn) quit(ctx context.Context, _ string) error {
 			c.reply("-ERR [SYS/TEMP] Some deleted messages were not removed")
 			return errEnd
 		}
+		c.release() // before the reply: who has heard it may log in again
 	}
 	c.reply("+OK Bye")
 	return errEnd

@@ -448,6 +448,21 @@ func TestOneSessionAMailbox(t *testing.T) {
 	second.cmd("PASS open sesame", "+OK *")
 }
 
+// TestQuitFreesTheMailbox logs in again as soon as QUIT is answered, as clients
+// do that fetch twice.
+func TestQuitFreesTheMailbox(t *testing.T) {
+	h := newHouse(t)
+	for range 50 {
+		c := h.login(t)
+		c.cmd("QUIT", "+OK *")
+		unlock, err := h.Locks.lock(h.account)
+		if err != nil {
+			t.Fatalf("after QUIT was answered: %v", err)
+		}
+		unlock()
+	}
+}
+
 func TestLocksBetweenProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "locks")
 	here, err := OpenLocks(path)

@@ -5,14 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
+	"sync"
 	"time"
 )
 
 // commit is a small body on its way to a segment.
 type commit struct {
-	buf    *[]byte // header, still empty, and body
-	result chan result
+	buf      *[]byte // header, still empty, and body; nil: seal the segment
+	reserved bool    // may use the reserve
+	result   chan result
+}
+
+func (c *commit) size() int64 {
+	if c.buf == nil {
+		return 0
+	}
+	return int64(len(*c.buf))
 }
 
 type result struct {
@@ -51,6 +61,10 @@ func (c *committer) run() {
 	defer c.seal()
 	for first := range c.d.queue {
 		c.gather(first)
+		c.refuse()
+		if len(c.batch) == 0 {
+			continue
+		}
 		start := time.Now()
 		stored, err := c.store()
 		c.d.stats.nanos.Add(int64(time.Since(start)))
@@ -66,17 +80,38 @@ func (c *committer) run() {
 	}
 }
 
+// refuse answers those of the batch that are not to be stored: all but a few
+// when only the reserve is left, and who asked for a seal.
+func (c *committer) refuse() {
+	full := c.d.room(0) < c.d.Reserve
+	keep := c.batch[:0]
+	for _, w := range c.batch {
+		switch {
+		case w.buf == nil:
+			c.seal()
+			w.result <- result{}
+		case full && !w.reserved:
+			buffers.Put(w.buf)
+			w.result <- result{err: ErrFull}
+		default:
+			keep = append(keep, w)
+		}
+	}
+	clear(c.batch[len(keep):])
+	c.batch = keep
+}
+
 // gather takes what else is waiting, without waiting for more.
 func (c *committer) gather(first *commit) {
 	c.batch = append(c.batch[:0], first)
-	for size := len(*first.buf); size < maxBatch; {
+	for size := first.size(); size < min(maxBatch, c.d.SegmentSize); {
 		select {
 		case w, ok := <-c.d.queue:
 			if !ok {
 				return
 			}
 			c.batch = append(c.batch, w)
-			size += len(*w.buf)
+			size += w.size()
 		default:
 			return
 		}
@@ -89,7 +124,11 @@ func (c *committer) store() ([]Stored, error) {
 		c.seal()
 	}
 	if c.file == nil {
-		if err := c.begin(); err != nil {
+		err := c.begin()
+		if errors.Is(err, fs.ErrNotExist) {
+			err = c.begin()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("begin segment: %w", full(err))
 		}
 	}
@@ -114,6 +153,7 @@ func (c *committer) store() ([]Stored, error) {
 		return nil, err
 	}
 	c.end = at
+	c.d.active.set(c.name, at)
 	s := &c.d.stats
 	s.bodies.Add(int64(len(stored)))
 	s.octets.Add(int64(len(records) - headerSize*len(stored)))
@@ -150,6 +190,9 @@ func (c *committer) begin() error {
 	}
 	err = lock(f, true) // waits at most for another process that looks whether it is taken
 	if err == nil {
+		_, err = os.Stat(path) // before it was locked, somebody may have taken it for left behind
+	}
+	if err == nil {
 		_, err = f.WriteString(segmentMagic)
 	}
 	if err == nil {
@@ -167,7 +210,38 @@ func (c *committer) begin() error {
 // seal ends appending to the segment. Closing it gives its lock back.
 func (c *committer) seal() {
 	if c.file != nil {
+		c.d.active.set("", 0)
 		c.file.Close() // every body in it has been synced or refused
 		c.file = nil
 	}
+}
+
+// active is the segment that is being written, for those who ask.
+type active struct {
+	mu sync.Mutex
+	Segment
+}
+
+func (a *active) set(name string, size int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Segment = Segment{name, size}
+}
+
+// Active gives the segment that this process appends to; ok is false when
+// there is none.
+func (d *Disk) Active() (s Segment, ok bool) {
+	d.active.mu.Lock()
+	defer d.active.mu.Unlock()
+	return d.active.Segment, d.active.Name != ""
+}
+
+// Seal ends appending to the present segment, so that it can be collected
+// before it has grown to its size.
+func (d *Disk) Seal(ctx context.Context) error {
+	c := &commit{result: make(chan result, 1)}
+	if err := d.hand(ctx, c); err != nil {
+		return fmt.Errorf("seal segment: %w", err)
+	}
+	return (<-c.result).err
 }
