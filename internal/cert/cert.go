@@ -1,13 +1,14 @@
 // Package cert finds, obtains and reloads TLS certificates.
 //
 // A Manager has up to three sources. Certificate files are chosen by SNI, the
-// first being the default, and are read again when they change; a broken new file
-// leaves the old certificate in use. ACME (RFC 8555) obtains certificates in the
+// first being the default, and are read again within seconds when they change; a
+// broken new file leaves the old certificate in use. No handshake waits for a disk. ACME (RFC 8555) obtains certificates in the
 // background by HTTP-01 or TLS-ALPN-01 and renews them. The self-signed pair in
 // the directory serves while neither of the others has an answer.
 //
 // Layout of the directory: cert.pem and key.pem, the self-signed pair;
-// acme/, what certmagic keeps: accounts, certificates and keys.
+// acme/, what certmagic keeps: accounts, certificates and keys; acme-failures.json,
+// how the last attempt ended for each name that it failed for.
 package cert
 
 import (
@@ -37,10 +38,10 @@ type CertFile struct{ Cert, Key string }
 type Status struct {
 	Names       []string // DNS names and addresses
 	Issuer      string
-	NotAfter    time.Time
-	Source      string // "file", "acme" or "self-signed"
-	Fingerprint string // SHA-256 of the certificate, lower-case hex
-	Err         error  // why a newer file is not in use; nil normally
+	NotAfter    time.Time // zero: ACME has no certificate for Names yet
+	Source      string    // "file", "acme" or "self-signed"
+	Fingerprint string    // SHA-256 of the certificate, lower-case hex
+	Err         error     // why no newer one is in use: a broken file, or a *Failure of ACME; nil normally
 }
 
 func status(c *tls.Certificate, source string) Status {
