@@ -5,7 +5,8 @@
 // Each peer runs as ordinary processes with a configuration, a queue and
 // mailboxes of its own below a temporary directory, listens on free ports of
 // 127.0.0.1, and ends when it is closed or when the process that started it
-// dies (its directory then stays, but not a running PostgreSQL's). Nothing of the machine's own mail system is read or changed.
+// dies (its directory then stays, but not a running PostgreSQL's). Nothing of
+// the machine's own mail system is read or changed.
 //
 //	p := peers.Postfix(t, peers.PostfixOptions{Mailboxes: []string{"ann@example.test"}})
 //	smtp.SendMail(p.Addr, nil, "bob@client.test", []string{"ann@example.test"}, msg)
