@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+
+	"github.com/migiwa/migiwa/internal/store/body"
 )
 
 // mailboxCmd looks at mailboxes.
@@ -59,22 +61,32 @@ func (m *mailboxCheckCmd) Run(ctx context.Context, c *cli, out *output) error {
 		return err
 	}
 	defer rooms.Close()
-	found, err := rooms.Mailboxes.Check(ctx, !m.Fast)
+	found, err := rooms.Mailboxes.Check(ctx)
 	if err != nil {
 		return err
 	}
+	var texts []string
 	for _, p := range found {
+		texts = append(texts, p.String())
+	}
+	if !m.Fast {
+		err = rooms.Bodies.Check(ctx, func(p body.Problem) error { texts = append(texts, p.String()); return nil })
+		if err != nil {
+			return err
+		}
+	}
+	for _, text := range texts {
 		if out.json {
-			err = out.object(p)
+			err = out.object(map[string]string{"problem": text})
 		} else {
-			_, err = fmt.Fprintln(out.w, p)
+			_, err = fmt.Fprintln(out.w, text)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if len(found) > 0 {
-		return fmt.Errorf("%d inconsistencies", len(found))
+	if len(texts) > 0 {
+		return fmt.Errorf("%d inconsistencies", len(texts))
 	}
 	if out.json {
 		return nil

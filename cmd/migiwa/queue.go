@@ -153,7 +153,7 @@ func (q *queueShowCmd) Run(ctx context.Context, c *cli, out *output) error {
 	}
 	m := items[0].Message
 	fmt.Fprintf(out.w, "\n%s", m.Prefix)
-	body, err := rooms.Blobs.Open(ctx, m.Ref)
+	body, err := rooms.Bodies.Open(ctx, m.Body)
 	if err != nil {
 		return err
 	}

@@ -1,66 +1,118 @@
-// Package cert finds and reloads TLS certificates.
+// Package cert finds, obtains and reloads TLS certificates.
+//
+// A Manager has up to three sources. Certificate files are chosen by SNI, the
+// first being the default, and are read again when they change; a broken new file
+// leaves the old certificate in use. ACME (RFC 8555) obtains certificates in the
+// background by HTTP-01 or TLS-ALPN-01 and renews them. The self-signed pair in
+// the directory serves while neither of the others has an answer.
+//
+// Layout of the directory: cert.pem and key.pem, the self-signed pair;
+// acme/, what certmagic keeps: accounts, certificates and keys.
 package cert
 
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
+// CertFile names a certificate chain and its key, both in PEM.
 type CertFile struct{ Cert, Key string }
-type ACME struct{ Directory, Email, CAFile, HTTP, ALPN string }
-type Config struct {
-	Dir   string
-	Names []string
-	Files []CertFile
-	ACME  *ACME
-}
-type Manager struct{ certs []tls.Certificate }
 
-func New(c Config) (*Manager, error) {
-	m := &Manager{}
-	for _, f := range c.Files {
-		p, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-		if err != nil {
-			return nil, err
-		}
-		m.certs = append(m.certs, p)
+// Status describes one certificate, for a person or a metric.
+type Status struct {
+	Names       []string // DNS names and addresses
+	Issuer      string
+	NotAfter    time.Time
+	Source      string // "file", "acme" or "self-signed"
+	Fingerprint string // SHA-256 of the certificate, lower-case hex
+	Err         error  // why a newer file is not in use; nil normally
+}
+
+func status(c *tls.Certificate, source string) Status {
+	leaf, sum := c.Leaf, sha256.Sum256(c.Certificate[0])
+	s := Status{Names: append([]string(nil), leaf.DNSNames...), Issuer: leaf.Issuer.String(), NotAfter: leaf.NotAfter,
+		Source: source, Fingerprint: hex.EncodeToString(sum[:])}
+	for _, ip := range leaf.IPAddresses {
+		s.Names = append(s.Names, ip.String())
 	}
-	return m, nil
+	return s
 }
-func (m *Manager) TLSConfig() *tls.Config {
-	return &tls.Config{Certificates: m.certs, MinVersion: tls.VersionTLS12}
-}
-func (m *Manager) Reload() error { return nil }
-func (m *Manager) Close() error  { return nil }
 
-func SelfSigned(dir string, names []string) error {
+// selfSignedLife is long, since no peer checks it and nobody renews it.
+const selfSignedLife = 10 * 365 * 24 * time.Hour
+
+// SelfSigned makes cert.pem and key.pem in dir for names (host names or
+// addresses), unless both are there, and returns their paths. It overwrites
+// nothing: half a pair is an error.
+func SelfSigned(dir string, names []string) (CertFile, error) {
+	f := CertFile{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err == nil {
+		return f, nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return f, fmt.Errorf("reading the self-signed certificate: %w", err)
+	}
+	if len(names) == 0 {
+		return f, errors.New("self-signed certificate: no names given")
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return f, err
 	}
-	n, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
-	tpl := &x509.Certificate{SerialNumber: n, Subject: pkix.Name{CommonName: names[0]}, DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tpl, tpl, &key.PublicKey, key)
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return err
+		return f, err
 	}
-	k, err := x509.MarshalPKCS8PrivateKey(key)
+	now := time.Now()
+	t := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(selfSignedLife), BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else {
+			t.DNSNames = append(t.DNSNames, strings.ToLower(n))
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	if err != nil {
-		return err
+		return f, fmt.Errorf("making a self-signed certificate: %w", err)
 	}
-	os.MkdirAll(dir, 0o700)
-	if err := os.WriteFile(filepath.Join(dir, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
-		return err
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return f, err
 	}
-	return os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k}), 0o600)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return f, err
+	}
+	if err := create(f.Key, pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}, 0o600); err != nil {
+		return f, err
+	}
+	return f, create(f.Cert, pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644)
+}
+
+// create writes a file that must not exist yet.
+func create(path string, b pem.Block, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("making a self-signed certificate: %w", err)
+	}
+	if _, err = f.Write(pem.EncodeToMemory(&b)); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -100,9 +100,10 @@ func (c *Config) checkTLS(ck *checker) {
 	u, err := url.Parse(a.Directory)
 	ck.bad(err == nil && u.Scheme == "https" && u.Host != "", "tls.acme.directory", "%q is not an https URL", a.Directory)
 	ck.bad(a.Agree, "tls.acme.agree", "must be true once you have read the authority's terms of service")
-	ck.bad(a.HTTP != "" || a.ALPN != "", "tls.acme.http", "set http or alpn, or the authority cannot check the names")
-	ck.bad(a.HTTP == "" || hostPort(a.HTTP), "tls.acme.http", "%q is not host:port or :port", a.HTTP)
-	ck.bad(a.ALPN == "" || hostPort(a.ALPN), "tls.acme.alpn", "%q is not host:port or :port", a.ALPN)
+	ck.bad(a.HTTPPort != 0 || a.ALPNPort != 0, "tls.acme.http_port", "set http_port or alpn_port, or the authority cannot check the names")
+	port := func(key string, n int) { ck.bad(n >= 0 && n < 1<<16, key, "%d is not a port", n) }
+	port("tls.acme.http_port", a.HTTPPort)
+	port("tls.acme.alpn_port", a.ALPNPort)
 	for i, n := range a.Names {
 		_, err := mail.ParseDomain(n)
 		ck.bad(err == nil, fmt.Sprintf("tls.acme.names[%d]", i), "%q is not a domain name", n)

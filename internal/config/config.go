@@ -85,8 +85,9 @@ type ACME struct {
 	Email     string   `toml:"email" doc:"Where the authority may write to."`
 	Agree     bool     `toml:"agree" doc:"You agree to the authority's terms of service; without it ACME does not start."`
 	Names     []string `toml:"names" doc:"Names to obtain certificates for; empty: the hostname."`
-	HTTP      string   `toml:"http" doc:"Address for the HTTP-01 challenge; empty: not offered."`
-	ALPN      string   `toml:"alpn" doc:"Address for the TLS-ALPN-01 challenge; empty: not offered."`
+	Host      string   `toml:"host" doc:"Address to listen on for challenges; empty: all."`
+	HTTPPort  int      `toml:"http_port" doc:"Port to which the authority's HTTP-01 requests for port 80 come; 0: not offered."`
+	ALPNPort  int      `toml:"alpn_port" doc:"Port to which its TLS-ALPN-01 connections for port 443 come; 0: not offered."`
 	CAFile    string   `toml:"ca_file" doc:"PEM file with the root that the authority's own HTTPS is checked by; empty: the system's roots."`
 }
 
@@ -150,7 +151,7 @@ type DNS struct {
 // Log says what the node writes about itself to standard error, and how long
 // it keeps the journal of events.
 type Log struct {
-	Level       string   `toml:"level" doc:"debug, info, warn or error."`
+	Level       string   `toml:"level" doc:"debug, info, warn or error. debug shows every event with its session's trace."`
 	Format      string   `toml:"format" doc:"text or json."`
 	JournalSize Size     `toml:"journal_size" doc:"A journal file is closed and a new one begun at this size."`
 	JournalKeep Duration `toml:"journal_keep" doc:"How long closed journal files are kept."`
@@ -165,6 +166,7 @@ func Default() *Config {
 			MX: []string{":25"}, Submission: []string{":587"}, Submissions: []string{":465"},
 			POP3: []string{":110"}, POP3S: []string{":995"}, Metrics: []string{"127.0.0.1:9125"},
 		},
+		TLS:   TLS{ACME: ACME{HTTPPort: 80}},
 		Store: Store{Reserve: 64 << 20},
 		SMTP: SMTP{
 			MaxMessage: 50 << 20, MaxRecipients: 100, MaxMessages: 1000, MaxErrors: 10,

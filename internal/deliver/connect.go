@@ -66,9 +66,20 @@ func (r *Runner) open(ctx context.Context, h hop, route *Route, security Securit
 	s := &session{Client: smtpc.New(conn, r.Hostname, route != nil && route.LMTP, r.timeouts()), hop: h}
 	if err := s.begin(ctx, route, security, tlsConfig(h.host, verify)); err != nil {
 		s.Quit()
-		return nil, err
+		return nil, soften(err)
 	}
 	return s, nil
+}
+
+// soften makes a refusal of the whole connection temporary: it is of our
+// address or of this host, not of a recipient, and the next host or hour may
+// be another's. Only 521 says that no mail is taken here at all (RFC 7504).
+func soften(err error) error {
+	var r *mail.Reply
+	if errors.As(err, &r) && !r.Temporary() && r.Code != 521 && !errors.Is(err, smtpc.ErrTLS) {
+		return mail.Reply{Code: 451, Enhanced: "4.3.2", Text: fmt.Sprintf("The server takes no mail from us now: %d %s %s", r.Code, r.Enhanced, r.Text)}.Because(r)
+	}
+	return err
 }
 
 // cause says why a connection failed, without the addresses it was between.

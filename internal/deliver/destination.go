@@ -21,14 +21,14 @@ type destination struct {
 	line    []*job
 	waiting int     // recipients in line
 	workers int     // with a connection or on the way to one
-	idle    int     // of them, those waiting for a job
+	idle    int     // of them, those without a job
 	width   float64 // workers that it may have now
 	work    chan struct{}
 
 	failures int           // to connect, in a row
 	rest     time.Duration // of the newest death
 	until    time.Time     // dead until then
-	last     queue.Outcome // of the failure that killed it
+	last     queue.Outcome // of the newest failure
 	used     time.Time
 }
 
@@ -73,20 +73,67 @@ func (r *Runner) fullRoutes() []string {
 	return out
 }
 
-// spawn gives destinations with a line the workers they may have.
-func (r *Runner) spawn() {
+// spawnAll gives all destinations with a line the workers they may have, those
+// without any first.
+func (r *Runner) spawnAll() {
+	for _, d := range r.dests {
+		if d.workers == 0 {
+			r.spawn(d, 1)
+		}
+	}
+	for _, d := range r.dests {
+		r.spawn(d, int(d.width))
+	}
+}
+
+// spawn lets d have up to most workers, as far as its line needs them.
+func (r *Runner) spawn(d *destination, most int) {
 	if r.soft.Err() != nil {
 		return
 	}
-	for _, d := range r.dests {
-		for len(d.line) > d.idle && d.workers < int(d.width) && d.workers-d.idle < len(d.line) && r.workers < r.limits.Connections {
-			d.workers++
-			r.workers++
-			r.group.Go(func() { r.serve(d) })
+	for len(d.line) > d.idle && d.workers < most && r.workers < r.limits.Connections {
+		d.workers++
+		d.idle++
+		r.workers++
+		r.group.Go(func() { r.serve(d) })
+	}
+	if len(d.line) > 0 && d.idle > 0 {
+		d.signal()
+	}
+}
+
+// leaves tells whether a worker of d is to end: d may not have as many any
+// more, or they are all taken while another destination has none.
+func (r *Runner) leaves(d *destination) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d.workers > int(d.width) {
+		return true
+	}
+	if d.workers == 1 || r.workers < r.limits.Connections {
+		return false
+	}
+	for _, other := range r.dests {
+		if other.workers == 0 && len(other.line) > 0 {
+			return true
 		}
-		if len(d.line) > 0 && d.idle > 0 {
-			d.signal()
-		}
+	}
+	return false
+}
+
+// left notes that a worker of d has ended.
+func (r *Runner) left(d *destination) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	crowded := r.workers >= r.limits.Connections
+	d.workers--
+	d.idle--
+	r.workers--
+	d.used = time.Now()
+	if crowded {
+		r.spawnAll()
+	} else {
+		r.spawn(d, int(d.width))
 	}
 }
 
@@ -104,35 +151,30 @@ func (r *Runner) next(d *destination) *job {
 	for len(d.line) > 0 && r.soft.Err() == nil {
 		j := d.line[0]
 		d.line[0], d.line = nil, d.line[1:]
+		if d.waiting > lineLimit/2 && d.waiting-len(j.items) <= lineLimit/2 {
+			r.kick() // there is room again
+		}
 		d.waiting -= len(j.items)
 		if j.generation == r.generation {
+			d.idle--
 			if len(d.line) > 0 && d.idle > 0 {
 				d.signal()
 			}
-			if d.waiting == lineLimit/2 {
-				r.kick()
-			}
 			return j
 		}
-		r.forget(j)
+		r.forget(j.items)
 		r.kick()
 	}
 	return nil
 }
 
-// forget takes the recipients of j from those at work.
-func (r *Runner) forget(j *job) {
-	for i := range j.items {
-		delete(r.active, j.items[i].ID)
-	}
-}
-
 // done is called when the results of j are on disk.
-func (r *Runner) done(j *job) {
+func (r *Runner) done(d *destination, j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	d.idle++
 	before := len(r.active)
-	r.forget(j)
+	r.forget(j.items)
 	if before >= r.limits.Active || len(r.active) == 0 {
 		r.kick()
 	}
@@ -144,16 +186,10 @@ func (r *Runner) await(d *destination) *job {
 		return j
 	}
 	r.mu.Lock()
-	d.idle++
 	crowded := r.workers >= r.limits.Connections
 	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		d.idle--
-		r.mu.Unlock()
-	}()
 	if crowded {
-		return r.next(d)
+		return nil
 	}
 	timer := time.NewTimer(r.limits.Idle)
 	defer timer.Stop()
@@ -178,7 +214,7 @@ func (r *Runner) worked(d *destination) {
 	d.failures, d.rest = 0, 0
 	if d.width < float64(r.limits.PerDestination) {
 		d.width += 1 / d.width
-		r.spawn()
+		r.spawn(d, int(d.width))
 	}
 }
 
@@ -188,20 +224,25 @@ func (r *Runner) refusedUs(d *destination, o queue.Outcome) {
 	r.mu.Lock()
 	d.width = max(1, d.width/2)
 	d.failures++
+	d.last = o
 	dies := d.failures >= r.limits.DeadAfter && !d.until.After(time.Now())
 	if dies {
-		d.rest = min(max(2*d.rest, r.limits.Retry), r.limits.DeadMax)
-		d.until, d.last = time.Now().Add(jitter(d.rest)), o
-		d.width = 1
-		for _, j := range d.line {
-			r.forget(j)
-		}
-		d.line, d.waiting = nil, 0
+		r.dies(d, time.Now())
 	}
 	r.mu.Unlock()
 	if dies {
 		r.postpone(d.name)
 	}
+}
+
+// dies lets d rest, longer after each death in a row, and forgets its line.
+func (r *Runner) dies(d *destination, now time.Time) {
+	d.rest = min(max(2*d.rest, r.limits.Retry), r.limits.DeadMax)
+	d.until, d.width = now.Add(jitter(d.rest)), 1
+	for _, j := range d.line {
+		r.forget(j.items)
+	}
+	d.line, d.waiting = nil, 0
 }
 
 // postpone puts off what is due for a dead destination.

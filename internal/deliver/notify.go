@@ -20,7 +20,7 @@ const maxReturned = 256 << 10
 
 // source is where a report takes the original from.
 type source struct {
-	ref    blob.Ref
+	body   blob.Reader
 	prefix []byte
 	full   bool // return it whole, if it is not too large
 }
@@ -36,13 +36,8 @@ func (in *Intake) report(ctx context.Context, rep *Report, to mail.Address, trac
 	if len(res.Targets) == 0 && res.Status != directory.NotOurs {
 		return nil, errNobody
 	}
-	original, err := in.Bodies.Blobs.Open(ctx, src.ref)
-	if err != nil {
-		return nil, fmt.Errorf("open message: %w", err)
-	}
-	defer original.Close()
 	rep.Hostname, rep.Now, rep.To = in.Hostname, time.Now(), to
-	if rep.Original, err = src.original(original, rep.Action == ActionFailed); err != nil {
+	if rep.Original, err = src.original(rep.Action == ActionFailed); err != nil {
 		return nil, err
 	}
 	stored, bodyType, err := in.store(ctx, rep)
@@ -55,7 +50,8 @@ func (in *Intake) report(ctx context.Context, rep *Report, to mail.Address, trac
 	return p, p.placeAll(ctx)
 }
 
-func (s source) original(r blob.Reader, failed bool) (*Original, error) {
+func (s source) original(failed bool) (*Original, error) {
+	r := s.body
 	header, rest, err := readHeader(s.prefix, io.NewSectionReader(r, 0, r.Size()))
 	if err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
@@ -69,7 +65,8 @@ func (s source) original(r blob.Reader, failed bool) (*Original, error) {
 
 // store writes a message of ours to the body store.
 func (in *Intake) store(ctx context.Context, m io.WriterTo) (blob.Stored, mail.BodyType, error) {
-	w, err := in.Bodies.Create(ctx)
+	// A report makes room: when it is written, its subject may leave the queue.
+	w, err := in.Bodies.Blobs.CreateReserved(ctx)
 	if err != nil {
 		return blob.Stored{}, "", fmt.Errorf("store report: %w", err)
 	}
@@ -115,8 +112,13 @@ func (p *plan) reportSuccess(ctx context.Context) error {
 	if len(done) == 0 {
 		return nil
 	}
+	body, err := p.in.Bodies.Blobs.Open(ctx, a.Body.Ref)
+	if err != nil {
+		return fmt.Errorf("open message: %w", err)
+	}
+	defer body.Close()
 	rep := &Report{Action: ActionDelivered, EnvID: a.EnvID, UTF8: a.SMTPUTF8, Arrival: p.now, Recipients: done}
-	r, err := p.in.report(ctx, rep, a.From, a.Trace, source{ref: a.Body.Ref, prefix: a.Prefix})
+	r, err := p.in.report(ctx, rep, a.From, a.Trace, source{body: body, prefix: a.Prefix})
 	if err == nil {
 		p.reports = append(p.reports, r)
 	}

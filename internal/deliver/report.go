@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/deliver/smtpc"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
 )
@@ -160,7 +161,8 @@ func (r *Report) text(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\r\n\r\nIt was accepted here on %s.\r\n", r.Arrival.Format(time.RFC1123Z))
 	for i := range r.Recipients {
 		p := &r.Recipients[i]
-		fmt.Fprintf(b, "\r\n  <%s>\r\n", oneLine(p.Wire, true))
+		b.WriteString("\r\n")
+		wrap(b, "  ", "<"+oneLine(p.Wire, true)+">")
 		if p.Outcome.Code == 0 {
 			continue
 		}
@@ -276,7 +278,7 @@ func (r *Report) statusOf(p *ReportedRecipient) string {
 		return "2.0.0"
 	}
 	e := p.Outcome.Enhanced
-	if strings.Count(e, ".") != 2 || e[0] == '2' {
+	if !smtpc.ValidEnhanced(e) || e[0] == '2' {
 		return class + ".0.0"
 	}
 	if r.Action == ActionFailed && e[0] == '4' {

@@ -80,6 +80,8 @@ type Runner struct {
 
 	mu      sync.Mutex
 	active  map[int64]bool // recipients in jobs
+	readers int            // reads of the queue going on
+	ended   map[int64]bool // recipients that left active during them: what those reads say of them is old
 	dests   map[string]*destination
 	workers int
 	// generation counts the operators' notices: jobs read before the newest
@@ -99,7 +101,7 @@ func (r *Runner) timeouts() smtpc.Timeouts {
 func (r *Runner) Run(ctx context.Context) error {
 	r.limits = r.Limits.withDefaults()
 	r.kicked = make(chan struct{}, 1)
-	r.active, r.dests = map[int64]bool{}, map[string]*destination{}
+	r.active, r.ended, r.dests = map[int64]bool{}, map[int64]bool{}, map[string]*destination{}
 	var end context.CancelFunc
 	r.soft = ctx
 	r.hard, end = context.WithCancel(context.WithoutCancel(ctx))
@@ -188,6 +190,7 @@ func (r *Runner) fetch(ctx context.Context) (time.Duration, error) {
 	if room <= 0 {
 		return longestWait, nil // a worker kicks when it is done
 	}
+	defer r.reading()()
 	now := time.Now()
 	items, err := r.Queue.Due(ctx, now, limit, full)
 	if err != nil {
@@ -207,6 +210,31 @@ func (r *Runner) fetch(ctx context.Context) (time.Duration, error) {
 	return min(time.Until(next), longestWait), nil
 }
 
+// reading is called before a read of the queue whose result is acted upon, and
+// what it gives after that.
+func (r *Runner) reading() (end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.readers++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.readers--; r.readers == 0 {
+			clear(r.ended)
+		}
+	}
+}
+
+// forget takes recipients from those at work. What becomes of them is on disk.
+func (r *Runner) forget(items []queue.Item) {
+	for i := range items {
+		delete(r.active, items[i].ID)
+		if r.readers > 0 {
+			r.ended[items[i].ID] = true
+		}
+	}
+}
+
 // take puts due recipients into jobs, leaving out those at work already.
 func (r *Runner) take(items []queue.Item, generation uint64) {
 	var moved, late []queue.Item
@@ -214,7 +242,7 @@ func (r *Runner) take(items []queue.Item, generation uint64) {
 	now := time.Now()
 	dead := map[string]bool{}
 	for _, it := range items {
-		if r.active[it.ID] {
+		if r.active[it.ID] || r.ended[it.ID] {
 			continue
 		}
 		if name := r.Routes.Name(it.Domain); name != it.Route {
@@ -234,7 +262,7 @@ func (r *Runner) take(items []queue.Item, generation uint64) {
 			r.active[it.ID] = true
 		}
 	}
-	r.spawn()
+	r.spawnAll()
 	r.mu.Unlock()
 	if len(moved) > 0 {
 		r.persist("reroute", func(tx *db.Tx) error {

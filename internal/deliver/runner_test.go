@@ -274,3 +274,22 @@ func TestLMTP(t *testing.T) {
 		t.Errorf("%d copies", p.Count())
 	}
 }
+
+// TestRefusedConnection: a 5xx in place of the banner is no word about a
+// recipient, but for 521.
+func TestRefusedConnection(t *testing.T) {
+	for banner, want := range map[string]string{
+		"554 5.7.1 your address is listed": "a@there.test waiting 451 4.3.2 The server takes no mail from us now: 554 5.7.1 your address is listed",
+		"521 5.3.2 no mail here":           "",
+	} {
+		s := newSite(t, dbtest.SQLite(t))
+		p := (&peertest.Peer{Script: map[string]string{"connect": banner}}).Start(t)
+		s.route(p.Addr())
+		s.run()
+		s.accept(nil, "a@there.test")
+		s.wait("its end", func() bool { return strings.Join(s.list(), "|") == want })
+		if reports := len(s.inbox(2)); (want == "") != (reports == 1) {
+			t.Errorf("%s: %d reports", banner, reports)
+		}
+	}
+}

@@ -166,7 +166,12 @@ func (r *Runner) reports(ctx context.Context, s *settlement, f *followUp, failed
 // report makes a report on a queued message.
 func (r *Runner) report(ctx context.Context, m *queue.Message, action Action, rcpts []ReportedRecipient) (*plan, error) {
 	rep := &Report{Action: action, EnvID: m.EnvID, UTF8: m.SMTPUTF8, Arrival: m.Created, Until: m.Expires, Recipients: rcpts}
-	src := source{ref: m.Ref, prefix: m.Prefix, full: m.Ret != "HDRS" && m.BodyType != mail.BodyBinary}
+	body, err := r.Queue.Open(ctx, m)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	defer body.Close()
+	src := source{body: body, prefix: m.Prefix, full: m.Ret != "HDRS" && m.BodyType != mail.BodyBinary}
 	return r.Intake.report(ctx, rep, m.From, m.Trace, src)
 }
 

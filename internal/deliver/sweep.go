@@ -3,12 +3,12 @@ package deliver
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
@@ -36,11 +36,14 @@ func (r *Runner) sweeper() {
 // expire gives up recipients of messages that are too old, with the words of
 // their newest attempt.
 func (r *Runner) expire(ctx context.Context) error {
+	end := r.reading()
 	items, err := r.Queue.Expired(ctx, time.Now(), sweepPage)
+	groups := r.reserve(items)
+	end()
 	if err != nil {
 		return err
 	}
-	for _, group := range r.reserve(items) {
+	for _, group := range groups {
 		s := &settlement{message: group[0].Message, items: group}
 		for i := range group {
 			o := group[i].Last
@@ -63,7 +66,7 @@ func (r *Runner) reserve(items []queue.Item) [][]queue.Item {
 	defer r.mu.Unlock()
 	var out [][]queue.Item
 	for _, it := range items {
-		if r.active[it.ID] {
+		if r.active[it.ID] || r.ended[it.ID] {
 			continue
 		}
 		r.active[it.ID] = true
@@ -79,9 +82,7 @@ func (r *Runner) reserve(items []queue.Item) [][]queue.Item {
 func (r *Runner) release(items []queue.Item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range items {
-		delete(r.active, items[i].ID)
-	}
+	r.forget(items)
 }
 
 // warn reports delays to users, once a recipient.
@@ -119,10 +120,19 @@ func (r *Runner) warnOf(ctx context.Context, items []queue.Item) error {
 	var p *plan
 	if len(late) > 0 && !m.From.IsNull() {
 		var err error
-		if p, err = r.report(ctx, m, ActionDelayed, late); err != nil && err != errNobody {
+		if p, err = r.report(ctx, m, ActionDelayed, late); err != nil && !errors.Is(err, errNobody) {
 			return err
 		}
 	}
+	err := r.writeWarning(ctx, p, marked)
+	var reply *mail.Reply
+	if p != nil && errors.As(err, &reply) {
+		return r.writeWarning(ctx, nil, marked) // the user's mailbox is full; a warning is not worth more
+	}
+	return err
+}
+
+func (r *Runner) writeWarning(ctx context.Context, p *plan, marked []queue.Recipient) error {
 	err := r.Queue.DB.Write(ctx, func(tx *db.Tx) error {
 		if p != nil {
 			if err := p.write(tx); err != nil {

@@ -22,11 +22,8 @@ func (r *Runner) serve(d *destination) {
 			break
 		}
 		s = r.do(d, s, j)
-		r.done(j)
-		r.mu.Lock()
-		surplus := d.workers > int(d.width)
-		r.mu.Unlock()
-		if surplus {
+		r.done(d, j)
+		if r.leaves(d) {
 			break
 		}
 	}
@@ -34,12 +31,7 @@ func (r *Runner) serve(d *destination) {
 		s.Quit()
 	}
 	r.Metrics.worker(-1)
-	r.mu.Lock()
-	d.workers--
-	r.workers--
-	d.used = time.Now()
-	r.spawn()
-	r.mu.Unlock()
+	r.left(d)
 }
 
 // attempt is one try of a job and what it came to.
@@ -112,7 +104,7 @@ func (r *Runner) dial(d *destination, a *attempt) *session {
 func (r *Runner) transact(s *session, a *attempt) error {
 	a.hop, a.tls, a.relays = s.hop, s.tls, s.Ext.DSN
 	m := a.job.message
-	body, err := r.Queue.Bodies.Blobs.Open(r.hard, m.Ref)
+	body, err := r.Queue.Open(r.hard, m)
 	if err != nil {
 		return a.all(&mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "The message cannot be read here", Cause: err})
 	}

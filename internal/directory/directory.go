@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"context"
 	"errors"
 	"runtime"
 	"strings"
@@ -121,17 +120,5 @@ func (d *Directory) Changed(tx *db.Tx) {
 		if d.Bus != nil {
 			d.Bus.Publish(Topic, nil)
 		}
-	})
-}
-
-// write runs fn in a transaction of its own and tells that the directory
-// changed.
-func (d *Directory) write(ctx context.Context, fn func(*db.Tx) error) error {
-	return d.DB.Write(ctx, func(tx *db.Tx) error {
-		if err := fn(tx); err != nil {
-			return err
-		}
-		d.Changed(tx)
-		return nil
 	})
 }

@@ -15,6 +15,7 @@
 package event
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/mail"
@@ -67,4 +68,27 @@ type Event struct {
 	Reason    string       `json:"reason,omitempty"`     // why, in words; not told to strangers
 	Count     int64        `json:"count,omitempty"`
 	Millis    int64        `json:"millis,omitempty"` // how long it took
+}
+
+// LogValue gives the fields that are set, under the names of the journal.
+func (e Event) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, f := range []struct{ name, value string }{
+		{"role", e.Role}, {"remote", e.Remote}, {"helo", e.Helo}, {"tls", e.TLS}, {"account", e.Account}, {"actor", e.Actor},
+		{"from", e.From}, {"to", e.To}, {"message_id", e.MessageID}, {"host", e.Host}, {"enhanced", e.Enhanced},
+		{"text", e.Text}, {"verb", e.Verb}, {"reason", e.Reason},
+	} {
+		if f.value != "" {
+			attrs = append(attrs, slog.String(f.name, f.value))
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{{"queue", e.Queue}, {"size", e.Size}, {"code", int64(e.Code)}, {"count", e.Count}, {"millis", e.Millis}} {
+		if f.value != 0 {
+			attrs = append(attrs, slog.Int64(f.name, f.value))
+		}
+	}
+	return slog.GroupValue(attrs...)
 }

@@ -2,11 +2,13 @@ package event
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,6 +29,7 @@ type Options struct {
 	MaxSize int64         // octets of one file; 0: this process never closes files
 	Keep    time.Duration // age at which closed files are deleted
 	OnError func(error)   // told when the journal cannot be written; may be nil
+	Log     *slog.Logger  // gets every event at level debug; may be nil
 }
 
 // Recorder writes events to the journal. A nil Recorder records nothing.
@@ -118,6 +121,7 @@ func (r *Recorder) run(j *journal) {
 	enc.SetEscapeHTML(false)
 	pending, told := int64(0), int64(0)
 	add := func(e Event) {
+		r.tell(e)
 		if enc.Encode(e) == nil { // Event has no type that cannot be encoded
 			pending++
 		}
@@ -153,6 +157,13 @@ func (r *Recorder) run(j *journal) {
 				r.report(err)
 			}
 		}
+	}
+}
+
+// tell writes e to the log of the process, for whoever watches it at work.
+func (r *Recorder) tell(e Event) {
+	if log := r.opts.Log; log != nil && log.Enabled(context.Background(), slog.LevelDebug) {
+		log.LogAttrs(context.Background(), slog.LevelDebug, string(e.Kind), slog.String("trace", string(e.Trace)), slog.Any("event", e))
 	}
 }
 

@@ -3,6 +3,7 @@ package event
 import (
 	"bufio"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,5 +130,21 @@ func TestFieldNamesAreStable(t *testing.T) {
 	}
 	if strings.Contains(string(b), `"from"`) {
 		t.Errorf("empty fields are written: %s", b)
+	}
+}
+
+func TestEventsAreLoggedAtDebug(t *testing.T) {
+	var out strings.Builder
+	level := &slog.LevelVar{}
+	r, err := Open(Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tell(Event{Kind: Rcpt, To: "quiet@b.test"})
+	level.Set(slog.LevelDebug)
+	r.tell(Event{Kind: Rcpt, Trace: "abc", To: "loud@b.test", Code: 550})
+	r.Close()
+	if s := out.String(); strings.Contains(s, "quiet") || !strings.Contains(s, "msg=rcpt trace=abc event.to=loud@b.test event.code=550") {
+		t.Errorf("logged %q", s)
 	}
 }

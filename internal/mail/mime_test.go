@@ -391,6 +391,9 @@ func TestDecodedBodies(t *testing.T) {
 	for _, path := range files(t, testData(t, "05-mime/mime4j-testmsgs-a")) {
 		base, isMessage := strings.CutSuffix(path, ".msg")
 		expected, err := filepath.Glob(base + "_decoded_*")
+		if err != nil {
+			t.Fatal(err)
+		}
 		if !isMessage || len(expected) == 0 {
 			continue
 		}

@@ -3,7 +3,6 @@ package mailbox
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/migiwa/migiwa/internal/store/db"
 )
@@ -69,16 +68,12 @@ const (
 )
 
 // Check counts everything again and gives what is not right, on one snapshot,
-// at most maxProblems. With bodies it also opens the body of every message and
-// reads its last octet.
-func (s *Store) Check(ctx context.Context, bodies bool) (found []Problem, err error) {
+// at most maxProblems. Whether bodies can be read, body.Store.Check tells.
+func (s *Store) Check(ctx context.Context) (found []Problem, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
 		found, err = check(tx)
 		return err
 	})
-	if err == nil && bodies {
-		found, err = s.checkBodies(ctx, found)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("check mailboxes: %w", err)
 	}
@@ -100,62 +95,6 @@ func check(tx *db.Tx) (found []Problem, err error) {
 		}
 	}
 	return found, nil
-}
-
-func (s *Store) checkBodies(ctx context.Context, found []Problem) ([]Problem, error) {
-	const piece = 1000
-	type row struct{ id, size int64 }
-	for next := int64(0); ; {
-		var rows []row
-		err := s.DB.Read(ctx, func(tx *db.Tx) error {
-			rows = nil
-			return tx.Each(`SELECT id, size FROM body WHERE id > ? AND refs > 0 ORDER BY id LIMIT ?`, []any{next, piece},
-				func(scan func(...any) error) error {
-					var r row
-					err := scan(&r.id, &r.size)
-					rows = append(rows, r)
-					return err
-				})
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			if err := s.tryBody(ctx, r.id, r.size); err != nil && len(found) < maxProblems && s.inUse(ctx, r.id) {
-				found = append(found, Problem{Body: r.id, What: err.Error()})
-			}
-			next = r.id
-		}
-		if len(rows) < piece {
-			return found, ctx.Err()
-		}
-	}
-}
-
-func (s *Store) tryBody(ctx context.Context, id, size int64) error {
-	r, err := s.Bodies.Open(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if r.Size() != size {
-		return fmt.Errorf("body has %d octets, not %d", r.Size(), size)
-	}
-	if size == 0 {
-		return nil
-	}
-	if _, err := r.ReadAt(make([]byte, 1), size-1); err != nil && err != io.EOF {
-		return err
-	}
-	return nil
-}
-
-// inUse tells whether body id still has references: it may have lost the last
-// one while the check went on.
-func (s *Store) inUse(ctx context.Context, id int64) bool {
-	var refs int64
-	err := s.DB.Read(ctx, func(tx *db.Tx) error { return tx.Row(`SELECT refs FROM body WHERE id = ?`, id).Scan(&refs) })
-	return err == nil && refs > 0
 }
 
 // Repair sets all counters to what is there. It takes no message away: a

@@ -87,21 +87,22 @@ func deliveryName(folder string) string {
 	return name
 }
 
-// find gives the folder of this name or special use, or else the INBOX.
+// find gives the folder of this name or special use, or else the INBOX, and
+// what it was found by.
 func (s *Store) find(tx *db.Tx, account int64, name string) (id int64, found string, err error) {
 	if err := s.ensure(tx, account); err != nil {
 		return 0, "", err
 	}
-	role, isRole := strings.CutPrefix(name, `\`)
-	if isRole {
-		err = tx.Row(`SELECT id, name FROM mailbox WHERE account = ? AND role = ?`, account, role).Scan(&id, &found)
+	if role, ok := strings.CutPrefix(name, `\`); ok {
+		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND role = ? AND role <> ''`, account, role).Scan(&id)
 	} else {
-		err = tx.Row(`SELECT id, name FROM mailbox WHERE account = ? AND name = ?`, account, name).Scan(&id, &found)
+		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND name = ?`, account, name).Scan(&id)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
-		err = tx.Row(`SELECT id, name FROM mailbox WHERE account = ? AND name = ?`, account, inbox).Scan(&id, &found)
+		name = inbox
+		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND name = ?`, account, inbox).Scan(&id)
 	}
-	return id, found, err
+	return id, name, err
 }
 
 // unlimited stands for the quota of an account that has none.
@@ -117,15 +118,15 @@ const (
 )
 
 // The statements of one delivery. SQLite takes three short ones; PostgreSQL
-// takes one, as each is a round trip. name restricts the folder to one of this
-// name, "" does not.
+// takes one, as each is a round trip. A name restricts the folder to one of this
+// name or, with a backslash in front, special use; "" does not.
 const (
 	chargeSQLite = `UPDATE account SET used = used + ?, messages = messages + ?
 		WHERE id = ? AND used + ? <= ` + limitSQLite
 	chargePostgres = `UPDATE account SET used = used + ?, messages = messages + ?
 		WHERE id = ? AND used + ? <= ` + limitPostgres
 	nextUID = `UPDATE mailbox SET uidnext = uidnext + 1, modseq = modseq + 1, messages = messages + 1,
-		unseen = unseen + ?, size = size + ? WHERE id = ? AND account = ? AND (name = ? OR ? = '')
+		unseen = unseen + ?, size = size + ? WHERE id = ? AND account = ? AND (name = ? OR '\' || role = ? OR ? = '')
 		RETURNING uidnext - 1, modseq`
 	addMessage = `INSERT INTO message (mailbox, uid, body, size, received, saved, flags, keywords, modseq, emailid, trace, prefix)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
@@ -133,7 +134,7 @@ const (
 			UPDATE account SET used = used + ?, messages = messages + 1 WHERE id = ? AND used + ? <= ` + limitPostgres + ` RETURNING id
 		), m AS (
 			UPDATE mailbox SET uidnext = uidnext + 1, modseq = modseq + 1, messages = messages + 1,
-			unseen = unseen + ?, size = size + ? FROM a WHERE mailbox.id = ? AND account = a.id AND (name = ? OR ? = '')
+			unseen = unseen + ?, size = size + ? FROM a WHERE mailbox.id = ? AND account = a.id AND (name = ? OR '\' || role = ? OR ? = '')
 			RETURNING mailbox.id, uidnext - 1 AS uid, modseq
 		), i AS (
 			INSERT INTO message (mailbox, uid, body, size, received, saved, flags, keywords, modseq, emailid, trace, prefix)
@@ -189,7 +190,7 @@ func (n *newRow) insertSQLite(tx *db.Tx, account, id int64, name string) (uid, m
 	if err := charge(tx, account, n.size, 1); err != nil {
 		return 0, 0, err
 	}
-	err = tx.Row(nextUID, n.unseen(), n.size, id, account, name, name).Scan(&uid, &modseq)
+	err = tx.Row(nextUID, n.unseen(), n.size, id, account, name, name, name).Scan(&uid, &modseq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, n.uncharge(tx, account)
 	}
@@ -206,7 +207,7 @@ func (n *newRow) insertSQLite(tx *db.Tx, account, id int64, name string) (uid, m
 
 func (n *newRow) insertPostgres(tx *db.Tx, account, id int64, name string) (uid, modseq int64, err error) {
 	var charged int64
-	err = tx.Row(deliverPostgres, n.size, account, n.size, n.unseen(), n.size, id, name, name,
+	err = tx.Row(deliverPostgres, n.size, account, n.size, n.unseen(), n.size, id, name, name, name,
 		n.m.Body, n.size, n.m.Received.UnixMilli(), n.saved.UnixMilli(), int64(n.m.Flags), n.keywords,
 		string(n.m.Trace), n.m.Prefix).Scan(&charged, &uid, &modseq)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -13,7 +13,7 @@ import (
 func testDeliver(t *testing.T, s *Store) {
 	a := addAccount(t, s, "a", 0)
 	for i, c := range []struct{ folder, lands string }{
-		{"", "INBOX"}, {"inbox", "INBOX"}, {"Junk", "Junk"}, {`\Junk`, "Junk"}, {`\Sent`, "Sent"},
+		{"", "INBOX"}, {"inbox", "INBOX"}, {"Junk", "Junk"}, {`\Junk`, "Junk"}, {`\Junk`, "Junk"}, {`\`, "INBOX"}, {`\Sent`, "Sent"},
 		{"nowhere", "INBOX"}, {"bad\x00name", "INBOX"}, {`\Nothing`, "INBOX"},
 	} {
 		before, err := s.Folder(t.Context(), a, c.lands)

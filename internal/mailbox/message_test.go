@@ -317,7 +317,7 @@ func testRepair(t *testing.T, s *Store) {
 		if err := s.DB.Write(ctx, func(tx *db.Tx) error { _, err := tx.Exec(damage); return err }); err != nil {
 			t.Fatal(err)
 		}
-		if found, err := s.Check(ctx, false); err != nil || len(found) == 0 {
+		if found, err := s.Check(ctx); err != nil || len(found) == 0 {
 			t.Errorf("%s: found %v, %v", damage, found, err)
 		}
 		if err := s.Repair(ctx); err != nil {

@@ -73,12 +73,16 @@ func newStore(t testing.TB, d *db.DB) *Store {
 // sound checks the invariants, at the end of every test and wherever one likes.
 func sound(t testing.TB, s *Store) {
 	t.Helper()
-	found, err := s.Check(context.Background(), true)
+	found, err := s.Check(context.Background())
 	if err != nil {
 		t.Error(err)
 	}
 	for _, p := range found {
 		t.Error(p)
+	}
+	err = s.Bodies.Check(context.Background(), func(p body.Problem) error { t.Error(p); return nil })
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -38,12 +38,13 @@ func newResolver(cfg *config.Config) (dns.Resolver, error) {
 }
 
 func newCertificates(cfg *config.Config, log *slog.Logger) (*cert.Manager, error) {
-	c := cert.Config{Dir: filepath.Join(cfg.DataDir, "certificates"), Names: []string{cfg.Hostname}}
+	c := cert.Config{Dir: filepath.Join(cfg.DataDir, "tls"), Names: []string{cfg.Hostname}, Log: log}
 	for _, f := range cfg.TLS.Certificates {
 		c.Files = append(c.Files, cert.CertFile{Cert: f.Cert, Key: f.Key})
 	}
 	if a := cfg.TLS.ACME; a.Directory != "" {
-		c.ACME = &cert.ACME{Directory: a.Directory, Email: a.Email, CAFile: a.CAFile, HTTP: a.HTTP, ALPN: a.ALPN}
+		c.ACME = &cert.ACME{Directory: a.Directory, Email: a.Email, CARoots: a.CAFile, AgreeTOS: a.Agree,
+			ListenHost: a.Host, HTTPPort: a.HTTPPort, TLSALPNPort: a.ALPNPort}
 		if len(a.Names) > 0 {
 			c.Names = a.Names
 		}
@@ -158,6 +159,9 @@ func (n *Node) addMX(cfg *config.Config) error {
 	h := &mx.Handler{Reception: n.reception("mx", cfg)}
 	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
 		return err
+	}
+	if len(cfg.Listen.MXProxy) == 0 {
+		return nil
 	}
 	behind := n.smtpServer("mx_proxy", h, cfg)
 	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}

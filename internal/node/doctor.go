@@ -37,6 +37,7 @@ type examination struct {
 	rooms    *Rooms
 	resolver dns.Resolver
 	findings []Finding
+	leaf     *x509.Certificate // the one looked at last
 }
 
 func (e *examination) say(l Level, mend, text string, args ...any) {
@@ -141,6 +142,10 @@ func (e *examination) listener(name, address string, implicit bool) {
 
 func (e *examination) certificate(chain []*x509.Certificate) {
 	leaf := chain[0]
+	if leaf.Equal(e.leaf) {
+		return // the other port has the same
+	}
+	e.leaf = leaf
 	host := e.rooms.Config.Hostname
 	pool := x509.NewCertPool()
 	for _, c := range chain[1:] {

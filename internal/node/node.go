@@ -73,7 +73,7 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 // open opens the rooms and what knows the world outside.
 func (n *Node) open(ctx context.Context, cfg *config.Config) (err error) {
 	journal := event.Options{
-		Node: cfg.Hostname, MaxSize: int64(cfg.Log.JournalSize), Keep: cfg.Log.JournalKeep.D(),
+		Node: cfg.Hostname, MaxSize: int64(cfg.Log.JournalSize), Keep: cfg.Log.JournalKeep.D(), Log: n.Log,
 		OnError: func(err error) { n.Log.Error("the journal of events cannot be written", "err", err) },
 	}
 	if n.Rooms, err = openRooms(ctx, cfg, journal); err != nil {
@@ -145,9 +145,12 @@ func (n *Node) Shutdown(ctx context.Context) error {
 }
 
 func (n *Node) closeRooms() error {
-	var errs []error
 	if n.certs != nil {
-		errs = append(errs, n.certs.Close())
+		n.certs.Close()
+	}
+	var errs []error
+	if n.locks != nil {
+		errs = append(errs, n.locks.Close())
 	}
 	if n.Rooms != nil {
 		errs = append(errs, n.Rooms.Close())

@@ -63,7 +63,7 @@ func (q Quickstart) Run(ctx context.Context) (*Started, error) {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	pair := cfg.TLS.Certificates[0]
-	if err := cert.SelfSigned(filepath.Dir(pair.Cert), []string{string(q.Hostname)}); err != nil {
+	if _, err := cert.SelfSigned(filepath.Dir(pair.Cert), []string{string(q.Hostname)}); err != nil {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	started, err := q.firstAccounts(ctx, cfg)

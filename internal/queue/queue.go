@@ -28,6 +28,8 @@
 package queue
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -156,6 +158,18 @@ func (q *Queue) Enqueue(tx *db.Tx, m Message, rcpts []Recipient) (int64, error) 
 	}
 	tx.OnCommit(q.wake)
 	return id, nil
+}
+
+// Open opens the body of m, which may have been moved since m was read.
+func (q *Queue) Open(ctx context.Context, m *Message) (blob.Reader, error) {
+	r, err := q.Bodies.Blobs.Open(ctx, m.Ref)
+	if errors.Is(err, blob.ErrNotFound) {
+		return q.Bodies.Open(ctx, m.Body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open body of message %d: %w", m.ID, err)
+	}
+	return r, nil
 }
 
 // Result is what became of one recipient in an attempt.

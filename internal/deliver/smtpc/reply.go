@@ -117,13 +117,14 @@ func splitLine(line string) (code int, more bool, text string, err error) {
 // the front of text (RFC 2034 section 4).
 func splitEnhanced(text string, code int) (enhanced, rest string) {
 	word, rest, _ := strings.Cut(text, " ")
-	if !validEnhanced(word) || int(word[0]-'0') != code/100 {
+	if !ValidEnhanced(word) || int(word[0]-'0') != code/100 {
 		return "", text
 	}
 	return word, rest
 }
 
-func validEnhanced(s string) bool {
+// ValidEnhanced tells whether s is a status code of RFC 3463 section 2.
+func ValidEnhanced(s string) bool {
 	parts := strings.Split(s, ".")
 	if len(parts) != 3 || len(parts[0]) != 1 || strings.IndexByte("245", parts[0][0]) < 0 {
 		return false

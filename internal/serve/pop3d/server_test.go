@@ -109,7 +109,7 @@ func newHouseOn(t testing.TB, d *db.DB) *house {
 	}
 	t.Cleanup(func() {
 		h.wg.Wait()
-		if found, err := boxes.Check(context.Background(), true); err != nil || len(found) > 0 {
+		if found, err := boxes.Check(context.Background()); err != nil || len(found) > 0 {
 			t.Errorf("check: %v, %v", found, err)
 		}
 	})

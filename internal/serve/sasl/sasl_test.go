@@ -38,7 +38,10 @@ func accounts(t *testing.T) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored := client.GetStoredCredentials(scram.KeyFactors{Salt: "0123456789abcdef", Iters: 5000})
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "0123456789abcdef", Iters: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &Server{
 		Secret:     []byte("0123456789abcdef0123456789abcdef"),
 		Iterations: 5000,

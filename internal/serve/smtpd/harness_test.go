@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -277,21 +276,4 @@ func serveOne(t testing.TB, s *Server, remote string) *memConn {
 		}
 	})
 	return client
-}
-
-// converse sends raw, closes the sending side, and gives everything the server
-// says.
-func converse(t testing.TB, s *Server, raw string) string {
-	t.Helper()
-	client := serveOne(t, s, "192.0.2.1:4711")
-	client.SetReadDeadline(time.Now().Add(20 * time.Second))
-	go func() {
-		client.Write([]byte(raw))
-		client.CloseWrite()
-	}()
-	out, err := io.ReadAll(client)
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		t.Fatalf("reading replies: %v, after %q", err, out)
-	}
-	return string(out)
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/migiwa/migiwa/internal/mail"
@@ -17,27 +18,23 @@ func syntax(text string) *mail.Reply {
 // parseMail reads the argument of MAIL (RFC 5321 section 4.1.1.2) with the
 // parameters SIZE, BODY, SMTPUTF8, RET, ENVID and AUTH.
 func parseMail(arg string) (*mail.Envelope, *mail.Reply) {
-	path, params, bad := cutPath(arg, "FROM:")
+	env := new(mail.Envelope)
+	from, params, bad := cutPath(arg, "FROM:", "5.1.7")
 	if bad != nil {
 		return nil, bad
 	}
-	env := new(mail.Envelope)
 	if bad := eachParam(params, func(key, value string, has bool) *mail.Reply {
 		return mailParam(env, key, value, has)
 	}); bad != nil {
 		return nil, bad
 	}
-	if path == "" {
-		return env, nil
-	}
-	a, bad := parsePath(path, env.SMTPUTF8, "5.1.7")
-	if bad != nil {
-		return nil, bad
-	}
-	if a.Domain == "" {
+	if !from.IsNull() && from.Domain == "" {
 		return nil, &mail.Reply{Code: 501, Enhanced: "5.1.7", Text: "Sender without a domain"}
 	}
-	env.From = a
+	if from.UTF8() && !env.SMTPUTF8 {
+		return nil, &replyNeedUTF8
+	}
+	env.From = from
 	return env, nil
 }
 
@@ -87,7 +84,7 @@ func mailParam(env *mail.Envelope, key, value string, has bool) *mail.Reply {
 // parameters NOTIFY and ORCPT.
 func parseRcpt(arg string, utf8ok bool) (mail.Recipient, *mail.Reply) {
 	var r mail.Recipient
-	path, params, bad := cutPath(arg, "TO:")
+	to, params, bad := cutPath(arg, "TO:", "5.1.3")
 	if bad != nil {
 		return r, bad
 	}
@@ -96,11 +93,14 @@ func parseRcpt(arg string, utf8ok bool) (mail.Recipient, *mail.Reply) {
 	}); bad != nil {
 		return r, bad
 	}
-	if path == "" {
+	if to.IsNull() {
 		return r, &mail.Reply{Code: 501, Enhanced: "5.1.3", Text: "Recipient is empty"}
 	}
-	r.Address, bad = parsePath(path, utf8ok, "5.1.3")
-	return r, bad
+	if to.UTF8() && !utf8ok {
+		return r, &replyNeedUTF8
+	}
+	r.Address = to
+	return r, nil
 }
 
 // rcptParam puts one parameter of RCPT into r.
@@ -121,84 +121,22 @@ func rcptParam(r *mail.Recipient, key, value string, utf8ok bool) *mail.Reply {
 	return nil
 }
 
-// cutPath takes the keyword and the path in angle brackets off arg. The path
-// comes without brackets and source route, which RFC 5321 appendix C has us
-// drop.
-func cutPath(arg, keyword string) (path, params string, bad *mail.Reply) {
-	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
-		return "", "", &mail.Reply{Code: 501, Enhanced: "5.5.2", Text: "Say " + keyword + "<address>"}
-	}
-	arg = arg[len(keyword):]
-	end := closing(arg)
-	if end < 0 {
-		return "", "", &mail.Reply{Code: 501, Enhanced: "5.5.2", Text: "Say " + keyword + "<address>, with brackets and no spaces"}
-	}
-	path, params = arg[1:end], arg[end+1:]
-	if params != "" && params[0] != ' ' {
-		return "", "", syntax("A space must follow the path")
-	}
-	if strings.HasPrefix(path, "@") {
-		route, rest, ok := strings.Cut(path, ":")
-		if !ok || !validRoute(route) || rest == "" {
-			return "", "", &mail.Reply{Code: 501, Enhanced: "5.1.3", Text: "Malformed source route"}
-		}
-		path = rest
-	}
-	return path, params, nil
-}
+var replyNeedUTF8 = mail.Reply{Code: 553, Enhanced: "5.6.7", Text: "Address needs SMTPUTF8"}
 
-// closing finds the bracket that ends a path, outside of quotes; -1 when s
-// does not begin with a path.
-func closing(s string) int {
-	if s == "" || s[0] != '<' {
-		return -1
+// cutPath takes the keyword and the path in angle brackets off arg. enhanced
+// is the code of a malformed address.
+func cutPath(arg, keyword, enhanced string) (a mail.Address, params string, bad *mail.Reply) {
+	if len(arg) <= len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) || arg[len(keyword)] != '<' {
+		return a, "", &mail.Reply{Code: 501, Enhanced: "5.5.2", Text: "Say " + keyword + "<address>, with brackets and no spaces"}
 	}
-	quoted := false
-	for i := 1; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			if quoted {
-				i++
-			}
-		case '"':
-			quoted = !quoted
-		case '>':
-			if !quoted {
-				return i
-			}
-		case '<':
-			if !quoted {
-				return -1
-			}
-		}
-	}
-	return -1
-}
-
-func validRoute(route string) bool {
-	for hop := range strings.SplitSeq(route, ",") {
-		name, ok := strings.CutPrefix(hop, "@")
-		if !ok {
-			return false
-		}
-		if _, err := mail.ParseDomain(name); err != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// parsePath parses the address between the brackets. enhanced is the code of a
-// malformed one.
-func parsePath(s string, utf8ok bool, enhanced string) (mail.Address, *mail.Reply) {
-	a, err := mail.ParseAddress(s)
+	a, params, err := mail.ParsePath(arg[len(keyword):])
 	if err != nil {
-		return a, &mail.Reply{Code: 501, Enhanced: enhanced, Text: "Malformed address", Cause: err}
+		return a, "", &mail.Reply{Code: 501, Enhanced: enhanced, Text: "Malformed address", Cause: err}
 	}
-	if a.UTF8() && !utf8ok {
-		return a, &mail.Reply{Code: 553, Enhanced: "5.6.7", Text: "Address needs SMTPUTF8"}
+	if params != "" && params[0] != ' ' {
+		return a, "", syntax("A space must follow the path")
 	}
-	return a, nil
+	return a, params, nil
 }
 
 // eachParam calls set for each esmtp-param (RFC 5321 section 4.1.2) of s, with
@@ -296,69 +234,24 @@ func parseORcpt(s string, utf8ok bool) (string, bool) {
 		address, ok := decodeXtext(text)
 		return kind + ";" + address, ok
 	}
-	address, ok := decodeUTF8Xtext(text)
+	address, err := mail.DecodeAddrXtext(text)
 	if !utf8ok && strings.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {
 		return "", false
 	}
-	return kind + ";" + address, ok
+	return kind + ";" + address, err == nil && isPrintable(address)
 }
 
-// decodeXtext decodes xtext (RFC 3461 section 4): "+" and two upper case hex
-// digits stand for an octet. What would not be printable ASCII is refused, as
-// it would have to be guarded against ever after.
+// decodeXtext decodes xtext (RFC 3461 section 4). What would not be printable
+// ASCII is refused, as it would have to be guarded against ever after.
 func decodeXtext(s string) (string, bool) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '+' {
-			if i+2 >= len(s) {
-				return "", false
-			}
-			hi, lo := hexDigit(s[i+1]), hexDigit(s[i+2])
-			if hi < 0 || lo < 0 {
-				return "", false
-			}
-			c = byte(hi<<4 | lo)
-			i += 2
-		} else if c == '=' {
-			return "", false
-		}
-		if c < ' ' || c >= 0x7f {
-			return "", false
-		}
-		b.WriteByte(c)
+	text, err := mail.DecodeXtext(s)
+	if err != nil || !isPrintable(text) {
+		return "", false
 	}
-	return b.String(), true
+	return text, strings.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
-}
-
-// decodeUTF8Xtext decodes utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533
-// section 3): "\x{" HEX "}" stands for a character.
-func decodeUTF8Xtext(s string) (string, bool) {
-	var b strings.Builder
-	for s != "" {
-		i := strings.Index(s, `\x{`)
-		if i < 0 {
-			b.WriteString(s)
-			break
-		}
-		b.WriteString(s[:i])
-		hex, rest, ok := strings.Cut(s[i+3:], "}")
-		n, err := strconv.ParseUint(hex, 16, 32)
-		if !ok || err != nil || n < ' ' || n >= 0x7f && n < 0xa0 || !utf8.ValidRune(rune(n)) {
-			return "", false
-		}
-		b.WriteRune(rune(n))
-		s = rest
-	}
-	return b.String(), b.Len() > 0
+// isPrintable tells whether s is UTF-8 without control characters.
+func isPrintable(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -305,11 +306,13 @@ func TestCollectBesideEverything(t *testing.T) {
 		s := openStore(t, d)
 		s.Grace = 300 * time.Millisecond
 		s.Blobs.SegmentSize = 100_000
-		end := time.Now().Add(1500 * time.Millisecond)
+		var done atomic.Bool
 		var wg sync.WaitGroup
 		var total Collected
 		wg.Go(func() {
-			for time.Now().Before(end) {
+			defer done.Store(true)
+			start := time.Now()
+			for time.Since(start) < time.Second || total.Moved == 0 && time.Since(start) < 20*time.Second {
 				c, err := s.Collect(t.Context())
 				if err != nil {
 					t.Error(err)
@@ -321,7 +324,7 @@ func TestCollectBesideEverything(t *testing.T) {
 		})
 		for w := range 4 {
 			wg.Go(func() {
-				for i := w; time.Now().Before(end); i += 4 {
+				for i := w; !done.Load(); i += 4 {
 					id, err := s.deliver(i, 2000)
 					if err != nil {
 						t.Error(err)
@@ -340,7 +343,7 @@ func TestCollectBesideEverything(t *testing.T) {
 		}
 		for range 2 {
 			wg.Go(func() {
-				for time.Now().Before(end) {
+				for !done.Load() {
 					if p := s.problems(t); p != nil {
 						t.Error(p)
 					}

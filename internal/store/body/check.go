@@ -36,8 +36,7 @@ func (s *Store) Check(ctx context.Context, fn func(Problem) error) error {
 		}
 		for _, c := range rows {
 			last = c.id
-			p, wrong := s.check(ctx, c)
-			if !wrong {
+			if _, wrong := s.check(ctx, c); !wrong {
 				continue
 			}
 			again, err := s.checkRows(ctx, `body.id = ?`, c.id)
@@ -47,7 +46,8 @@ func (s *Store) Check(ctx context.Context, fn func(Problem) error) error {
 			if len(again) == 0 {
 				continue // deleted meanwhile
 			}
-			if p, wrong = s.check(ctx, again[0]); !wrong {
+			p, wrong := s.check(ctx, again[0])
+			if !wrong {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
