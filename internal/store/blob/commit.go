@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -9,141 +8,97 @@ import (
 	"time"
 )
 
-// commit is a small body on its way to a segment.
-type commit struct {
-	buf    *[]byte // header, still empty, and body
-	result chan result
-}
-
-type result struct {
-	stored Stored
-	err    error
-}
-
-// hand gives c to the committer.
-func (d *Disk) hand(ctx context.Context, c *commit) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.closed {
-		return ErrClosed
-	}
-	select {
-	case d.queue <- c:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// committer appends to segments. All of it runs on one goroutine.
-type committer struct {
-	d     *Disk
-	file  *os.File // nil: none yet, or abandoned
+// segment is a file of small bodies that this process has made.
+type segment struct {
+	file  *os.File
 	name  string
 	end   int64 // where the next record goes
-	batch []*commit
-	join  []byte // the records of a batch, one after the other
+	dirty bool  // something was appended since the last sync began
+	busy  bool  // a sync is running
+	err   error // of the sync that failed: nothing in it is sure any more
 }
 
-// run ends when the queue is closed and empty.
-func (c *committer) run() {
-	defer close(c.d.done)
-	defer c.seal()
-	for first := range c.d.queue {
-		c.gather(first)
-		start := time.Now()
-		stored, err := c.store()
-		c.d.stats.nanos.Add(int64(time.Since(start)))
-		for i, w := range c.batch {
-			r := result{err: err}
-			if err == nil {
-				r.stored = stored[i]
-			}
-			buffers.Put(w.buf)
-			w.result <- r
-		}
-		clear(c.batch)
+// append puts a record, whose header is still empty, behind the others. It is
+// durable after Sync.
+func (d *Disk) append(record []byte) (Stored, error) {
+	length := int64(len(record) - headerSize)
+	sum := crc32.Checksum(record[headerSize:], castagnoli)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return Stored{}, ErrClosed
 	}
+	if d.current != nil && d.current.end >= d.SegmentSize {
+		d.seal()
+	}
+	if d.current == nil {
+		if err := d.begin(); err != nil {
+			return Stored{}, fmt.Errorf("begin segment: %w", full(err))
+		}
+	}
+	s := d.current
+	d.fresh.touch(s.name)
+	putHeader(record, s.name, sum, length)
+	if _, err := d.put(s.file, record, s.end); err != nil {
+		if err = full(err); !errors.Is(err, ErrFull) || s.file.Truncate(s.end) != nil {
+			d.seal()
+		}
+		return Stored{}, fmt.Errorf("append to segment: %w", err)
+	}
+	at := s.end
+	s.end += int64(len(record))
+	s.dirty = true
+	d.stats.bodies.Add(1)
+	d.stats.octets.Add(length)
+	return Stored{Ref: place{true, s.name, at, length}.ref(), Size: length}, nil
 }
 
-// gather takes what else is waiting, without waiting for more.
-func (c *committer) gather(first *commit) {
-	c.batch = append(c.batch[:0], first)
-	for size := len(*first.buf); size < maxBatch; {
-		select {
-		case w, ok := <-c.d.queue:
-			if !ok {
-				return
-			}
-			c.batch = append(c.batch, w)
-			size += len(*w.buf)
-		default:
-			return
+// Sync returns when all bodies that were committed to a segment are on disk.
+// When it fails, those that no earlier Sync made durable are lost, and each
+// further Sync of that segment says so: the kernel may have dropped pages that
+// a second fsync would call safe. A body in a file of its own needs no Sync.
+func (d *Disk) Sync(name string) error {
+	d.syncing.Lock()
+	defer d.syncing.Unlock()
+	d.mu.Lock()
+	s := d.segments[name]
+	if s == nil || s.err != nil || !s.dirty {
+		d.mu.Unlock()
+		if s == nil {
+			return nil // sealed and synced
 		}
+		return s.err
 	}
-}
+	s.dirty, s.busy = false, true
+	d.mu.Unlock()
 
-// store makes the batch durable, or none of it.
-func (c *committer) store() ([]Stored, error) {
-	if c.file != nil && c.end >= c.d.SegmentSize {
-		c.seal()
-	}
-	if c.file == nil {
-		if err := c.begin(); err != nil {
-			return nil, fmt.Errorf("begin segment: %w", full(err))
-		}
-	}
-	stored := make([]Stored, len(c.batch))
-	at := c.end
-	c.join = c.join[:0]
-	for i, w := range c.batch {
-		record := *w.buf
-		length := int64(len(record) - headerSize)
-		putHeader(record, c.name, crc32.Checksum(record[headerSize:], castagnoli), length)
-		stored[i] = Stored{Ref: place{true, c.name, at, length}.ref(), Size: length}
-		at += int64(len(record))
-		if len(c.batch) > 1 {
-			c.join = append(c.join, record...)
-		}
-	}
-	records := c.join
-	if len(c.batch) == 1 {
-		records = *c.batch[0].buf
-	}
-	if err := c.write(records); err != nil {
-		return nil, err
-	}
-	c.end = at
-	s := &c.d.stats
-	s.bodies.Add(int64(len(stored)))
-	s.octets.Add(int64(len(records) - headerSize*len(stored)))
-	s.syncs.Add(1)
-	return stored, nil
-}
+	start := time.Now()
+	err := d.sync(s.file)
+	d.stats.syncs.Add(1)
+	d.stats.nanos.Add(int64(time.Since(start)))
 
-// write puts records at the end and on the disk. What fails leaves the segment
-// as it was, or without a committer.
-func (c *committer) write(records []byte) error {
-	c.d.fresh.touch(c.name)
-	if _, err := c.d.put(c.file, records, c.end); err != nil {
-		err = full(err)
-		if !errors.Is(err, ErrFull) || c.file.Truncate(c.end) != nil {
-			c.seal()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.busy = false
+	if err != nil {
+		s.err = fmt.Errorf("sync segment: %w", full(err))
+		if d.current == s {
+			d.current = nil
 		}
-		return fmt.Errorf("append to segment: %w", err)
+		s.file.Close()
+		return s.err
 	}
-	if err := c.d.sync(c.file); err != nil {
-		c.seal()
-		return fmt.Errorf("append to segment: %w", full(err))
+	if d.current != s && !s.dirty {
+		d.drop(s)
 	}
 	return nil
 }
 
-// begin makes a new segment and locks it for this process.
-func (c *committer) begin() error {
+// begin makes a new segment and locks it for this process. It needs d.mu.
+func (d *Disk) begin() error {
 	name := newName()
-	path := c.d.path(true, name)
-	c.d.fresh.touch(name)
+	path := d.path(true, name)
+	d.fresh.touch(name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -153,21 +108,29 @@ func (c *committer) begin() error {
 		_, err = f.WriteString(segmentMagic)
 	}
 	if err == nil {
-		err = syncDir(c.d.path(true, ""))
+		err = syncDir(d.path(true, ""))
 	}
 	if err != nil {
 		f.Close()
 		os.Remove(path)
 		return err
 	}
-	c.file, c.name, c.end = f, name, int64(len(segmentMagic))
+	d.current = &segment{file: f, name: name, end: int64(len(segmentMagic))}
+	d.segments[name] = d.current
 	return nil
 }
 
-// seal ends appending to the segment. Closing it gives its lock back.
-func (c *committer) seal() {
-	if c.file != nil {
-		c.file.Close() // every body in it has been synced or refused
-		c.file = nil
+// seal ends appending to the current segment. If something in it is not on
+// disk yet, Sync closes it. It needs d.mu.
+func (d *Disk) seal() {
+	if s := d.current; !s.dirty && !s.busy {
+		d.drop(s)
 	}
+	d.current = nil
+}
+
+// drop closes a segment, which gives its lock back. It needs d.mu.
+func (d *Disk) drop(s *segment) {
+	s.file.Close() // every body in it has been synced or refused
+	delete(d.segments, s.name)
 }
