@@ -184,7 +184,7 @@ func (d *demo) refuse() error {
 		if !errors.As(err, &reply) || reply.Code != 550 {
 			return fmt.Errorf("RCPT %s: got %v, want 550", to, err)
 		}
-		d.show(to + ": " + reply.Error())
+		d.show(fmt.Sprintf("%s: %d %s", to, reply.Code, reply.Msg))
 	}
 	return c.Quit()
 }
@@ -235,51 +235,51 @@ func send(c *smtp.Client, from string, to []string, text string) error {
 // fetch reads every mailbox by POP3.
 func (d *demo) fetch() error {
 	for _, u := range demoUsers {
-		d.say(u.name+" fetches mail by POP3 on port 110",
-			fmt.Sprintf("curl -s --ssl-reqd -k -u %s@%s:%s pop3://127.0.0.1:%s/1", u.name, demoDomain, u.password, port(110)))
-		text, err := d.newest(u.name+"@"+demoDomain, u.password)
+		number, text, err := d.newest(u.name+"@"+demoDomain, u.password)
 		if err != nil {
 			return err
 		}
+		d.say(u.name+" fetches mail by POP3 on port 110",
+			fmt.Sprintf("curl -s --ssl-reqd -k -u %s@%s:%s pop3://127.0.0.1:%s/%d", u.name, demoDomain, u.password, port(110), number))
 		d.show(text)
 	}
 	return nil
 }
 
-// newest gives the newest message of a mailbox by POP3 with STLS.
-func (d *demo) newest(user, password string) (string, error) {
+// newest gives the newest message of a mailbox and its number, by POP3 with STLS.
+func (d *demo) newest(user, password string) (number int, text string, err error) {
 	nc, err := net.Dial("tcp", address(110))
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	defer nc.Close()
 	c := popClient{textproto.NewConn(nc)}
 	if _, err := c.answer(); err != nil {
-		return "", err
+		return 0, "", err
 	}
 	if _, err := c.command("STLS"); err != nil {
-		return "", err
+		return 0, "", err
 	}
 	c = popClient{textproto.NewConn(tls.Client(nc, d.tls()))}
 	var status string
 	for _, line := range []string{"USER " + user, "PASS " + password, "STAT"} {
 		if status, err = c.command(line); err != nil {
-			return "", err
+			return 0, "", err
 		}
 	}
-	var count, size int
-	if _, err := fmt.Sscanf(status, "%d %d", &count, &size); err != nil {
-		return "", fmt.Errorf("STAT: %q: %w", status, err)
+	var size int
+	if _, err := fmt.Sscanf(status, "%d %d", &number, &size); err != nil {
+		return 0, "", fmt.Errorf("STAT: %q: %w", status, err)
 	}
-	if _, err := c.command(fmt.Sprintf("RETR %d", count)); err != nil {
-		return "", err
+	if _, err := c.command(fmt.Sprintf("RETR %d", number)); err != nil {
+		return 0, "", err
 	}
-	text, err := c.ReadDotBytes()
+	raw, err := c.ReadDotBytes()
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	_, err = c.command("QUIT")
-	return string(text), err
+	return number, string(raw), err
 }
 
 // popClient speaks just enough POP3 for the show.

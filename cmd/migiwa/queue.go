@@ -60,7 +60,7 @@ func (q *queueListCmd) Run(ctx context.Context, c *cli, out *output) error {
 	}
 	defer rooms.Close()
 	sel := q.queue()
-	sel.State = queue.State(q.State)
+	sel.State, sel.Open = queue.State(q.State), true
 	items, err := rooms.Queue.List(ctx, sel, 0, q.Limit)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type quickstartCmd struct {
 	Hostname      string         `help:"Name of this node; default mx.DOMAIN." placeholder:"NAME"`
 	Listen        string         `help:"Address to listen on; default all." placeholder:"ADDR"`
 	PortOffset    int            `help:"Added to every standard port." placeholder:"N"`
+	DSN           string         `help:"Database: postgres://…; default SQLite in DIR." name:"dsn" placeholder:"URL"`
 	MXProxyListen string         `help:"Another MX listener, which requires the PROXY protocol." name:"mx-proxy-listen" placeholder:"ADDR:PORT"`
 	TrustProxy    []netip.Prefix `help:"Networks of the balancers in front of it." placeholder:"CIDR"`
 }
@@ -46,7 +47,7 @@ func (q *quickstartCmd) plan() (node.Quickstart, error) {
 		return node.Quickstart{}, misuseError("--mx-proxy-listen and --trust-proxy need each other")
 	}
 	return node.Quickstart{
-		Dir: q.Dir, Domain: domain, Hostname: host, Listen: q.Listen, PortOffset: q.PortOffset,
+		Dir: q.Dir, Domain: domain, Hostname: host, Listen: q.Listen, PortOffset: q.PortOffset, DSN: q.DSN,
 		MXProxy: q.MXProxyListen, TrustProxy: q.TrustProxy,
 	}, nil
 }
@@ -71,7 +72,7 @@ func (q *quickstartCmd) Run(ctx context.Context, out *output) error {
 	if err := printRecords(out, s.Records); err != nil {
 		return err
 	}
-	fmt.Fprintf(out.w, "\nNext:\n\n    migiwa serve --config %s\n    migiwa account add you@%s --config %s\n", s.ConfigFile, plan.Domain, s.ConfigFile)
+	fmt.Fprintf(out.w, "\nNext:\n\n    migiwa serve --config %s\n    migiwa account add you@%s --password-stdin --config %s\n", s.ConfigFile, plan.Domain, s.ConfigFile)
 	return nil
 }
 

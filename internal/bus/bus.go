@@ -63,7 +63,8 @@ func Open(dir string) (*Bus, error) {
 	return b, nil
 }
 
-// Close leaves the bus. What waits to be sent may be lost.
+// Close leaves the bus. What waits to be sent is sent first, but a process that
+// does not read holds it up for a second at most.
 func (b *Bus) Close() error {
 	if b.net == nil {
 		return nil

@@ -124,6 +124,21 @@ func TestTwoInOneDirectory(t *testing.T) {
 }
 
 // More than a socket holds must arrive all the same, and in order.
+// TestPublishAndClose is what each command does that changes something.
+func TestPublishAndClose(t *testing.T) {
+	dir := t.TempDir()
+	heard := listen(open(t, dir), "changed")
+	for i := range 50 {
+		b, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Publish("changed", fmt.Append(nil, i))
+		b.Close()
+		expect(t, heard, fmt.Sprint(i))
+	}
+}
+
 func TestBurst(t *testing.T) {
 	dir := t.TempDir()
 	a, b := open(t, dir), open(t, dir)

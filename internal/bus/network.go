@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -17,6 +18,7 @@ import (
 const (
 	peerQueue = 4096            // notices that wait for one process
 	sendLimit = 2 * time.Second // for one notice to one process
+	partLimit = time.Second     // for all that waits when we leave
 	longPath  = 100             // of 108 octets that a socket address holds
 	// racy is how long after a change of the directory its list is not trusted:
 	// file systems tell times in steps of some milliseconds.
@@ -31,6 +33,7 @@ type network struct {
 	conn    *net.UnixConn
 	deliver func(topic string, payload []byte)
 	wg      sync.WaitGroup
+	leaving atomic.Int64 // when sending ends, in Unix nanoseconds; 0: not leaving
 
 	mu     sync.Mutex
 	closed bool
@@ -70,6 +73,8 @@ func (n *network) address(name string) *net.UnixAddr {
 	return &net.UnixAddr{Name: path, Net: "unixgram"}
 }
 
+// close sends what waits, for partLimit at most, and leaves: a command changes
+// something and ends at once, and others must hear of it.
 func (n *network) close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -77,6 +82,7 @@ func (n *network) close() error {
 		return nil
 	}
 	n.closed = true
+	n.leaving.Store(time.Now().Add(partLimit).UnixNano())
 	for name, p := range n.peers {
 		n.part(name, p)
 	}
@@ -169,17 +175,21 @@ func (n *network) meet(name string) {
 	n.wg.Go(func() { n.feed(name, p) })
 }
 
-// part ends with a peer.
+// part ends with a peer once it was sent what is queued.
 func (n *network) part(name string, p *peer) {
 	delete(n.peers, name)
 	close(p.queue)
-	p.conn.Close()
 }
 
 // feed sends what is queued for one peer.
 func (n *network) feed(name string, p *peer) {
+	defer p.conn.Close()
 	for d := range p.queue {
-		p.conn.SetWriteDeadline(time.Now().Add(sendLimit))
+		end := time.Now().Add(sendLimit)
+		if t := n.leaving.Load(); t != 0 {
+			end = time.Unix(0, t)
+		}
+		p.conn.SetWriteDeadline(end)
 		_, err := p.conn.Write(d)
 		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOTCONN) && !errors.Is(err, syscall.EPIPE) {
 			continue // sent, lost to a slow process, or closed

@@ -1,11 +1,11 @@
 // Package config turns the TOML file of a node into a checked Config.
 //
 // Every key is a field of Config with its name in the tag `toml`, one line for
-// the operator in the tag `doc`, and its default in Default. Unknown keys,
-// wrong types and values that cannot work are all reported at once, each with
-// file, line, key and reason (Problems). What concerns one domain or one
-// account is not here but in the directory, where it changes without a
-// restart.
+// the operator in the tag `doc`, and its default in Default. Unknown keys and
+// values that cannot work are all reported at once, each with file, line, key
+// and reason (Problems); a fault of syntax or type comes alone. What concerns
+// one domain or one account is not here but in the directory, where it changes
+// without a restart.
 package config
 
 import (

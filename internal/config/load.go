@@ -61,13 +61,18 @@ func Parse(file string, text []byte) (*Config, error) {
 	c := Default()
 	c.File = file
 	d := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
+	err := d.Decode(c)
+	var unknown *toml.StrictMissingError // found after everything else was decoded
+	if err != nil && !errors.As(err, &unknown) {
 		return nil, decodeProblems(file, err)
 	}
 	for i := range c.Routes {
 		c.Routes[i].setDefaults()
 	}
 	ck := checker{file: file, lines: keyLines(text)}
+	if unknown != nil {
+		ck.problems = unknownKeys(file, unknown)
+	}
 	c.check(&ck)
 	if len(ck.problems) > 0 {
 		slices.SortStableFunc(ck.problems, func(a, b Problem) int { return a.Line - b.Line })
@@ -77,16 +82,16 @@ func Parse(file string, text []byte) (*Config, error) {
 	return c, nil
 }
 
-func decodeProblems(file string, err error) error {
-	var missing *toml.StrictMissingError
-	if errors.As(err, &missing) {
-		var ps Problems
-		for _, e := range missing.Errors {
-			line, _ := e.Position()
-			ps = append(ps, Problem{file, line, strings.Join(e.Key(), "."), "there is no such key"})
-		}
-		return ps
+func unknownKeys(file string, unknown *toml.StrictMissingError) Problems {
+	var ps Problems
+	for _, e := range unknown.Errors {
+		line, _ := e.Position()
+		ps = append(ps, Problem{file, line, strings.Join(e.Key(), "."), "there is no such key"})
 	}
+	return ps
+}
+
+func decodeProblems(file string, err error) error {
 	var bad *toml.DecodeError
 	if errors.As(err, &bad) {
 		line, _ := bad.Position()

@@ -23,6 +23,18 @@
 // sending the same mail again. A crash can repeat only what was in the hands
 // of a worker.
 //
+// # What the next host does not take
+//
+// 8-bit and binary MIME is converted for a host without 8BITMIME or BINARYMIME
+// (RFC 6152 section 3): parts that do not fit are encoded, the rest of the
+// message stays octet for octet. Where that cannot be done - headers in 8 bits,
+// no MIME, multipart/signed and multipart/encrypted - the recipient fails with
+// 5.6.3. A conversion breaks DKIM signatures over the body; RFC 6376 section
+// 5.3 asks signers to convert first, which migiwa does not do, because nearly
+// every host has 8BITMIME and encoding for all would cost more than it saves.
+// Internationalized addresses and headers are never changed but for the form
+// of a domain (RFC 6531 section 3.2): 5.6.7.
+//
 // # Who hears of a failure
 //
 //	mail of a user of ours      the user gets a report (RFC 3464) as NOTIFY asks

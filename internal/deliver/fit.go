@@ -3,6 +3,7 @@ package deliver
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -76,51 +77,41 @@ func (p *parcel) downgrade(m *queue.Message, body blob.Reader) error {
 	return nil
 }
 
-// fitBody sees to BODY=: what is not 7-bit needs the extension, or must turn
-// out to be 7-bit all the same.
+// fitBody sees to BODY=: a peer without the extension gets the message as it
+// is when it turns out to need none, else converted. What was declared 7-bit,
+// is not, and cannot be converted either, goes as it came: no server minds it.
 func (p *parcel) fitBody(m *queue.Message, ext smtpc.Extensions, body blob.Reader) error {
-	switch {
-	case m.BodyType == mail.BodyBinary && ext.Binary && ext.Chunking:
-		return nil
-	case m.BodyType == mail.BodyBinary:
-	case m.BodyType != mail.Body8Bit || ext.EightBit:
+	binary := m.BodyType == mail.BodyBinary
+	if binary && ext.Binary && ext.Chunking || !binary && ext.EightBit {
 		return nil
 	}
-	plain, err := sevenBit(io.MultiReader(bytes.NewReader(m.Prefix), io.NewSectionReader(body, 0, body.Size())))
-	if err != nil {
+	open := func() io.Reader {
+		return io.MultiReader(bytes.NewReader(m.Prefix), io.NewSectionReader(body, 0, body.Size()))
+	}
+	var o octets
+	if _, err := io.Copy(&o, open()); err != nil {
 		return fmt.Errorf("read message: %w", err)
 	}
-	if plain {
-		p.message.Body = ""
+	p.message.Body = ""
+	if ext.EightBit && o.high > 0 {
+		p.message.Body = mail.Body8Bit
+	}
+	declared := binary || m.BodyType == mail.Body8Bit
+	if o.fit(ext.EightBit) || !declared && o.high == 0 {
 		return nil
 	}
-	return &mail.Reply{Code: 554, Enhanced: "5.6.3", Text: "The server takes no 8-bit or binary content"}
-}
-
-// sevenBit tells whether all octets are 7-bit and lines end in CRLF within
-// 998 octets (RFC 2045 section 2.7).
-func sevenBit(r io.Reader) (bool, error) {
-	br := bufio.NewReaderSize(r, 32<<10)
-	line, prev := 0, byte(0)
-	for {
-		c, err := br.ReadByte()
-		if err == io.EOF {
-			return prev != '\r', nil
-		}
-		if err != nil {
-			return false, err
-		}
-		if c >= 0x80 || c == 0 || (c == '\n') != (prev == '\r') {
-			return false, nil
-		}
-		if line++; line > 1000 {
-			return false, nil
-		}
-		if c == '\n' {
-			line = 0
-		}
-		prev = c
+	c, err := convert(open, ext.EightBit)
+	var unfit errUnfit
+	switch {
+	case errors.As(err, &unfit) && !declared:
+		return nil
+	case errors.As(err, &unfit):
+		return &mail.Reply{Code: 554, Enhanced: "5.6.3", Text: "The server takes no 8-bit or binary content, and " + unfit.Error()}
+	case err != nil:
+		return fmt.Errorf("read message: %w", err)
 	}
+	p.message.Size, p.content = c.size, c.reader(p.content)
+	return nil
 }
 
 // readHeader gives the header section of prefix and body, at most maxHeader

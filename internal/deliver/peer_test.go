@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -81,6 +82,8 @@ func TestFit(t *testing.T) {
 		{"local part needs SMTPUTF8", nil, text, func(a *Accepted) { a.SMTPUTF8, a.Recipients[0].Address = true, address(t, "利用者@there.test") },
 			"Status: 5.6.7"},
 		{"header needs SMTPUTF8", []string{"8BITMIME"}, utf8, func(a *Accepted) { a.SMTPUTF8, a.BodyType = true, mail.Body8Bit }, "Status: 5.6.7"},
+		{"8-bit without MIME", nil, "Subject: x\r\n\r\né\r\n", func(a *Accepted) { a.BodyType = mail.Body8Bit }, "Status: 5.6.3"},
+		{"8-bit without MIME, undeclared", nil, "Subject: x\r\n\r\né\r\n", func(*Accepted) {}, "<alice@here.test> <a@there.test>"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t, dbtest.SQLite(t))
@@ -100,6 +103,45 @@ func TestFit(t *testing.T) {
 			}
 			if got := p.Messages[0].From + " " + strings.Join(p.Messages[0].To, " "); got != c.want || !strings.HasSuffix(p.Messages[0].Data, c.body) {
 				t.Errorf("got %s, want %s; %q", got, c.want, p.Messages[0].Data)
+			}
+		})
+	}
+}
+
+// TestFitByConversion: a peer without the extension gets what it can take, and
+// is told the size of that.
+func TestFitByConversion(t *testing.T) {
+	const original = "MIME-Version: 1.0\r\n\r\nna\xefve words\r\n"
+	const quoted = "MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nna=EFve words\r\n"
+	for _, c := range []struct {
+		name, ext string
+		body      mail.BodyType
+		param     string // after MAIL FROM
+		want      string
+	}{
+		{"no 8BITMIME", "SIZE", mail.Body8Bit, "SIZE=", quoted},
+		{"no 8BITMIME, undeclared", "SIZE", "", "SIZE=", quoted},
+		{"8BITMIME, undeclared", "8BITMIME", "", "", original},
+		{"binary that is 8-bit", "8BITMIME", mail.BodyBinary, "BODY=8BITMIME", original},
+		{"binary that is 8-bit, no 8BITMIME", "SIZE", mail.BodyBinary, "SIZE=", quoted},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, dbtest.SQLite(t))
+			p := (&peertest.Peer{Ext: []string{c.ext}}).Start(t)
+			s.route(p.Addr())
+			s.run()
+			s.accept(func(a *Accepted) { a.Body, a.BodyType = s.body(original), c.body }, "a@there.test")
+			s.wait("an empty queue", s.empty)
+			if p.Count() != 1 {
+				t.Fatalf("not delivered: %q", s.inbox(2))
+			}
+			m := p.Messages[0]
+			want := "<alice@here.test> " + c.param
+			if c.param == "SIZE=" {
+				want += fmt.Sprint(len(m.Data))
+			}
+			if strings.TrimSpace(want) != m.From || !strings.HasSuffix(m.Data, c.want) {
+				t.Errorf("%s, want %s; %q", m.From, want, m.Data)
 			}
 		})
 	}

@@ -20,7 +20,7 @@ const sweepPage = 500
 // sweeper looks after mail that waits: it gives up what is too old, warns
 // users of delays and sends the postmaster's digest.
 func (r *Runner) sweeper() {
-	for sleep(r.soft, r.limits.Sweep) {
+	for first := true; first || sleep(r.soft, r.limits.Sweep); first = false {
 		for what, f := range map[string]func(context.Context) error{
 			"expire": r.expire, "warn": r.warn, "digest": r.digest,
 			"count": func(ctx context.Context) error { return r.Metrics.refresh(ctx, r.Queue) },

@@ -29,8 +29,9 @@ type Options struct {
 	Node    string
 	MaxSize int64         // octets of one file; 0: this process never closes files
 	Keep    time.Duration // age at which closed files are deleted
-	OnError func(error)   // told when the journal cannot be written; may be nil
 	Log     *slog.Logger  // gets every event at level debug; may be nil
+	OnError func(error)   // told when the journal cannot be written, at most once a minute; may be nil
+	Full    func() bool   // tells that the room left is for other things than events; may be nil
 }
 
 // Recorder writes events to the journal. A nil Recorder records nothing.
@@ -121,6 +122,8 @@ func (r *Recorder) run(j *journal) {
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	pending, told := int64(0), int64(0)
+	var failed error // since the last tick
+	var reported time.Time
 	add := func(e Event) {
 		r.tell(e)
 		if enc.Encode(e) == nil { // Event has no type that cannot be encoded
@@ -128,9 +131,13 @@ func (r *Recorder) run(j *journal) {
 		}
 	}
 	flush := func() {
-		if err := j.write(buf.Bytes()); err != nil {
+		err := errFull
+		if !r.full() {
+			err = j.write(buf.Bytes())
+		}
+		if err != nil {
 			r.dropped.Add(pending)
-			r.report(err)
+			failed = err
 		} else {
 			r.written.Add(pending)
 		}
@@ -153,14 +160,19 @@ func (r *Recorder) run(j *journal) {
 				time.Sleep(gather) // not to be woken for each event of a busy time
 			}
 		case <-tick.C:
-			if n := r.dropped.Load(); n > told {
+			if n := r.dropped.Load(); n > told && failed == nil && !r.full() {
 				add(Event{Time: time.Now().UTC(), Node: r.opts.Node, Kind: Fault, Reason: "events were dropped", Count: n - told})
 				told = n
 				flush()
 			}
 			if err := j.maintain(time.Now()); err != nil {
-				r.report(err)
+				failed = err
 			}
+			if failed != nil && (reported.IsZero() || time.Since(reported) >= time.Minute) {
+				reported = time.Now()
+				r.report(failed)
+			}
+			failed = nil
 		}
 	}
 }
@@ -172,6 +184,11 @@ func (r *Recorder) tell(e Event) {
 	}
 }
 
+// errFull is why events are dropped while they could still be written.
+var errFull = errors.New("events are dropped: the room that is left is kept for mail")
+
+func (r *Recorder) full() bool { return r.opts.Full != nil && r.opts.Full() }
+
 func (r *Recorder) report(err error) {
 	if r.opts.OnError != nil {
 		r.opts.OnError(err)
@@ -181,8 +198,9 @@ func (r *Recorder) report(err error) {
 // journal is the file side of a Recorder.
 type journal struct {
 	opts  Options
-	file  *os.File
+	file  *os.File // nil when it could not be opened again
 	dirty bool
+	torn  bool // the last line has no end
 }
 
 func (j *journal) path() string { return filepath.Join(j.opts.Dir, current) }
@@ -192,8 +210,22 @@ func (j *journal) open() error {
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
+	if err := syncDir(j.opts.Dir); err != nil {
+		f.Close()
+		return fmt.Errorf("open journal: %w", err)
+	}
 	j.file = f
 	return nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // closeTornLine ends a last line that a crash cut short. It appends, since
@@ -214,7 +246,7 @@ func (j *journal) closeTornLine() error {
 		return nil
 	}
 	if _, err := j.file.Write([]byte("\n")); err != nil {
-		return fmt.Errorf("open journal: %w", err)
+		j.torn = true // a full disk is no reason not to serve
 	}
 	return nil
 }
@@ -224,10 +256,19 @@ func (j *journal) write(lines []byte) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	if n, err := j.file.Write(lines); err != nil {
-		if n > 0 && lines[n-1] != '\n' {
-			j.file.Write([]byte("\n")) // best effort; the next start closes it otherwise
+	if j.file == nil {
+		if err := j.open(); err != nil {
+			return err
 		}
+	}
+	if j.torn {
+		if _, err := j.file.Write([]byte("\n")); err != nil {
+			return fmt.Errorf("write journal: %w", err)
+		}
+		j.torn = false
+	}
+	if n, err := j.file.Write(lines); err != nil {
+		j.torn = n > 0 && lines[n-1] != '\n'
 		return fmt.Errorf("write journal: %w", err)
 	}
 	j.dirty = true
@@ -249,8 +290,7 @@ func (j *journal) maintain(now time.Time) error {
 	}
 	there, err := os.Stat(j.path())
 	if err != nil || !os.SameFile(mine, there) {
-		j.file.Close()
-		return j.open()
+		return j.reopen()
 	}
 	if j.opts.MaxSize > 0 && mine.Size() >= j.opts.MaxSize {
 		return j.rotate(now)
@@ -263,11 +303,17 @@ func (j *journal) rotate(now time.Time) error {
 	if err := os.Rename(j.path(), closed); err != nil {
 		return fmt.Errorf("close journal file: %w", err)
 	}
-	j.file.Close()
-	if err := j.open(); err != nil {
+	if err := j.reopen(); err != nil {
 		return err
 	}
 	return j.expire(now)
+}
+
+// reopen leaves a file that was renamed for the new one.
+func (j *journal) reopen() error {
+	j.file.Close()
+	j.file, j.torn = nil, false
+	return j.open()
 }
 
 func (j *journal) expire(now time.Time) error {
@@ -291,6 +337,8 @@ func (j *journal) expire(now time.Time) error {
 }
 
 func (j *journal) close() {
-	j.file.Sync()
-	j.file.Close()
+	if j.file != nil {
+		j.file.Sync()
+		j.file.Close()
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,5 +147,36 @@ func TestEventsAreLoggedAtDebug(t *testing.T) {
 	r.Close()
 	if s := out.String(); strings.Contains(s, "quiet") || !strings.Contains(s, "msg=rcpt trace=abc event.to=loud@b.test event.code=550") {
 		t.Errorf("logged %q", s)
+	}
+}
+
+// TestJournalLeavesRoomForMail: it drops events while there is no room for
+// them, and says so once there is.
+func TestJournalLeavesRoomForMail(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		full.Store(true)
+		var told atomic.Int64
+		r, err := Open(Options{Dir: dir, Node: "a", Full: full.Load, OnError: func(error) { told.Add(1) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			r.Record(Event{Kind: Connect})
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second)
+		if r.Written() != 0 || r.Dropped() != 10 || told.Load() != 1 {
+			t.Errorf("written %d, dropped %d, told %d times", r.Written(), r.Dropped(), told.Load())
+		}
+		full.Store(false)
+		time.Sleep(2 * time.Second)
+		r.Record(Event{Kind: Close})
+		r.Close()
+	})
+	events, torn := read(t, dir)
+	if len(events) != 2 || torn != 0 || events[0].Kind != Fault || events[0].Count != 10 || events[1].Kind != Close {
+		t.Errorf("%d torn lines, events %+v", torn, events)
 	}
 }

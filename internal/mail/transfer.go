@@ -5,24 +5,24 @@ import (
 	"io"
 )
 
-// transferDecoder undoes a Content-Transfer-Encoding piece by piece.
-type transferDecoder interface {
-	decode(out, in []byte) []byte // appends what in completes
-	end(out []byte) []byte        // appends what is left at the end
+// transferCoder undoes or applies a Content-Transfer-Encoding piece by piece.
+type transferCoder interface {
+	code(out, in []byte) []byte // appends what in completes
+	end(out []byte) []byte      // appends what is left at the end
 }
 
-// transferReader runs a transferDecoder over a reader in small steps.
+// transferReader runs a transferCoder over a reader in small steps.
 type transferReader struct {
 	in   io.Reader
-	dec  transferDecoder
+	by   transferCoder
 	buf  []byte
 	out  []byte
 	rest []byte // of out, not yet delivered
 	err  error
 }
 
-func newTransferReader(in io.Reader, dec transferDecoder) io.Reader {
-	return &transferReader{in: in, dec: dec, buf: make([]byte, 4096)}
+func newTransferReader(in io.Reader, by transferCoder) io.Reader {
+	return &transferReader{in: in, by: by, buf: make([]byte, 4096)}
 }
 
 // Read implements io.Reader.
@@ -33,9 +33,9 @@ func (r *transferReader) Read(dst []byte) (int, error) {
 		}
 		var n int
 		n, r.err = r.in.Read(r.buf)
-		r.out = r.dec.decode(r.out[:0], r.buf[:n])
+		r.out = r.by.code(r.out[:0], r.buf[:n])
 		if r.err == io.EOF {
-			r.out = r.dec.end(r.out)
+			r.out = r.by.end(r.out)
 		}
 		r.rest = r.out
 	}
@@ -54,7 +54,7 @@ type base64Decoder struct {
 	note   func(detail string)
 }
 
-func (d *base64Decoder) decode(out, in []byte) []byte {
+func (d *base64Decoder) code(out, in []byte) []byte {
 	for len(in) > 0 {
 		for d.n == 0 && !d.padded && len(in) >= 4 { // whole quanta, nearly always
 			// The table has values plus one, so foreign octets make zeros.
@@ -128,7 +128,7 @@ type quotedDecoder struct {
 	note func(detail string)
 }
 
-func (d *quotedDecoder) decode(out, in []byte) []byte {
+func (d *quotedDecoder) code(out, in []byte) []byte {
 	for len(in) > 0 {
 		if len(d.hold) == 0 {
 			n := bytes.IndexAny(in, "= \t\r\n")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -38,18 +37,26 @@ func newResolver(cfg *config.Config) (dns.Resolver, error) {
 }
 
 func newCertificates(cfg *config.Config, log *slog.Logger) (*cert.Manager, error) {
-	c := cert.Config{Dir: filepath.Join(cfg.DataDir, "tls"), Names: []string{cfg.Hostname}, Log: log}
+	c := cert.Config{Dir: certificateDir(cfg), Names: certificateNames(cfg), Log: log}
 	for _, f := range cfg.TLS.Certificates {
 		c.Files = append(c.Files, cert.CertFile{Cert: f.Cert, Key: f.Key})
 	}
 	if a := cfg.TLS.ACME; a.Directory != "" {
 		c.ACME = &cert.ACME{Directory: a.Directory, Email: a.Email, CARoots: a.CAFile, AgreeTOS: a.Agree,
 			ListenHost: a.Host, HTTPPort: a.HTTPPort, TLSALPNPort: a.ALPNPort}
-		if len(a.Names) > 0 {
-			c.Names = a.Names
-		}
 	}
 	return cert.New(c)
+}
+
+func certificateDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "tls") }
+
+// certificateNames gives the names that ACME, or the self-signed certificate,
+// is for.
+func certificateNames(cfg *config.Config) []string {
+	if a := cfg.TLS.ACME; a.Directory != "" && len(a.Names) > 0 {
+		return a.Names
+	}
+	return []string{cfg.Hostname}
 }
 
 func newIntake(r *Rooms, routes *deliver.Table, m *deliver.Metrics) *deliver.Intake {
@@ -127,7 +134,9 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	if cfg.Has(config.Delivery) {
-		n.addRunner(run, cfg)
+		if err := n.addRunner(run, cfg); err != nil {
+			return err
+		}
 	}
 	n.background.Go(func() { n.keepHouse(run) })
 	return nil
@@ -226,7 +235,11 @@ func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
 	}, nil
 }
 
-func (n *Node) addRunner(run context.Context, cfg *config.Config) {
+func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
+	interfaces, err := interfaceAddresses()
+	if err != nil {
+		return err
+	}
 	q := cfg.Queue
 	warn := q.WarnAfter.D()
 	if warn == 0 {
@@ -234,11 +247,11 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 	}
 	n.runner = &deliver.Runner{
 		Queue: n.Queue, Intake: n.intake, Resolver: n.resolver, Routes: n.routes, Events: n.Events,
-		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: []netip.Addr{},
+		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: ownAddresses(n.services.addresses("mx"), interfaces),
 		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
 		Limits: deliver.Limits{
 			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
-			DelayWarning: warn, DigestEvery: q.DigestEvery.D(),
+			DelayWarning: warn, DigestEvery: q.DigestEvery.D(), Sweep: sweepTime(q),
 		},
 	}
 	n.background.Go(func() {
@@ -246,23 +259,49 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) {
 			n.Log.Error("delivery ended", "err", err)
 		}
 	})
+	return nil
 }
 
-// houseTime is the time between two rounds of housekeeping.
-const houseTime = 5 * time.Minute
+// sweepTime gives how often the queue is looked through for mail that is late
+// or too old: often enough for the shortest of its times.
+func sweepTime(q config.Queue) time.Duration {
+	shortest := q.Lifetime.D()
+	for _, d := range []config.Duration{q.WarnAfter, q.DigestEvery} {
+		if d > 0 {
+			shortest = min(shortest, d.D())
+		}
+	}
+	return min(max(shortest/10, time.Second), time.Minute)
+}
 
-// keepHouse gives back the room of bodies that nobody refers to any more.
+const (
+	houseTime = time.Minute     // between two rounds of housekeeping
+	shortTime = 5 * time.Second // the same while room is short
+)
+
+// keepHouse gives back the room of bodies that nobody refers to any more. When
+// room is short, mail is refused, and whoever deletes some expects it to come
+// in again soon.
 func (n *Node) keepHouse(ctx context.Context) {
-	tick := time.NewTicker(houseTime)
+	tick := time.NewTicker(shortTime)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if _, err := n.Bodies.Collect(ctx); err != nil && ctx.Err() == nil {
+		}
+		if !n.Bodies.Short() && time.Since(last) < houseTime {
+			continue
+		}
+		last = time.Now()
+		for more := true; more && ctx.Err() == nil; {
+			c, err := n.Bodies.Collect(ctx)
+			if err != nil && ctx.Err() == nil {
 				n.Log.Error("collecting unused bodies", "err", err)
 			}
+			more = c.More && err == nil
 		}
 	}
 }

@@ -64,14 +64,18 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 	if r.Blobs, err = blob.OpenDisk(dir("bodies")); err != nil {
 		return nil, err
 	}
+	r.Blobs.Reserve = int64(cfg.Store.Reserve)
+	// What is needed to rewrite a segment, half of one, then fits the reserve.
+	r.Blobs.SegmentSize = min(r.Blobs.SegmentSize, r.Blobs.Reserve)
 	if r.Bus, err = bus.Open(dir("bus")); err != nil {
 		return nil, err
 	}
 	journal.Dir = dir("journal")
+	// The other half is for what makes room: deleting mail.
+	journal.Full = func() bool { return r.Blobs.Room() < r.Blobs.Reserve/2 }
 	if r.Events, err = event.Open(journal); err != nil {
 		return nil, err
 	}
-	r.Blobs.Reserve = int64(cfg.Store.Reserve)
 	r.Bodies = &body.Store{DB: r.DB, Blobs: r.Blobs}
 	r.Directory = &directory.Directory{DB: r.DB, Bus: r.Bus, DefaultDomain: mail.Domain(cfg.Domain)}
 	r.Directory.SetRoutes(relayDomains(cfg))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 )
 
@@ -50,6 +51,19 @@ func (s *services) open(name string, addresses []string, srv server) error {
 		sv.listeners = append(sv.listeners, l)
 	}
 	return nil
+}
+
+// addresses gives where the service of that name listens.
+func (s *services) addresses(name string) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, sv := range s.list {
+		for _, l := range sv.listeners {
+			if a, ok := l.Addr().(*net.TCPAddr); ok && sv.name == name {
+				out = append(out, a.AddrPort())
+			}
+		}
+	}
+	return out
 }
 
 // serve starts everything that is open. ended is the error by which each

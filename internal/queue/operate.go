@@ -17,17 +17,23 @@ type Selection struct {
 	Route   string // next hop
 	Sender  string // wire form
 	State   State
+	Open    bool // only what is not settled: waiting or held
 }
 
 const selected = `id IN (SELECT r.id FROM queue_recipient r JOIN queue_message m ON m.id = r.message
 	WHERE (CAST(? AS BIGINT) = 0 OR m.id = ?) AND (? = '' OR r.address = ?) AND (? = '' OR lower(r.address) LIKE ? ESCAPE '!')
-	AND (? = '' OR r.route = ?) AND (? = '' OR m.sender = ?) AND (? = '' OR r.state = ?))`
+	AND (? = '' OR r.route = ?) AND (? = '' OR m.sender = ?) AND (? = '' OR r.state = ?)
+	AND (CAST(? AS BIGINT) = 0 OR r.state IN ('waiting', 'held')))`
 
 // args gives the arguments of the condition above. PostgreSQL takes the type of
 // a parameter from what it is first compared with.
 func (s Selection) args() []any {
+	open := 0
+	if s.Open {
+		open = 1
+	}
 	return []any{s.Message, s.Message, s.Address, s.Address, s.Domain, "%@" + escapeLike(s.Domain), s.Route, s.Route,
-		s.Sender, s.Sender, string(s.State), string(s.State)}
+		s.Sender, s.Sender, string(s.State), string(s.State), open}
 }
 
 func escapeLike(s string) string {

@@ -21,15 +21,37 @@ var (
 )
 
 func newQueue(t *testing.T, d *db.DB) *Queue {
-	return &Queue{DB: d, Bodies: &body.Store{DB: d}}
+	t.Helper()
+	blobs, err := blob.OpenDisk(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { blobs.Close() })
+	return &Queue{DB: d, Bodies: &body.Store{DB: d, Blobs: blobs}}
+}
+
+// store stores a body of ten octets.
+func store(t *testing.T, q *Queue) blob.Stored {
+	t.Helper()
+	w, err := q.Bodies.Create(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write([]byte("0123456789"))
+	b, err := w.Commit(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // add queues a message of sender for recipients "route/address".
 func add(t *testing.T, q *Queue, sender string, next time.Time, to ...string) int64 {
 	t.Helper()
 	var id int64
+	stored := store(t, q)
 	err := q.DB.Write(ctx, func(tx *db.Tx) error {
-		b, err := q.Bodies.Add(tx, blob.Stored{Ref: "ref", Size: 10}, 1)
+		b, err := q.Bodies.Add(tx, stored, 1)
 		if err != nil {
 			return err
 		}
@@ -99,7 +121,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("%+v, %v", items, err)
 		}
 		m, r := *items[0].Message, items[0].Recipient
-		want := Message{ID: id, Trace: "trace", Origin: Submission, Account: 2, From: mail.MakeAddress("alice", "here.test"), Body: m.Body, Ref: "ref",
+		want := Message{ID: id, Trace: "trace", Origin: Submission, Account: 2, From: mail.MakeAddress("alice", "here.test"), Body: m.Body, Ref: m.Ref,
 			Prefix: []byte("P\r\n"), Size: 13, BodyType: mail.Body8Bit, SMTPUTF8: true, Ret: "FULL", EnvID: "e", Created: now, Expires: now.Add(time.Hour)}
 		if fmt.Sprintf("%+v", m) != fmt.Sprintf("%+v", want) {
 			t.Errorf("message\n%+v, want\n%+v", m, want)
@@ -186,6 +208,12 @@ func TestSettle(t *testing.T) {
 		}
 		if c, err := q.Count(ctx); c[Held] != 1 || c[Delivered] != 1 || c[Failed] != 1 || err != nil {
 			t.Errorf("%v, %v", c, err)
+		}
+		if all, _ := q.List(ctx, Selection{}, 0, 10); len(all) != 3 {
+			t.Errorf("%d recipients of the message", len(all))
+		}
+		if open, err := q.List(ctx, Selection{Open: true}, 0, 10); len(open) != 1 || err != nil {
+			t.Errorf("open are %v, %v", open, err)
 		}
 		settle(t, q, res(1, Delivered, "ok"))
 		if list, _ := q.List(ctx, Selection{}, 0, 10); len(list) != 0 || bodies(t, q) != 0 {

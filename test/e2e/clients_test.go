@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // fetchMail gives all messages of an account by curl and POP3S.
@@ -36,13 +35,13 @@ func (s *server) fetchMail(user string) []string {
 }
 
 func TestSwaksToMailbox(t *testing.T) {
-	s := start(t, "", "alice", "bob")
+	s := shared(t, "swa", "swb")
 	out, err := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--tls", "--helo", "far.test",
-		"--from", "friend@far.test", "--to", "alice@"+domain+",bob+tag@"+domain, "--header", "Subject: By swaks", "--body", "Hello from far.")
+		"--from", "friend@far.test", "--to", "swa@"+domain+",swb+tag@"+domain, "--header", "Subject: By swaks", "--body", "Hello from far.")
 	if err != nil {
 		t.Fatalf("swaks: %v\n%s", err, out)
 	}
-	for _, user := range []string{"alice", "bob"} {
+	for _, user := range []string{"swa", "swb"} {
 		got := s.fetchMail(user)
 		if len(got) != 1 || !strings.Contains(got[0], "Hello from far.") || !strings.HasPrefix(got[0], "Return-Path: <friend@far.test>") {
 			t.Errorf("%s has %d messages: %q", user, len(got), got)
@@ -53,33 +52,33 @@ func TestSwaksToMailbox(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	s := start(t, "", "alice", "off", "tiny")
-	s.run("", "account", "disable", "off@"+domain)
-	s.run("", "account", "set", "tiny@"+domain, "quota=1MB")
+// TestRefusalsBySwaks looks that a real client hears the codes.
+func TestRefusalsBySwaks(t *testing.T) {
+	s := shared(t, "swoff", "swtiny")
+	s.run("", "account", "disable", "swoff@"+domain)
+	s.run("", "account", "set", "swtiny@"+domain, "quota=1MB")
 	for to, want := range map[string]string{
 		"nobody@" + domain:       "550 5.1.1",
 		"someone@elsewhere.test": "550 5.7.1",
-		"off@" + domain:          "550 5.2.1",
+		"swoff@" + domain:        "550 5.2.1",
 		"postmaster@" + domain:   "250 2.1.5",
 		"Postmaster":             "250 2.1.5",
-		"ALICE@EXAMPLE.TEST":     "250 2.1.5",
 	} {
 		out, _ := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--from", "a@far.test", "--to", to, "--quit-after", "RCPT")
 		if !strings.Contains(out, " "+want) {
 			t.Errorf("RCPT %s: no %s in\n%s", to, want, out)
 		}
 	}
-	body := strings.Repeat("This line fills the mailbox.\n", 40000)
-	out, _ := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--from", "a@far.test", "--to", "tiny@"+domain, "--body", body)
+	body := filepath.Join(t.TempDir(), "body")
+	if err := os.WriteFile(body, []byte(strings.Repeat("This line fills the mailbox.\n", 40000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--from", "a@far.test", "--to", "swtiny@"+domain, "--body", "@"+body)
 	if !strings.Contains(out, "452 4.2.2") {
 		t.Errorf("over quota: no 452 4.2.2 in\n%s", out)
 	}
-	for verb, port := range map[string]int{"MAIL": 587, "AUTH": 587} {
-		args := []string{"--server", "127.0.0.1", "--port", s.port(port), "--from", "alice@" + domain, "--to", "alice@" + domain}
-		if verb == "AUTH" {
-			args = append(args, "--auth", "PLAIN", "--auth-user", "alice@"+domain, "--auth-password", "alice")
-		}
+	for verb, args := range map[string][]string{"MAIL": nil, "AUTH": {"--auth", "PLAIN", "--auth-user", "swtiny@" + domain, "--auth-password", "swtiny"}} {
+		args = append(args, "--server", "127.0.0.1", "--port", s.port(587), "--from", "swtiny@"+domain, "--to", "swtiny@"+domain)
 		if out, err := tool(t, "", "swaks", args...); err == nil {
 			t.Errorf("%s without TLS was taken:\n%s", verb, out)
 		}
@@ -87,18 +86,18 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestSubmissionBySwaks(t *testing.T) {
-	s := start(t, "", "alice", "bob")
+	s := shared(t, "swc", "swd")
 	for _, mechanism := range []string{"PLAIN", "LOGIN"} {
 		out, err := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(587), "--tls", "--auth", mechanism,
-			"--auth-user", "alice@"+domain, "--auth-password", "alice", "--from", "alice@"+domain, "--to", "bob@"+domain,
+			"--auth-user", "swc@"+domain, "--auth-password", "swc", "--from", "swc@"+domain, "--to", "swd@"+domain,
 			"--header", "Bcc: secret@"+domain, "--header", "Subject: "+mechanism)
 		if err != nil {
 			t.Fatalf("swaks %s: %v\n%s", mechanism, err, out)
 		}
 	}
-	got := s.fetchMail("bob")
+	got := s.fetchMail("swd")
 	if len(got) != 2 {
-		t.Fatalf("bob has %d messages", len(got))
+		t.Fatalf("swd has %d messages", len(got))
 	}
 	for _, want := range []string{"DKIM-Signature:", "with ESMTPSA", "Message-I", "Date:"} {
 		if !strings.Contains(got[0], want) {
@@ -109,11 +108,11 @@ func TestSubmissionBySwaks(t *testing.T) {
 		t.Errorf("Bcc left:\n%s", got[0])
 	}
 	for name, args := range map[string][]string{
-		"wrong password": {"--auth-password", "wrong", "--from", "alice@" + domain},
-		"foreign sender": {"--auth-password", "alice", "--from", "bob@" + domain},
-		"foreign From":   {"--auth-password", "alice", "--from", "alice@" + domain, "--h-From", "bob@" + domain},
+		"wrong password": {"--auth-password", "wrong", "--from", "swc@" + domain},
+		"foreign sender": {"--auth-password", "swc", "--from", "swd@" + domain},
+		"foreign From":   {"--auth-password", "swc", "--from", "swc@" + domain, "--h-From", "swd@" + domain},
 	} {
-		args = append([]string{"--server", "127.0.0.1", "--port", s.port(465), "--tls-on-connect", "--auth", "PLAIN", "--auth-user", "alice@" + domain, "--to", "bob@" + domain}, args...)
+		args = append([]string{"--server", "127.0.0.1", "--port", s.port(465), "--tls-on-connect", "--auth", "PLAIN", "--auth-user", "swc@" + domain, "--to", "swd@" + domain}, args...)
 		if out, err := tool(t, "", "swaks", args...); err == nil {
 			t.Errorf("%s was taken:\n%s", name, out)
 		}
@@ -121,36 +120,36 @@ func TestSubmissionBySwaks(t *testing.T) {
 }
 
 func TestMsmtpSubmits(t *testing.T) {
-	s := start(t, "", "alice", "bob")
-	for _, auth := range []string{"scram-sha-256", "plain"} {
+	s := shared(t, "msa", "msb")
+	for _, auth := range []string{"scram-sha-256", "plain", "login"} {
 		rc := filepath.Join(t.TempDir(), "msmtprc")
-		text := fmt.Sprintf("account default\nhost 127.0.0.1\nport %s\ntls on\ntls_starttls on\ntls_trust_file %s\ntls_host_override localhost.%s\nauth %s\nuser alice@%s\npassword alice\nfrom alice@%s\n",
+		text := fmt.Sprintf("account default\nhost 127.0.0.1\nport %s\ntls on\ntls_starttls on\ntls_trust_file %s\ntls_host_override localhost.%s\nauth %s\nuser msa@%s\npassword msa\nfrom msa@%s\n",
 			s.port(587), s.cert(), domain, auth, domain, domain)
 		if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, err := tool(t, "From: alice@"+domain+"\nTo: bob@"+domain+"\nSubject: msmtp "+auth+"\n\nHello.\n", "msmtp", "-C", rc, "bob@"+domain)
+		out, err := tool(t, "From: msa@"+domain+"\nTo: msb@"+domain+"\nSubject: msmtp "+auth+"\n\nHello.\n", "msmtp", "-C", rc, "msb@"+domain)
 		if err != nil {
 			t.Errorf("msmtp %s: %v\n%s", auth, err, out)
 		}
 	}
-	if got := s.fetchMail("bob"); len(got) != 2 {
-		t.Errorf("bob has %d messages, want 2", len(got))
+	if got := s.fetchMail("msb"); len(got) != 3 {
+		t.Errorf("msb has %d messages, want 3", len(got))
 	}
 }
 
 func TestCurlSubmits(t *testing.T) {
-	s := start(t, "", "alice", "bob")
+	s := shared(t, "cua", "cub")
 	mail := filepath.Join(t.TempDir(), "mail")
-	if err := os.WriteFile(mail, []byte("From: alice@"+domain+"\r\nTo: bob@"+domain+"\r\nSubject: curl\r\n\r\n.dots\r\n..\r\n"), 0o600); err != nil {
+	if err := os.WriteFile(mail, []byte("From: cua@"+domain+"\r\nTo: cub@"+domain+"\r\nSubject: curl\r\n\r\n.dots\r\n..\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := tool(t, "", "curl", "-sS", "--cacert", s.cert(), "--connect-to", "::127.0.0.1:", "-u", "alice@"+domain+":alice",
-		"--mail-from", "alice@"+domain, "--mail-rcpt", "bob@"+domain, "-T", mail, fmt.Sprintf("smtps://localhost.%s:%s", domain, s.port(465)))
+	out, err := tool(t, "", "curl", "-sS", "--cacert", s.cert(), "--connect-to", "::127.0.0.1:", "-u", "cua@"+domain+":cua",
+		"--mail-from", "cua@"+domain, "--mail-rcpt", "cub@"+domain, "-T", mail, fmt.Sprintf("smtps://localhost.%s:%s", domain, s.port(465)))
 	if err != nil {
 		t.Fatalf("curl: %v\n%s", err, out)
 	}
-	if got := s.fetchMail("bob"); len(got) != 1 || !strings.HasSuffix(got[0], "\r\n\r\n.dots\r\n..\r\n") {
+	if got := s.fetchMail("cub"); len(got) != 1 || !strings.HasSuffix(got[0], "\r\n\r\n.dots\r\n..\r\n") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -167,11 +166,11 @@ func (s *server) inject(n int, to string) {
 }
 
 func TestFetchmail(t *testing.T) {
-	s := start(t, "", "alice")
-	s.inject(3, "alice@"+domain)
+	s := shared(t, "fm")
+	s.inject(3, "fm@"+domain)
 	dir := t.TempDir()
 	rc := filepath.Join(dir, "fetchmailrc")
-	text := fmt.Sprintf("poll 127.0.0.1 service %s protocol POP3 user \"alice@%s\" password \"alice\" sslproto TLS1.2+ sslcertck sslcertfile %s sslcommonname localhost.%s mda \"cat >> %s/mbox\"\n",
+	text := fmt.Sprintf("poll 127.0.0.1 service %s protocol POP3 user \"fm@%s\" password \"fm\" sslproto TLS1.2+ sslcertck sslcertfile %s sslcommonname localhost.%s mda \"cat >> %s/mbox\"\n",
 		s.port(110), domain, s.cert(), domain, dir)
 	if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -184,27 +183,33 @@ func TestFetchmail(t *testing.T) {
 	if err != nil || strings.Count(string(mbox), "Subject: number") != 3 {
 		t.Errorf("fetched %v:\n%s", err, mbox)
 	}
-	if got := s.fetchMail("alice"); len(got) != 0 {
+	if got := s.fetchMail("fm"); len(got) != 0 {
 		t.Errorf("%d messages are still there", len(got))
 	}
 }
 
 func TestGetmail(t *testing.T) {
-	s := start(t, "", "alice")
-	s.inject(2, "alice@"+domain)
-	dir := t.TempDir()
-	for _, sub := range []string{"cur", "new", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(dir, "Maildir", sub), 0o700); err != nil {
+	s := shared(t, "gm")
+	s.inject(2, "gm@"+domain)
+	dir := othersDir(t)
+	uid, gid := ordinary(t)
+	for _, sub := range []string{"", "cur", "new", "tmp"} {
+		path := filepath.Join(dir, "Maildir", sub)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(path, uid, gid); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rc := fmt.Sprintf("[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = %s\nusername = alice@%s\npassword = alice\n\n[destination]\ntype = Maildir\npath = %s/Maildir/\n\n[options]\ndelete = false\nread_all = false\n",
+	rc := fmt.Sprintf("[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = %s\nusername = gm@%s\npassword = gm\n\n[destination]\ntype = Maildir\npath = %s/Maildir/\n\n[options]\ndelete = false\nread_all = false\n",
 		s.port(995), domain, dir)
-	if err := os.WriteFile(dir+"/getmailrc", []byte(rc), 0o600); err != nil {
+	if err := os.WriteFile(dir+"/getmailrc", []byte(rc), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the second run must find nothing new: UIDL is stable
-		out, err := tool(t, "", "getmail", "--getmaildir", dir, "--rcfile", "getmailrc")
+		// It refuses to deliver as root.
+		out, err := toolAs(t, true, "", "getmail", "--getmaildir", dir, "--rcfile", "getmailrc")
 		if err != nil {
 			t.Fatalf("getmail: %v\n%s", err, out)
 		}
@@ -215,17 +220,72 @@ func TestGetmail(t *testing.T) {
 	}
 }
 
-// TestStopIsClean ends the server while a client is connected.
-func TestStopIsClean(t *testing.T) {
-	s := start(t, "", "alice")
-	s.inject(1, "alice@"+domain)
-	begin := time.Now()
-	s.stop()
-	if d := time.Since(begin); d > 10*time.Second {
-		t.Errorf("stopping took %v", d)
+// poplibScript reads a mailbox with Python's own client: STLS, CAPA, UIDL, TOP,
+// RETR, DELE, RSET.
+const poplibScript = `
+import poplib, ssl, sys
+port, user, password = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+p = poplib.POP3("127.0.0.1", port, timeout=30)
+try:
+    p.user(user)
+    print("login without TLS was taken")
+except poplib.error_proto:
+    pass
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+assert "STLS" in p.capa()
+p.stls(context)
+assert "STLS" not in p.capa() and "UIDL" in p.capa(), p.capa()
+p.user(user)
+p.pass_(password)
+count, size = p.stat()
+assert count == 2 and size == sum(int(l.split()[1]) for l in p.list()[1]), (count, size)
+assert len(set(p.uidl()[1])) == 2
+assert p.top(1, 0)[1][-1] == b"" and b"Subject: one" in p.top(1, 0)[1]
+assert p.top(1, 1)[1][-1] == b"Hello." and p.retr(2)[1][-1] == b"Hello."
+assert len(b"\r\n".join(p.retr(1)[1] + [b""])) == int(p.list(1).split()[2])
+p.dele(1)
+assert p.stat()[0] == 1
+p.rset()
+assert p.stat()[0] == 2
+p.dele(2)
+p.quit()
+print("good")
+`
+
+func TestPoplib(t *testing.T) {
+	s := shared(t, "pyp")
+	s.deliver("one", "pyp@"+domain)
+	s.deliver("two", "pyp@"+domain)
+	out, err := tool(t, "", "python3", "-c", poplibScript, s.port(110), "pyp@"+domain, "pyp")
+	if err != nil || out != "good\n" {
+		t.Errorf("poplib: %v\n%s", err, out)
 	}
-	s.serve()
-	if got := s.fetchMail("alice"); len(got) != 1 {
-		t.Errorf("%d messages after a restart", len(got))
+	if got := s.inbox("pyp"); len(got) != 1 || !strings.Contains(got[0], "Subject: one") {
+		t.Errorf("left are %q", got)
+	}
+}
+
+// TestSmtplib submits with Python's own client, which uses AUTH as it comes.
+func TestSmtplib(t *testing.T) {
+	s := shared(t, "pys")
+	script := `
+import smtplib, ssl, sys
+from email.message import EmailMessage
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+m = EmailMessage()
+m["From"] = m["To"] = sys.argv[2]
+m["Subject"] = "渚より"
+m.set_content("波の音\n")
+with smtplib.SMTP_SSL("127.0.0.1", int(sys.argv[1]), context=context) as c:
+    c.login(sys.argv[2], "pys")
+    c.send_message(m)
+`
+	if out, err := tool(t, "", "python3", "-c", script, s.port(465), "pys@"+domain); err != nil {
+		t.Fatalf("smtplib: %v\n%s", err, out)
+	}
+	if got := s.inbox("pys"); len(got) != 1 {
+		t.Errorf("%d messages", len(got))
 	}
 }

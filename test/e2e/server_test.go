@@ -11,7 +11,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,8 +23,8 @@ import (
 
 const domain = "example.test"
 
-// binary builds migiwa once for all tests of the process.
-var binary = sync.OnceValues(func() (string, error) {
+// program builds migiwa once for all tests of the process.
+var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "migiwa-e2e-")
 	if err != nil {
 		return "", err
@@ -37,10 +39,60 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
+	if common.s != nil {
+		if err := common.s.end(); err != nil {
+			fmt.Fprintln(os.Stderr, "the common installation:", err)
+			code = 1
+		}
+		os.RemoveAll(filepath.Dir(common.s.Dir))
+	}
+	if path, err := program(); err == nil {
 		os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)
+}
+
+// common is an installation that tests share which need nothing special of it
+// but accounts of their own.
+var common struct {
+	once sync.Once
+	s    *server
+}
+
+// shared gives the common installation to a test that runs beside others.
+func shared(t *testing.T, users ...string) *server {
+	t.Helper()
+	t.Parallel()
+	common.once.Do(func() {
+		dir, err := os.MkdirTemp("", "migiwa-e2e-common-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := installIn(t, filepath.Join(dir, "node"), "[queue]\nretry_first = \"1s\"\n")
+		s.serveOn()
+		common.s = s
+	})
+	if common.s == nil {
+		t.Fatal("the common installation did not start")
+	}
+	s := common.s.in(t)
+	s.add(users...)
+	return s
+}
+
+// in gives the server to another test, which does not end it.
+func (s *server) in(t testing.TB) *server {
+	other := *s
+	other.t = t
+	return &other
+}
+
+// add adds accounts, each with its own local part as password.
+func (s *server) add(users ...string) {
+	s.t.Helper()
+	for _, u := range users {
+		s.run(u+"\n", "account", "add", u+"@"+domain, "--password-stdin")
+	}
 }
 
 // server is one installation and the process that serves it.
@@ -57,26 +109,35 @@ type server struct {
 
 // install makes an installation on free ports of the loopback interface. extra
 // is added to its configuration.
-func install(t testing.TB, extra string) *server {
+func install(t testing.TB, extra string, more ...string) *server {
 	t.Helper()
-	bin, err := binary()
+	return installIn(t, filepath.Join(t.TempDir(), "node"), extra, more...)
+}
+
+func installIn(t testing.TB, dir, extra string, more ...string) *server {
+	t.Helper()
+	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "node")
 	s := &server{t: t, bin: bin, Dir: dir, Config: filepath.Join(dir, "migiwa.toml"), offset: freeOffset(t)}
-	s.run("", "quickstart", "--dir", dir, "--domain", domain, "--hostname", "localhost."+domain,
-		"--listen", "127.0.0.1", "--port-offset", fmt.Sprint(s.offset))
-	if extra != "" {
-		text, err := os.ReadFile(s.Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(s.Config, append(text, "\n"+extra...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	args := []string{"quickstart", "--dir", dir, "--domain", domain, "--hostname", "localhost." + domain,
+		"--listen", "127.0.0.1", "--port-offset", fmt.Sprint(s.offset)}
+	s.run("", append(args, more...)...)
+	s.configure(extra)
 	return s
+}
+
+// configure adds lines to the configuration.
+func (s *server) configure(extra string) {
+	s.t.Helper()
+	text, err := os.ReadFile(s.Config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.Config, append(text, "\n"+extra...), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // start installs, adds the accounts, each with its own local part as password,
@@ -84,9 +145,7 @@ func install(t testing.TB, extra string) *server {
 func start(t testing.TB, extra string, users ...string) *server {
 	t.Helper()
 	s := install(t, extra)
-	for _, u := range users {
-		s.run(u+"\n", "account", "add", u+"@"+domain, "--password-stdin")
-	}
+	s.add(users...)
 	s.serve()
 	return s
 }
@@ -95,7 +154,7 @@ func start(t testing.TB, extra string, users ...string) *server {
 func freeOffset(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		offset := 10000 + rand.IntN(30000)
+		offset := 11000 + rand.IntN(12000) // below the ports of outgoing connections
 		free := true
 		for _, p := range []int{25, 110, 143, 443, 465, 587, 993, 995, 9125} {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p+offset))
@@ -136,8 +195,16 @@ func (s *server) try(stdin string, args ...string) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// serve starts the serving process and waits until it is ready.
+// serve starts the serving process, waits until it is ready, and ends it with
+// the test.
 func (s *server) serve() {
+	s.t.Helper()
+	s.serveOn()
+	s.t.Cleanup(s.stop)
+}
+
+// serveOn starts the serving process and waits until it is ready.
+func (s *server) serveOn() {
 	s.t.Helper()
 	s.cmd = exec.Command(s.bin, "serve", "--config", s.Config)
 	s.log = &syncBuffer{}
@@ -149,14 +216,14 @@ func (s *server) serve() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.ended = make(chan error, 1)
+	cmd, ended := s.cmd, make(chan error, 1)
+	s.ended = ended
 	ready := make(chan bool, 1)
 	go func() {
 		sc := bufio.NewScanner(stdout)
 		ready <- sc.Scan() && sc.Text() == "migiwa ready"
 		io.Copy(io.Discard, stdout)
-		s.ended <- s.cmd.Wait()
-		close(s.ended)
+		ended <- cmd.Wait()
 	}()
 	select {
 	case ok := <-ready:
@@ -167,26 +234,33 @@ func (s *server) serve() {
 		s.cmd.Process.Kill()
 		s.t.Fatalf("migiwa serve is not ready after 30 s:\n%s", s.log)
 	}
-	s.t.Cleanup(s.stop)
 }
 
 // stop ends the serving process by SIGTERM and expects a clean end.
 func (s *server) stop() {
 	s.t.Helper()
+	if err := s.end(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *server) end() error {
 	if s.cmd == nil {
-		return
+		return nil
 	}
 	s.cmd.Process.Signal(syscall.SIGTERM)
+	cmd := s.cmd
+	s.cmd = nil
 	select {
 	case err := <-s.ended:
 		if err != nil {
-			s.t.Errorf("migiwa serve ended with %v:\n%s", err, s.log)
+			return fmt.Errorf("migiwa serve ended with %w:\n%s", err, s.log)
 		}
+		return nil
 	case <-time.After(45 * time.Second):
-		s.cmd.Process.Kill()
-		s.t.Errorf("migiwa serve did not end:\n%s", s.log)
+		cmd.Process.Kill()
+		return fmt.Errorf("migiwa serve did not end:\n%s", s.log)
 	}
-	s.cmd = nil
 }
 
 // kill ends the serving process as a power cut would.
@@ -209,6 +283,13 @@ func (s *server) cert() string { return filepath.Join(s.Dir, "tls", "cert.pem") 
 // test, or fails it where peers are required.
 func tool(t testing.TB, stdin, name string, args ...string) (string, error) {
 	t.Helper()
+	return toolAs(t, false, stdin, name, args...)
+}
+
+// toolAs is tool as another user than root, where asked for: some programs
+// refuse to be root's.
+func toolAs(t testing.TB, other bool, stdin, name string, args ...string) (string, error) {
+	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("MIGIWA_REQUIRE_PEERS") != "" {
@@ -219,11 +300,47 @@ func tool(t testing.TB, stdin, name string, args ...string) (string, error) {
 	cmd := exec.Command(path, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.WaitDelay = time.Second
+	if uid, gid := ordinary(t); other && uid != os.Getuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	}
 	timer := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
+
+// ordinary gives a user who is not root: us, or nobody.
+func ordinary(t testing.TB) (uid, gid int) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return os.Getuid(), os.Getgid()
+	}
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ = strconv.Atoi(u.Uid) // numbers on every Unix
+	gid, _ = strconv.Atoi(u.Gid)
+	return uid, gid
+}
+
+// othersDir makes a directory of the ordinary user.
+func othersDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "migiwa-e2e-") // t.TempDir is not every user's to enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	uid, gid := ordinary(t)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// shortly is as long as something may take that happens at once.
+const shortly = 10 * time.Second
 
 // eventually waits until ok gives true, and fails after the time.
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {

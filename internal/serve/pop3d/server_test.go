@@ -448,6 +448,31 @@ func TestOneSessionAMailbox(t *testing.T) {
 	second.cmd("PASS open sesame", "+OK *")
 }
 
+// TestQuitFreesTheMailbox keeps the mailbox from being freed: QUIT must not be
+// answered before, since clients log in again at once.
+func TestQuitFreesTheMailbox(t *testing.T) {
+	h := newHouse(t)
+	c := h.login(t)
+	answered := make(chan struct{})
+	h.Locks.mu.Lock()
+	go func() {
+		defer close(answered)
+		c.cmd("QUIT", "+OK *")
+	}()
+	select {
+	case <-answered:
+		t.Error("QUIT was answered while the mailbox was locked")
+	case <-time.After(50 * time.Millisecond):
+	}
+	h.Locks.mu.Unlock()
+	<-answered
+	unlock, err := h.Locks.lock(h.account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
 func TestLocksBetweenProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "locks")
 	here, err := OpenLocks(path)

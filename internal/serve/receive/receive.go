@@ -97,11 +97,11 @@ func (s *Session) Refused(verb string, env *mail.Envelope, r *mail.Reply) smtpd.
 	return smtpd.Verdict{Reply: r}
 }
 
-// StartMail begins a transaction: it asks for room while that can still be
-// said without a loss.
+// StartMail begins a transaction: it asks for room, for as much as the client
+// says it has, while that can still be said without a loss.
 func (s *Session) StartMail(env *mail.Envelope) *mail.Reply {
 	s.Recipients = s.Recipients[:0]
-	if s.Bodies.Blobs.Full() {
+	if !s.Bodies.Blobs.Fits(env.Size) {
 		return NoRoom.Because(errors.New("less than store.reserve is free"))
 	}
 	return nil

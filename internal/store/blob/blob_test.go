@@ -228,6 +228,41 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestReserveHoldsWhileBodiesComeIn: what began while there was room does not
+// use the reserve up.
+func TestReserveHoldsWhileBodiesComeIn(t *testing.T) {
+	d := openDisk(t, t.TempDir())
+	d.Reserve = 0
+	for _, size := range []int{1000, 4 << 20} {
+		w, err := d.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.CreateReserved(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Reserve = 1 << 62
+		if _, err = w.Write(random(1, size)); err == nil {
+			for range 4 { // it looks from time to time only
+				w.Write(random(1, size))
+			}
+			_, err = w.Commit(t.Context())
+		}
+		if !errors.Is(err, ErrFull) {
+			t.Errorf("%d octets: %v", size, err)
+		}
+		r.Write(random(1, size))
+		if _, err := r.Commit(t.Context()); err != nil {
+			t.Errorf("%d octets of the reserve: %v", size, err)
+		}
+		d.Reserve = 0
+	}
+	if d.Reserve = d.Room() / 2; d.Fits(d.Room()) || !d.Fits(0) {
+		t.Error("a body that would need the reserve fits")
+	}
+}
+
 // TestFailedSyncEndsTheSegment: a second fsync after a failed one proves nothing.
 func TestFailedSyncEndsTheSegment(t *testing.T) {
 	d := openDisk(t, t.TempDir())

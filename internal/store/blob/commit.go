@@ -1,9 +1,11 @@
 package blob
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -32,7 +34,11 @@ func (d *Disk) append(record []byte) (Stored, error) {
 		d.seal()
 	}
 	if d.current == nil {
-		if err := d.begin(); err != nil {
+		err := d.begin()
+		if errors.Is(err, fs.ErrNotExist) {
+			err = d.begin()
+		}
+		if err != nil {
 			return Stored{}, fmt.Errorf("begin segment: %w", full(err))
 		}
 	}
@@ -62,11 +68,15 @@ func (d *Disk) Sync(name string) error {
 	defer d.syncing.Unlock()
 	d.mu.Lock()
 	s := d.segments[name]
-	if s == nil || s.err != nil || !s.dirty {
+	switch {
+	case d.closed:
 		d.mu.Unlock()
-		if s == nil {
-			return nil // sealed and synced
-		}
+		return ErrClosed
+	case s == nil: // sealed and synced
+		d.mu.Unlock()
+		return nil
+	case s.err != nil || !s.dirty:
+		d.mu.Unlock()
 		return s.err
 	}
 	s.dirty, s.busy = false, true
@@ -105,6 +115,9 @@ func (d *Disk) begin() error {
 	}
 	err = lock(f, true) // waits at most for another process that looks whether it is taken
 	if err == nil {
+		_, err = os.Stat(path) // before it was locked, somebody may have taken it for left behind
+	}
+	if err == nil {
 		_, err = f.WriteString(segmentMagic)
 	}
 	if err == nil {
@@ -133,4 +146,43 @@ func (d *Disk) seal() {
 func (d *Disk) drop(s *segment) {
 	s.file.Close() // every body in it has been synced or refused
 	delete(d.segments, s.name)
+}
+
+// Seal ends appending to the present segment, so that it can be collected
+// before it has grown to its size.
+func (d *Disk) Seal(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	s := d.current
+	if s != nil {
+		d.seal()
+	}
+	d.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if err := d.Sync(s.name); err != nil {
+		return fmt.Errorf("seal segment: %w", err)
+	}
+	return nil
+}
+
+// Active gives the segment that this process appends to; ok is false when
+// there is none.
+func (d *Disk) Active() (s Segment, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current == nil {
+		return Segment{}, false
+	}
+	return Segment{d.current.name, d.current.end}, true
+}
+
+// holds tells whether a segment is open here, so that nobody can remove it.
+func (d *Disk) holds(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.segments[name] != nil
 }

@@ -14,12 +14,15 @@ import (
 	"time"
 )
 
-const smallBody = 64 << 10 // octets; larger bodies get a file of their own
+const (
+	smallBody = 64 << 10              // octets; larger bodies get a file of their own
+	glance    = 10 * time.Millisecond // between two looks at the room while small bodies come in
+)
 
 // Disk keeps bodies below a directory. Several processes may open the same
 // one. The exported fields may be set before it is used.
 type Disk struct {
-	Reserve     int64 // octets that must be free for Create; 64 MiB
+	Reserve     int64 // octets that must stay free but for CreateReserved; 64 MiB
 	SegmentSize int64 // octets after which a new segment begins; 128 MiB
 
 	dir  string
@@ -54,8 +57,10 @@ func OpenDisk(dir string) (*Disk, error) {
 			return nil, fmt.Errorf("open body store: %w", err)
 		}
 	}
-	if err := syncDir(dir); err != nil {
-		return nil, fmt.Errorf("open body store: %w", err)
+	for _, p := range []string{dir, filepath.Dir(dir)} { // the names of the directories themselves
+		if err := syncDir(p); err != nil {
+			return nil, fmt.Errorf("open body store: %w", err)
+		}
 	}
 	return d, nil
 }
@@ -98,10 +103,15 @@ func (d *Disk) Stats() Stats {
 
 // Room gives the octets that are free, as of at most a second ago.
 func (d *Disk) Room() int64 {
+	return d.room(time.Second)
+}
+
+// room gives the octets that are free, as of at most age ago.
+func (d *Disk) room(age time.Duration) int64 {
 	f := &d.free
 	f.Lock()
 	defer f.Unlock()
-	if now := time.Now(); f.asked.IsZero() || now.Sub(f.asked) > time.Second {
+	if now := time.Now(); f.asked.IsZero() || now.Sub(f.asked) >= age {
 		f.asked = now
 		f.octets = freeOctets(d.dir)
 	}
@@ -109,23 +119,28 @@ func (d *Disk) Room() int64 {
 }
 
 // Full tells that only the reserve is left: new mail should be put off.
-func (d *Disk) Full() bool { return d.Room() < d.Reserve }
+func (d *Disk) Full() bool { return !d.Fits(0) }
+
+// Fits tells whether a body of so many octets leaves the reserve alone.
+func (d *Disk) Fits(size int64) bool { return d.Room()-size >= d.Reserve }
 
 // Create begins a body. It gives ErrFull when only the reserve is left.
 func (d *Disk) Create(ctx context.Context) (Writer, error) {
 	if d.Full() {
 		return nil, ErrFull
 	}
-	return d.CreateReserved(ctx)
+	return d.create(ctx, false)
 }
 
 // CreateReserved begins a body that may use the reserve: one that is needed to
 // make room.
-func (d *Disk) CreateReserved(ctx context.Context) (Writer, error) {
+func (d *Disk) CreateReserved(ctx context.Context) (Writer, error) { return d.create(ctx, true) }
+
+func (d *Disk) create(ctx context.Context, reserved bool) (Writer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return &diskWriter{d: d, buf: newBuffer()}, nil
+	return &diskWriter{d: d, reserved: reserved, buf: newBuffer()}, nil
 }
 
 // buffers holds room for small bodies and the header in front of each.
@@ -142,15 +157,21 @@ func newBuffer() *[]byte {
 
 // diskWriter holds a body in buf while it is small, in file afterwards.
 type diskWriter struct {
-	d    *Disk
-	buf  *[]byte // header and body; nil when spent or spilled
-	size int64
-	err  error // of an earlier Write
+	d        *Disk
+	reserved bool    // may use the reserve
+	buf      *[]byte // header and body; nil when spent or spilled
+	size     int64
+	err      error // of an earlier Write
 
-	file *os.File
-	name string
-	sum  uint32
+	file  *os.File
+	name  string
+	sum   uint32
+	asked int64 // the size at which the room was last asked for
 }
+
+// askEvery is how much of a large body is written between two looks at the
+// room that is left: the disk may have been nearly full when it began.
+const askEvery = 1 << 20
 
 func (w *diskWriter) Size() int64 { return w.size }
 
@@ -168,6 +189,12 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	}
 	if w.file == nil && w.err == nil {
 		w.err = os.ErrClosed
+	}
+	if !w.reserved && w.err == nil && w.size-w.asked >= askEvery {
+		w.asked = w.size
+		if w.d.room(0) < w.d.Reserve {
+			w.err = ErrFull
+		}
 	}
 	if w.err != nil {
 		return 0, w.err
@@ -189,6 +216,9 @@ func (w *diskWriter) spill() error {
 		return full(err)
 	}
 	w.file = f
+	if err := lock(f, true); err != nil { // until it is closed: nobody may take it for left behind
+		return err
+	}
 	clear((*w.buf)[:headerSize])
 	if _, err := f.Write(*w.buf); err != nil {
 		return full(err)
@@ -226,6 +256,9 @@ func (w *diskWriter) Commit(ctx context.Context) (Stored, error) {
 	if err := ctx.Err(); err != nil {
 		return Stored{}, err
 	}
+	if !w.reserved && w.d.room(glance) < w.d.Reserve {
+		return Stored{}, fmt.Errorf("store body: %w", ErrFull)
+	}
 	stored, err := w.d.append(*w.buf)
 	if err != nil {
 		return Stored{}, fmt.Errorf("store body: %w", err)
@@ -260,6 +293,23 @@ func full(err error) error {
 	return err
 }
 
+// Has gives ErrNotFound when the file that ref names is gone.
+func (d *Disk) Has(ref Ref) error {
+	p, err := parseRef(ref)
+	if err != nil {
+		return err
+	}
+	if p.segment && d.holds(p.name) {
+		return nil
+	}
+	if _, err := os.Stat(d.path(p.segment, p.name)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", ErrNotFound, ref)
+	} else if err != nil {
+		return fmt.Errorf("look for body: %w", err)
+	}
+	return nil
+}
+
 // Remove deletes a file body. That it is gone already is no error.
 func (d *Disk) Remove(ref Ref) error {
 	p, err := parseRef(ref)
@@ -269,8 +319,16 @@ func (d *Disk) Remove(ref Ref) error {
 	if p.segment {
 		return nil // goes with its segment
 	}
-	d.fresh.forget(p.name)
-	if err := os.Remove(d.path(false, p.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return d.RemoveFile(p.name)
+}
+
+// RemoveFile is Remove by the name of a file.
+func (d *Disk) RemoveFile(name string) error {
+	if !isName(name) {
+		return fmt.Errorf("remove file %q: %w", name, fs.ErrInvalid)
+	}
+	d.fresh.forget(name)
+	if err := os.Remove(d.path(false, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove body: %w", err)
 	}
 	return nil

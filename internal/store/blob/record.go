@@ -57,11 +57,14 @@ func (p place) ref() Ref {
 	if p.segment {
 		return Ref(SegmentPrefix(p.name) + strconv.FormatInt(p.offset, 10) + "." + strconv.FormatInt(p.length, 10))
 	}
-	return Ref("f" + p.name + "." + strconv.FormatInt(p.length, 10))
+	return Ref(FilePrefix(p.name) + strconv.FormatInt(p.length, 10))
 }
 
 // SegmentPrefix is what the refs of all bodies in a segment begin with.
 func SegmentPrefix(segment string) string { return "s" + segment + "." }
+
+// FilePrefix is what the ref of the body in a file begins with.
+func FilePrefix(file string) string { return "f" + file + "." }
 
 // SegmentOf gives the segment that a body lies in; none for a file body.
 func SegmentOf(ref Ref) (segment string, ok bool) {

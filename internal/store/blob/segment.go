@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -50,31 +51,28 @@ type Segment struct {
 func (d *Disk) Segments(age time.Duration, after string, limit int) ([]Segment, error) {
 	var list []Segment
 	err := d.settled(true, age, after, func(name string, size int64) bool {
-		if !d.inUse(name) {
-			list = append(list, Segment{name, size})
+		if !d.inUse(true, name) {
+			list = append(list, Segment{Name: name, Size: size})
 		}
 		return len(list) < limit
 	})
 	return list, err
 }
 
-// File is a file that holds one body, or the beginning of one that was never
-// committed.
-type File struct {
-	Name string
-	Ref  Ref // of a committed body
-}
-
-// Files lists, in the order of their names, at most limit files after the name
-// given that nobody has written to for age.
-func (d *Disk) Files(age time.Duration, after string, limit int) ([]File, error) {
-	var list []File
-	err := d.settled(false, age, after, func(name string, size int64) bool {
-		list = append(list, File{name, place{name: name, length: max(0, size-headerSize)}.ref()})
+// Files lists the files that hold one body, or the beginning of one that was
+// never committed: in the order of their names, at most limit after the name
+// given, that nobody has written to for age.
+func (d *Disk) Files(age time.Duration, after string, limit int) ([]string, error) {
+	var list []string
+	err := d.settled(false, age, after, func(name string, _ int64) bool {
+		list = append(list, name)
 		return len(list) < limit
 	})
 	return list, err
 }
+
+// BeingWritten tells whether a process still writes the body of a file.
+func (d *Disk) BeingWritten(file string) bool { return d.inUse(false, file) }
 
 // settled calls fn for the files that were not written to for age, until it
 // returns false.
@@ -101,9 +99,9 @@ func (d *Disk) settled(segments bool, age time.Duration, after string, fn func(n
 	return nil
 }
 
-// inUse tells whether a process still appends to segment name.
-func (d *Disk) inUse(name string) bool {
-	f, err := os.Open(d.path(true, name))
+// inUse tells whether a process still writes to a file.
+func (d *Disk) inUse(segment bool, name string) bool {
+	f, err := os.Open(d.path(segment, name))
 	if err != nil {
 		return true
 	}
@@ -111,15 +109,25 @@ func (d *Disk) inUse(name string) bool {
 	return lock(f, false) != nil
 }
 
-// RemoveSegment deletes a whole segment. That it is gone already is no error.
+// RemoveSegment deletes a whole segment. That it is gone already is no error;
+// that a process still appends to it is fs.ErrInvalid.
 func (d *Disk) RemoveSegment(name string) error {
-	if !isName(name) || d.inUse(name) {
-		if _, err := os.Stat(d.path(true, name)); os.IsNotExist(err) {
-			return nil
-		}
+	if !isName(name) {
 		return fmt.Errorf("remove segment %q: %w", name, fs.ErrInvalid)
 	}
-	if err := os.Remove(d.path(true, name)); err != nil && !os.IsNotExist(err) {
+	f, err := os.Open(d.path(true, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove segment: %w", err)
+	}
+	defer f.Close()
+	// The lock is held until the name is gone: see begin.
+	if err := lock(f, false); err != nil {
+		return fmt.Errorf("remove segment %q: %w", name, fs.ErrInvalid)
+	}
+	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove segment: %w", err)
 	}
 	return nil

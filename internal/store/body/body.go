@@ -15,6 +15,18 @@
 // rewritten: its live bodies are stored again, each row is changed to the new
 // place if it still says the old one, and the segment is removed when no row
 // names it any more. A reader that has the old ref asks for it again.
+//
+// Whether a body is still needed is decided in a transaction, in which its file
+// is removed, too. Add looks for the file after it has inserted the row. So
+// either the row comes first and keeps the file, or Add finds the file gone and
+// fails, and the sender hears that he must try again: no row ever names a file
+// that was removed. Grace only makes that rare.
+//
+// # When room is short
+//
+// While less than twice the reserve of the blob store is left (Short), Collect
+// does not wait for Grace but for a few seconds, and gives up the segment that
+// is being written, too, when most of it is dead.
 package body
 
 import (
@@ -38,10 +50,11 @@ type Store struct {
 	Blobs *blob.Disk
 
 	// Grace is how long after its last write a segment or file is left alone
-	// for transactions that are still to come; 0: an hour.
+	// for transactions that are still to come; 0: a minute.
 	Grace time.Duration
 
 	mu            sync.Mutex // one Collect at a time
+	short         bool       // the room, in the Collect that runs
 	segment, file string     // the last ones Collect looked at
 }
 
@@ -50,12 +63,16 @@ type Store struct {
 func (s *Store) Create(ctx context.Context) (blob.Writer, error) { return s.Blobs.Create(ctx) }
 
 // Add records a stored body with its first references and gives its id. The
-// body is on disk when the transaction is.
+// body is on disk when the transaction is. The error is one of blob.ErrNotFound
+// when the body was collected meanwhile.
 func (s *Store) Add(tx *db.Tx, b blob.Stored, refs int) (int64, error) {
 	s.sync(tx, b.Ref)
 	id, err := tx.Insert(`INSERT INTO body (ref, size, refs, created) VALUES (?, ?, ?, ?) RETURNING id`,
 		string(b.Ref), b.Size, refs, time.Now().UnixMilli())
 	if err != nil {
+		return 0, fmt.Errorf("add body: %w", err)
+	}
+	if err := s.Blobs.Has(b.Ref); err != nil { // only now: see the package comment
 		return 0, fmt.Errorf("add body: %w", err)
 	}
 	return id, nil

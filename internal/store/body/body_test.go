@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -77,6 +78,11 @@ func (s *Store) deliver(uid, n int) (id int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	return s.record(uid, n, stored)
+}
+
+// record makes message uid of a stored body.
+func (s *Store) record(uid, n int, stored blob.Stored) (id int64, err error) {
 	err = s.DB.Write(context.Background(), func(tx *db.Tx) error {
 		if id, err = s.Add(tx, stored, 1); err != nil {
 			return err
@@ -248,6 +254,91 @@ func TestCollectWaitsForTransactions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if p := s.problems(t); p != nil {
+		t.Error(p)
+	}
+}
+
+// TestAddFindsItsBodyOrFails: whatever the time between storing a body and
+// adding its row, no row names a body that was collected.
+func TestAddFindsItsBodyOrFails(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		s := openStore(t, d) // with no Grace to speak of
+		var group sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		group.Go(func() {
+			for ctx.Err() == nil {
+				if err := s.Blobs.Seal(context.Background()); err != nil {
+					t.Error(err)
+				}
+				if _, err := s.Collect(context.Background()); err != nil && !errors.Is(err, fs.ErrInvalid) {
+					t.Error(err) // fs.ErrInvalid: it came upon a segment as that was begun
+				}
+			}
+		})
+		var added, late atomic.Int64
+		var adders sync.WaitGroup
+		for i := range 6 {
+			adders.Go(func() {
+				for n := range 60 {
+					uid, size := i*1000+n+1, 500+n%2*100_000
+					stored, err := s.put(text(uid, size))
+					if err == nil {
+						time.Sleep(rand.N(5 * time.Millisecond))
+						_, err = s.record(uid, size, stored)
+					}
+					switch {
+					case err == nil:
+						added.Add(1)
+					case errors.Is(err, blob.ErrNotFound):
+						late.Add(1)
+					default:
+						t.Error(err)
+					}
+				}
+			})
+		}
+		adders.Wait()
+		cancel()
+		group.Wait()
+		if p := s.problems(t); p != nil {
+			t.Errorf("%d problems, first %s", len(p), p[0])
+		}
+		t.Logf("%d bodies added, %d came too late", added.Load(), late.Load())
+		if added.Load() == 0 || late.Load() == 0 && d.Dialect() == db.SQLite { // the other is rarely quick enough
+			t.Error("it was not a race")
+		}
+	})
+}
+
+// TestCollectWhenRoomIsShort: what is dead goes at once, out of the segment
+// that is being written, too.
+func TestCollectWhenRoomIsShort(t *testing.T) {
+	s := openStore(t, dbtest.SQLite(t))
+	for uid := range 30 {
+		if _, err := s.deliver(uid+1, 10_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Blobs.Reserve = 1 << 62
+	if _, err := s.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.Blobs.Active(); !ok {
+		t.Fatal("a segment full of mail was sealed")
+	}
+	for uid := range 25 {
+		if err := s.expunge(uid + 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := s.Collect(t.Context())
+	if err != nil || c.Segments != 1 || c.Moved != 5 || c.Octets < 250_000 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := s.Collect(t.Context()); err != nil || c != (Collected{}) {
+		t.Errorf("the next one finds %+v, %v", c, err)
 	}
 	if p := s.problems(t); p != nil {
 		t.Error(p)

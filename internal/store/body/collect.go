@@ -19,7 +19,10 @@ const (
 	piece       = 200  // rows in one transaction
 )
 
-const defaultGrace = time.Hour
+const (
+	defaultGrace = time.Minute
+	shortGrace   = 10 * time.Second // while room is short
+)
 
 // Collected tells what a Collect did.
 type Collected struct {
@@ -28,7 +31,7 @@ type Collected struct {
 	Segments int   // segments removed
 	Moved    int   // bodies moved to another segment
 	Octets   int64 // of the files removed, less those moved
-	More     bool  // rows are waiting: call again soon
+	More     bool  // there is more to do: call again soon
 }
 
 // Collect deletes bodies without references and gives their room back. What it
@@ -39,15 +42,45 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var c Collected
+	s.short = s.Short()
 	err := s.deleteRows(ctx, &c)
-	return c, errors.Join(err, s.collectFiles(ctx, &c), s.collectSegments(ctx, &c))
+	if c.More {
+		return c, err // what is moved now might be dead a moment later
+	}
+	err = errors.Join(err, s.collectFiles(ctx, &c))
+	if s.short {
+		err = errors.Join(err, s.sealDead(ctx))
+	}
+	return c, errors.Join(err, s.collectSegments(ctx, &c))
 }
 
+// Short tells that new mail is refused for want of room, or soon will be.
+func (s *Store) Short() bool { return s.Blobs.Room()/2 < s.Blobs.Reserve }
+
 func (s *Store) grace() time.Duration {
-	if s.Grace == 0 {
-		return defaultGrace
+	grace := s.Grace
+	if grace == 0 {
+		grace = defaultGrace
 	}
-	return s.Grace
+	if s.short {
+		grace = min(grace, shortGrace)
+	}
+	return grace
+}
+
+// sealDead seals the segment that is being written when it has more dead
+// octets than live ones.
+func (s *Store) sealDead(ctx context.Context) error {
+	seg, ok := s.Blobs.Active()
+	if !ok {
+		return nil
+	}
+	from, to := span(blob.SegmentPrefix(seg.Name))
+	_, octets, err := s.live(ctx, from, to)
+	if err != nil || octets >= seg.Size/2 {
+		return err
+	}
+	return s.Blobs.Seal(ctx)
 }
 
 // unused selects rows nothing refers to. The count alone is not trusted: a body
@@ -126,21 +159,47 @@ func (s *Store) collectFiles(ctx context.Context, c *Collected) error {
 	s.file = ""
 	for i, f := range list {
 		if i == maxFiles-1 {
-			s.file = f.Name
+			s.file = f
 		}
-		used, err := s.named(ctx, f.Ref)
+		from, to := span(blob.FilePrefix(f)) // its size, and so its ref, may not be final yet
+		rows, _, err := s.live(ctx, from, to)
 		if err != nil {
 			return fmt.Errorf("collect files: %w", err)
 		}
-		if used {
+		if rows > 0 || s.Blobs.BeingWritten(f) {
 			continue
 		}
-		if err := s.Blobs.Remove(f.Ref); err != nil {
-			return err
+		gone, err := s.drop(ctx, from, to, func() error { return s.Blobs.RemoveFile(f) })
+		if err != nil {
+			return fmt.Errorf("collect files: %w", err)
 		}
-		c.Files++
+		if gone {
+			c.Files++
+		}
 	}
 	return nil
+}
+
+// drop calls remove in a transaction in which no row names a ref in
+// [from, to), and tells whether it did.
+func (s *Store) drop(ctx context.Context, from, to string, remove func() error) (done bool, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		done = false
+		// PostgreSQL lets others insert meanwhile unless it is told not to;
+		// on SQLite there is one writer anyway.
+		if lock := tx.Pick("", `LOCK TABLE body IN SHARE ROW EXCLUSIVE MODE`); lock != "" {
+			if _, err := tx.Exec(lock); err != nil {
+				return err
+			}
+		}
+		var n int64
+		if err := tx.Row(`SELECT count(*) FROM body WHERE ref >= ? AND ref < ?`, from, to).Scan(&n); err != nil || n > 0 {
+			return err
+		}
+		done = true
+		return remove()
+	})
+	return done && err == nil, err
 }
 
 // collectSegments goes on with the segments after those of the last call.
@@ -154,6 +213,7 @@ func (s *Store) collectSegments(ctx context.Context, c *Collected) error {
 	for i, seg := range list {
 		if i == maxSegments-1 {
 			s.segment = seg.Name
+			c.More = s.short
 		}
 		if err := s.collectSegment(ctx, seg, c); err != nil {
 			errs = append(errs, fmt.Errorf("collect segment %s: %w", seg.Name, err))
@@ -162,23 +222,25 @@ func (s *Store) collectSegments(ctx context.Context, c *Collected) error {
 	return errors.Join(errs...)
 }
 
-// span gives the bounds of the refs of a segment: they begin with a prefix that
-// ends in a full stop, and the next character is a slash.
-func span(segment string) (from, to string) {
-	from = blob.SegmentPrefix(segment)
-	return from, from[:len(from)-1] + "/"
+// span gives the bounds of the refs with a prefix that ends in a full stop: the
+// next character is a slash.
+func span(prefix string) (from, to string) { return prefix, prefix[:len(prefix)-1] + "/" }
+
+// live counts the bodies whose refs lie in [from, to).
+func (s *Store) live(ctx context.Context, from, to string) (rows, octets int64, err error) {
+	err = s.DB.Read(ctx, func(tx *db.Tx) error {
+		return tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT) FROM body WHERE ref >= ? AND ref < ?`,
+			from, to).Scan(&rows, &octets)
+	})
+	return rows, octets, err
 }
 
 func (s *Store) collectSegment(ctx context.Context, seg blob.Segment, c *Collected) error {
-	from, to := span(seg.Name)
-	live := func() (rows, octets int64, err error) {
-		err = s.DB.Read(ctx, func(tx *db.Tx) error {
-			return tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT) FROM body WHERE ref >= ? AND ref < ?`,
-				from, to).Scan(&rows, &octets)
-		})
-		return rows, octets, err
+	if active, ok := s.Blobs.Active(); ok && active.Name == seg.Name {
+		return nil // its bodies would be moved to where they are
 	}
-	rows, octets, err := live()
+	from, to := span(blob.SegmentPrefix(seg.Name))
+	rows, octets, err := s.live(ctx, from, to)
 	if err != nil {
 		return err
 	}
@@ -190,12 +252,10 @@ func (s *Store) collectSegment(ctx context.Context, seg blob.Segment, c *Collect
 		if err := s.rewrite(ctx, from, to, c); err != nil {
 			return err
 		}
-		if rows, _, err = live(); err != nil || rows > 0 {
-			return err
-		}
 		c.Octets -= octets
 	}
-	if err := s.Blobs.RemoveSegment(seg.Name); err != nil {
+	gone, err := s.drop(ctx, from, to, func() error { return s.Blobs.RemoveSegment(seg.Name) })
+	if err != nil || !gone {
 		return err
 	}
 	c.Segments++
@@ -245,6 +305,9 @@ func (s *Store) move(ctx context.Context, list []located, c *Collected) error {
 		for i, l := range list {
 			s.sync(tx, moved[i].Ref)
 			_, err := tx.Exec(`UPDATE body SET ref = ? WHERE id = ? AND ref = ?`, string(moved[i].Ref), l.id, l.ref)
+			if err == nil {
+				err = s.Blobs.Has(moved[i].Ref) // as in Add
+			}
 			if err != nil {
 				return err
 			}
