@@ -121,7 +121,7 @@ func testForward(t *testing.T, s *server, pf *peers.PostfixServer) {
 
 	s.run("", "account", "set", "lost@"+domain, "forward_to=nobody@postfix.test")
 	s.deliver("not to be lost", "lost@"+domain)
-	wantAll(t, s.arrives("lost", "not to be lost"), "Return-Path: <SRS0=", "X-Migiwa-Undelivered: <nobody@postfix.test>", "550")
+	wantAll(t, s.arrives("lost", "not to be lost"), "Return-Path: <friend@far.test>", "X-Migiwa-Undelivered: <nobody@postfix.test>", "550")
 }
 
 func testRelay(t *testing.T, s *server, pf *peers.PostfixServer) {
