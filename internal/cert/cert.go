@@ -1,13 +1,14 @@
 // Package cert finds, obtains and reloads TLS certificates.
 //
 // A Manager has up to three sources. Certificate files are chosen by SNI, the
-// first being the default, and are read again when they change; a broken new file
-// leaves the old certificate in use. ACME (RFC 8555) obtains certificates in the
+// first being the default, and are read again within seconds when they change; a
+// broken new file leaves the old certificate in use. No handshake waits for a disk. ACME (RFC 8555) obtains certificates in the
 // background by HTTP-01 or TLS-ALPN-01 and renews them. The self-signed pair in
 // the directory serves while neither of the others has an answer.
 //
 // Layout of the directory: cert.pem and key.pem, the self-signed pair;
-// acme/, what certmagic keeps: accounts, certificates and keys.
+// acme/, what certmagic keeps: accounts, certificates and keys; acme-failures.json,
+// how the last attempt ended for each name that it failed for.
 package cert
 
 import (
@@ -37,10 +38,10 @@ type CertFile struct{ Cert, Key string }
 type Status struct {
 	Names       []string // DNS names and addresses
 	Issuer      string
-	NotAfter    time.Time
-	Source      string // "file", "acme" or "self-signed"
-	Fingerprint string // SHA-256 of the certificate, lower-case hex
-	Err         error  // why a newer file is not in use; nil normally
+	NotAfter    time.Time // zero: ACME has no certificate for Names yet
+	Source      string    // "file", "acme" or "self-signed"
+	Fingerprint string    // SHA-256 of the certificate, lower-case hex
+	Err         error     // why no newer one is in use: a broken file, or a *Failure of ACME; nil normally
 }
 
 func status(c *tls.Certificate, source string) Status {
@@ -102,7 +103,11 @@ func SelfSigned(dir string, names []string) (CertFile, error) {
 	if err := create(f.Key, pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}, 0o600); err != nil {
 		return f, err
 	}
-	return f, create(f.Cert, pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644)
+	if err := create(f.Cert, pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644); err != nil {
+		os.Remove(f.Key) // of no use without it, and in the way of another try
+		return f, err
+	}
+	return f, nil
 }
 
 // create writes a file that must not exist yet.
@@ -114,5 +119,9 @@ func create(path string, b pem.Block, mode os.FileMode) error {
 	if _, err = f.Write(pem.EncodeToMemory(&b)); err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path) // half a file would be taken for the owner's
+		return fmt.Errorf("making a self-signed certificate: %w", err)
+	}
+	return nil
 }

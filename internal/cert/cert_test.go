@@ -1,21 +1,22 @@
 package cert
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	mdns "github.com/miekg/dns"
-
-	"github.com/migiwa/migiwa/internal/dns"
+	"github.com/migiwa/migiwa/test/peers"
 )
 
 func pair(t *testing.T, names ...string) CertFile {
@@ -52,27 +53,132 @@ func TestChoiceBySNI(t *testing.T) {
 	}
 }
 
-func TestReload(t *testing.T) {
+// logged runs a test of a watching Manager in a bubble of its own time, and
+// gives it the log.
+func logged(t *testing.T, f CertFile, test func(m *Manager, log *bytes.Buffer)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		m, err := New(Config{Files: []CertFile{f}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(m, &log)
+		m.Close()
+	})
+}
+
+// replace puts the files of a pair in the place of another's.
+func replace(t *testing.T, f, by CertFile) {
+	t.Helper()
+	for from, to := range map[string]string{by.Cert: f.Cert, by.Key: f.Key} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReplacedFiles(t *testing.T) {
+	f := pair(t, "old.example.jp")
+	newer := pair(t, "new.example.jp")
+	logged(t, f, func(m *Manager, log *bytes.Buffer) {
+		for i, broken := range []string{"broken", "broken again"} {
+			if err := os.WriteFile(f.Cert, []byte(broken), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Reload(); err == nil || served(t, m, "") != "old.example.jp" || m.Status()[0].Err == nil {
+				t.Errorf("broken file: error %v, serves %s", err, served(t, m, ""))
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if n := strings.Count(log.String(), "cannot be used"); n != i+1 || served(t, m, "") != "old.example.jp" {
+				t.Errorf("%d lines after an hour and %d broken files:\n%s", n, i+1, log)
+			}
+		}
+		replace(t, f, newer)
+		time.Sleep(checkEvery + time.Second)
+		synctest.Wait()
+		if got := served(t, m, ""); got != "new.example.jp" || m.Status()[0].Err != nil {
+			t.Errorf("serves %s after the file was mended", got)
+		}
+	})
+}
+
+// TestPairReplacedStepByStep: between the two files of a pair there is trouble
+// for a moment, which nobody need hear of.
+func TestPairReplacedStepByStep(t *testing.T) {
+	f := pair(t, "old.example.jp")
+	newer := pair(t, "new.example.jp")
+	logged(t, f, func(m *Manager, log *bytes.Buffer) {
+		for _, step := range [][2]string{{newer.Key, f.Key}, {newer.Cert, f.Cert}} {
+			if err := os.Rename(step[0], step[1]); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(checkEvery)
+			synctest.Wait()
+		}
+		if got := served(t, m, ""); got != "new.example.jp" || log.Len() > 0 {
+			t.Errorf("serves %s; log:\n%s", got, log)
+		}
+	})
+}
+
+// TestSlowDisk: while a certificate is read from a disk that hangs, handshakes
+// get the old one.
+func TestSlowDisk(t *testing.T) {
 	f := pair(t, "old.example.jp")
 	m, err := New(Config{Files: []CertFile{f}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(f.Cert, []byte("broken"), 0o600); err != nil {
+	defer m.Close()
+	text, err := os.ReadFile(f.Cert)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Reload(); err == nil || served(t, m, "") != "old.example.jp" || m.Status()[0].Err == nil {
-		t.Errorf("broken file: error %v, serves %s", err, served(t, m, ""))
+	if err := os.Remove(f.Cert); err != nil {
+		t.Fatal(err)
 	}
-	newer := pair(t, "new.example.jp")
-	for from, to := range map[string]string{newer.Cert: f.Cert, newer.Key: f.Key} {
-		if err := os.Rename(from, to); err != nil {
+	if err := syscall.Mkfifo(f.Cert, 0o600); err != nil {
+		t.Skipf("no pipe to play a slow disk: %v", err)
+	}
+	done := make(chan error)
+	go func() { done <- m.Reload() }()
+	pipe, err := os.OpenFile(f.Cert, os.O_WRONLY, 0) // returns when Reload has opened it
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string)
+	go func() { got <- served(t, m, "") }()
+	select {
+	case <-got:
+	case <-time.After(5 * time.Second):
+		t.Error("a handshake waits for the disk")
+	}
+	pipe.Write(text)
+	pipe.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFailuresAreKept(t *testing.T) {
+	dir := t.TempDir()
+	f := newFailures(dir)
+	for _, name := range []string{"A.example.jp", "b.example.jp"} {
+		if err := f.set(name, errors.New("no address")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m.checked = time.Now().Add(-checkEvery)
-	if got := served(t, m, ""); got != "new.example.jp" || m.Status()[0].Err != nil {
-		t.Errorf("serves %s after the file was mended", got)
+	if err := f.set("b.example.jp", nil); err != nil {
+		t.Fatal(err)
+	}
+	list, err := Failures(dir)
+	if err != nil || len(list) != 1 || list["a.example.jp"].Text != "no address" || time.Since(list["a.example.jp"].Time) > time.Minute {
+		t.Errorf("%v, %v", list, err)
+	}
+	if again := newFailures(dir); again.of("a.example.jp") == nil || again.of("b.example.jp") != nil {
+		t.Errorf("after a restart: %v", again.list)
 	}
 }
 
@@ -91,79 +197,17 @@ func TestSelfSignedIsKept(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
-// pebble runs the CA on loopback and returns the ACME settings for it.
-func pebble(t *testing.T, bin string) ACME {
-	// Pebble asks its resolver over TCP only.
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := dns.ParseZone("mx.example.jp. A 127.0.0.1\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := &mdns.Server{Listener: ln, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-		r := z.Reply(q.Question[0])
-		r.Id = q.Id
-		w.WriteMsg(r)
-	})}
-	go srv.ActivateAndServe()
-	t.Cleanup(func() { srv.Shutdown() })
-
-	own := pair(t, "localhost", "127.0.0.1")
-	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	a := ACME{Directory: "https://" + addr + "/dir", CARoots: own.Cert, AgreeTOS: true, ListenHost: "127.0.0.1",
-		HTTPPort: freePort(t), TLSALPNPort: freePort(t)}
-	conf, err := json.Marshal(map[string]any{"pebble": map[string]any{"listenAddress": addr,
-		"managementListenAddress": "127.0.0.1:0", "certificate": own.Cert, "privateKey": own.Key,
-		"httpPort": a.HTTPPort, "tlsPort": a.TLSALPNPort, "retryAfter": map[string]int{"authz": 1, "order": 1},
-		"profiles": map[string]any{"default": map[string]any{"description": "test", "validityPeriod": 7776000}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "pebble.json")
-	if err := os.WriteFile(file, conf, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(bin, "-config", file, "-dnsserver", ln.Addr().String())
-	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for range 100 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return a
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("pebble does not listen")
-	return a
-}
-
 func TestACMEWithPebble(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "pebble")
-	if out, err := exec.Command("go", "build", "-C", "../../tools", "-o", bin, "github.com/letsencrypt/pebble/v2/cmd/pebble").CombinedOutput(); err != nil {
-		t.Skipf("ACME IS NOT TESTED: pebble cannot be built: %v\n%s", err, out)
-	}
 	for challenge, choose := range map[string]func(*ACME){
 		"HTTP-01":     func(a *ACME) { a.TLSALPNPort = 0 },
 		"TLS-ALPN-01": func(a *ACME) { a.HTTPPort = 0 },
 	} {
 		t.Run(challenge, func(t *testing.T) {
-			a := pebble(t, bin)
-			choose(&a)
-			m, err := New(Config{Dir: t.TempDir(), Names: []string{"mx.example.jp"}, ACME: &a})
+			p := peers.Pebble(t)
+			a := &ACME{Directory: p.Directory, CARoots: p.Roots, AgreeTOS: true, ListenHost: "127.0.0.1",
+				HTTPPort: p.HTTPPort, TLSALPNPort: p.ALPNPort}
+			choose(a)
+			m, err := New(Config{Dir: t.TempDir(), Names: []string{"mx.example.jp"}, ACME: a})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +216,7 @@ func TestACMEWithPebble(t *testing.T) {
 				t.Errorf("before ACME answers it serves %s", s)
 			}
 			first := awaitNew(t, m, "")
-			if !strings.Contains(first.Issuer, "Pebble") || first.Names[0] != "mx.example.jp" {
+			if !strings.Contains(first.Issuer, "Pebble") || first.Names[0] != "mx.example.jp" || first.Err != nil {
 				t.Errorf("got %+v", first)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -180,7 +224,35 @@ func TestACMEWithPebble(t *testing.T) {
 			if err := m.magic.RenewCertSync(ctx, "mx.example.jp", true); err != nil {
 				t.Errorf("renewing: %v", err)
 			}
+			if len(m.Status()) != 1 {
+				t.Errorf("status %+v", m.Status())
+			}
 		})
+	}
+}
+
+// TestACMEFailure: what went wrong is told, and outlives the process.
+func TestACMEFailure(t *testing.T) {
+	ca := httptest.NewTLSServer(http.NotFoundHandler())
+	defer ca.Close()
+	dir := t.TempDir()
+	m, err := New(Config{Dir: dir, Names: []string{"mx.example.jp"}, ACME: &ACME{Directory: ca.URL, AgreeTOS: true, HTTPPort: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for range 100 {
+		if s := m.Status(); len(s) != 2 || s[0].Source != "self-signed" || s[1].Source != "acme" || !s[1].NotAfter.IsZero() {
+			t.Fatalf("status %+v", s)
+		}
+		if m.Status()[1].Err != nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	list, err := Failures(dir)
+	if err != nil || list["mx.example.jp"] == nil || list["mx.example.jp"].Error() != m.Status()[1].Err.Error() {
+		t.Errorf("%v, %v; status %+v", list, err, m.Status())
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -42,22 +44,23 @@ type ACME struct {
 	HTTPPort, TLSALPNPort int
 }
 
-// checkEvery is how often a handshake looks whether certificate files changed.
+// checkEvery is the time between two looks whether certificate files changed.
 const checkEvery = 2 * time.Second
 
 // Manager chooses a certificate for each handshake.
 type Manager struct {
-	mu      sync.Mutex
-	files   []*loaded
-	checked time.Time
+	reloading sync.Mutex               // one at a time; handshakes never wait for it
+	files     atomic.Pointer[[]loaded] // replaced as a whole
 
-	log    *slog.Logger
-	names  []string
-	self   *tls.Certificate
-	magic  *certmagic.Config // nil without ACME, like the three below
-	cache  *certmagic.Cache
-	issuer *certmagic.ACMEIssuer
-	cancel context.CancelFunc
+	log      *slog.Logger
+	names    []string
+	self     *tls.Certificate
+	magic    *certmagic.Config // nil without ACME, like the three below
+	cache    *certmagic.Cache
+	issuer   *certmagic.ACMEIssuer
+	failures *failures
+	run      context.Context // ends with Close
+	cancel   context.CancelFunc
 }
 
 // loaded is a certificate file as last read.
@@ -75,9 +78,11 @@ func New(c Config) (*Manager, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
-	for _, f := range c.Files {
-		m.files = append(m.files, &loaded{CertFile: f})
+	files := make([]loaded, len(c.Files))
+	for i, f := range c.Files {
+		files[i].CertFile = f
 	}
+	m.files.Store(&files)
 	if err := m.Reload(); err != nil {
 		return nil, err
 	}
@@ -92,10 +97,15 @@ func New(c Config) (*Manager, error) {
 		}
 		m.self = &self
 	}
+	m.run, m.cancel = context.WithCancel(context.Background())
 	if c.ACME != nil {
 		if err := m.startACME(c); err != nil {
+			m.Close()
 			return nil, err
 		}
+	}
+	if len(c.Files) > 0 {
+		go m.watch()
 	}
 	return m, nil
 }
@@ -115,6 +125,7 @@ func (m *Manager) startACME(c Config) error {
 			return fmt.Errorf("ACME: %s holds no certificate", a.CARoots)
 		}
 	}
+	m.failures = newFailures(c.Dir)
 	quiet := zap.NewNop()
 	m.cache = certmagic.NewCache(certmagic.CacheOptions{Logger: quiet,
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return m.magic, nil }})
@@ -127,10 +138,7 @@ func (m *Manager) startACME(c Config) error {
 		AltHTTPPort: a.HTTPPort, DisableHTTPChallenge: a.HTTPPort == 0,
 		AltTLSALPNPort: a.TLSALPNPort, DisableTLSALPNChallenge: a.TLSALPNPort == 0, Logger: quiet})
 	m.magic.Issuers = []certmagic.Issuer{m.issuer}
-	ctx, cancel := context.WithCancel(context.Background())
-	m.cancel = cancel
-	if err := m.magic.ManageAsync(ctx, c.Names); err != nil {
-		m.Close()
+	if err := m.magic.ManageAsync(m.run, c.Names); err != nil {
 		return fmt.Errorf("ACME: %w", err)
 	}
 	return nil
@@ -139,35 +147,76 @@ func (m *Manager) startACME(c Config) error {
 // event tells what came of obtaining a certificate. certmagic tries again by
 // itself, with growing pauses.
 func (m *Manager) event(_ context.Context, name string, data map[string]any) error {
+	host, _ := data["identifier"].(string)
+	var kept error
 	switch name {
 	case "cert_obtained":
-		m.log.Info("certificate obtained", "name", data["identifier"], "renewal", data["renewal"])
+		m.log.Info("certificate obtained", "name", host, "renewal", data["renewal"])
+		kept = m.failures.set(host, nil)
 	case "cert_failed":
-		m.log.Error("certificate not obtained", "name", data["identifier"], "err", data["error"])
+		m.log.Error("certificate not obtained", "name", host, "err", data["error"])
+		err, _ := data["error"].(error)
+		kept = m.failures.set(host, err)
+	}
+	if kept != nil {
+		m.log.Error("the state of ACME cannot be kept", "err", kept)
 	}
 	return nil
 }
 
-// Close stops obtaining and renewing.
+// Close stops obtaining, renewing and watching.
 func (m *Manager) Close() {
-	if m.magic != nil {
-		m.cancel()
+	m.cancel()
+	if m.cache != nil {
 		m.cache.Stop()
 	}
+}
+
+// watch reads files again when they have changed. Trouble is logged once, when
+// it is met twice in a row: while somebody replaces a pair, its two files do
+// not fit each other for a moment.
+func (m *Manager) watch() {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	last, logged := "", ""
+	for {
+		select {
+		case <-m.run.Done():
+			return
+		case <-tick.C:
+		}
+		err := m.Reload()
+		now := m.trouble()
+		if now != "" && now == last && now != logged {
+			m.log.Error("new certificate files cannot be used, the old ones stay", "err", err)
+			logged = now
+		}
+		if last = now; now == "" {
+			logged = ""
+		}
+	}
+}
+
+// trouble tells one set of unusable files from another.
+func (m *Manager) trouble() string {
+	var b strings.Builder
+	for _, f := range *m.files.Load() {
+		if f.err != nil {
+			fmt.Fprintln(&b, f.Cert, f.stamp, f.err)
+		}
+	}
+	return b.String()
 }
 
 // Reload reads the files that changed. Those that cannot be read keep their old
 // certificate in use; the error names each of them.
 func (m *Manager) Reload() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.reload()
-}
-
-func (m *Manager) reload() error {
-	m.checked = time.Now()
+	m.reloading.Lock()
+	defer m.reloading.Unlock()
+	files := slices.Clone(*m.files.Load())
 	var errs []error
-	for _, f := range m.files {
+	for i := range files {
+		f := &files[i]
 		if s := stamp(f.Cert) + stamp(f.Key); s != f.stamp || f.err != nil {
 			c, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 			if f.stamp, f.err = s, err; err == nil {
@@ -178,6 +227,7 @@ func (m *Manager) reload() error {
 			errs = append(errs, fmt.Errorf("certificate %s: %w", f.Cert, f.err))
 		}
 	}
+	m.files.Store(&files)
 	return errors.Join(errs...)
 }
 
@@ -213,24 +263,18 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) 
 	if c := m.obtained(name); c != nil {
 		return c, nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.files) == 0 {
+	files := *m.files.Load()
+	if len(files) == 0 {
 		return m.self, nil
 	}
-	if time.Since(m.checked) >= checkEvery {
-		if err := m.reload(); err != nil { // the old certificates go on serving
-			m.log.Error("new certificate files cannot be used", "err", err)
-		}
-	}
 	if name != "" {
-		for _, f := range m.files {
+		for _, f := range files {
 			if f.cert.Leaf.VerifyHostname(name) == nil {
 				return f.cert, nil
 			}
 		}
 	}
-	return m.files[0].cert, nil
+	return files[0].cert, nil
 }
 
 // obtained is ACME's certificate for name, or for the first name when the client
@@ -259,17 +303,24 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 	return m.issuer.HTTPChallengeHandler(next)
 }
 
-// Status describes the certificates in use.
+// Status describes the certificates in use, best first, then the names for which
+// ACME has none yet.
 func (m *Manager) Status() []Status {
-	var all []Status
+	var all, missing []Status
 	for _, n := range m.names {
+		if m.magic == nil {
+			break
+		}
+		failed := m.failures.of(n)
 		if c := m.obtained(n); c != nil {
-			all = append(all, status(c, "acme"))
+			s := status(c, "acme")
+			s.Err = failed
+			all = append(all, s)
+		} else {
+			missing = append(missing, Status{Names: []string{n}, Source: "acme", Err: failed})
 		}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, f := range m.files {
+	for _, f := range *m.files.Load() {
 		s := status(f.cert, "file")
 		s.Err = f.err
 		all = append(all, s)
@@ -277,5 +328,5 @@ func (m *Manager) Status() []Status {
 	if len(all) == 0 {
 		all = append(all, status(m.self, "self-signed"))
 	}
-	return all
+	return append(all, missing...)
 }

@@ -37,18 +37,26 @@ func newResolver(cfg *config.Config) (dns.Resolver, error) {
 }
 
 func newCertificates(cfg *config.Config, log *slog.Logger) (*cert.Manager, error) {
-	c := cert.Config{Dir: filepath.Join(cfg.DataDir, "tls"), Names: []string{cfg.Hostname}, Log: log}
+	c := cert.Config{Dir: certificateDir(cfg), Names: certificateNames(cfg), Log: log}
 	for _, f := range cfg.TLS.Certificates {
 		c.Files = append(c.Files, cert.CertFile{Cert: f.Cert, Key: f.Key})
 	}
 	if a := cfg.TLS.ACME; a.Directory != "" {
 		c.ACME = &cert.ACME{Directory: a.Directory, Email: a.Email, CARoots: a.CAFile, AgreeTOS: a.Agree,
 			ListenHost: a.Host, HTTPPort: a.HTTPPort, TLSALPNPort: a.ALPNPort}
-		if len(a.Names) > 0 {
-			c.Names = a.Names
-		}
 	}
 	return cert.New(c)
+}
+
+func certificateDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "tls") }
+
+// certificateNames gives the names that ACME, or the self-signed certificate,
+// is for.
+func certificateNames(cfg *config.Config) []string {
+	if a := cfg.TLS.ACME; a.Directory != "" && len(a.Names) > 0 {
+		return a.Names
+	}
+	return []string{cfg.Hostname}
 }
 
 func newIntake(r *Rooms, routes *deliver.Table, m *deliver.Metrics) *deliver.Intake {
@@ -284,7 +292,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if !n.Blobs.Full() && time.Since(last) < houseTime {
+		if !n.Bodies.Short() && time.Since(last) < houseTime {
 			continue
 		}
 		last = time.Now()

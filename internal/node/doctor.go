@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/migiwa/migiwa/internal/admin"
+	"github.com/migiwa/migiwa/internal/cert"
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/dns"
@@ -61,6 +62,9 @@ func Examine(ctx context.Context, cfg *config.Config) ([]Finding, error) {
 	}
 	e.room()
 	e.listeners(cfg)
+	if err := e.acme(cfg); err != nil {
+		return nil, err
+	}
 	e.host(ctx, cfg)
 	domains, err := rooms.Directory.Domains(ctx)
 	if err != nil {
@@ -163,6 +167,24 @@ func (e *examination) certificate(chain []*x509.Certificate) {
 	default:
 		e.say(Good, "", "the certificate for %s is good until %s", host, leaf.NotAfter.Format(time.DateOnly))
 	}
+}
+
+// acme tells of certificates that the serving process could not obtain.
+func (e *examination) acme(cfg *config.Config) error {
+	if cfg.TLS.ACME.Directory == "" {
+		return nil
+	}
+	failures, err := cert.Failures(certificateDir(cfg))
+	if err != nil {
+		return err
+	}
+	for _, name := range certificateNames(cfg) {
+		if f := failures[strings.ToLower(name)]; f != nil {
+			e.say(Bad, "mend the cause; migiwa tries again by itself",
+				"no new certificate for %s: the last attempt failed on %s: %s", name, f.Time.UTC().Format(time.RFC1123), f.Text)
+		}
+	}
+	return nil
 }
 
 // host looks at the name the world knows this node by.

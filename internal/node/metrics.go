@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/migiwa/migiwa/internal/cert"
 	"github.com/migiwa/migiwa/internal/serve/smtpd"
 )
 
@@ -38,6 +39,7 @@ func (n *Node) newMetrics() *metricsServer {
 		counter("migiwa_database_commits_total", "Group commits.", func() float64 { return float64(n.DB.Stats().Batches) }),
 		counter("migiwa_database_writes_total", "Transactions that shared them.", func() float64 { return float64(n.DB.Stats().Writes) }),
 	)
+	n.registry.MustRegister(certificateExpiry{n.certs.Status})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
 	return &metricsServer{http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
@@ -64,4 +66,29 @@ func (n *Node) watchSMTP(service string, s *smtpd.Server) {
 	n.registry.MustRegister(prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "migiwa_smtp_open", Help: "Connections open now.", ConstLabels: labels},
 		func() float64 { return float64(s.Stats().Open) }))
+}
+
+// certificateExpiry is the metric of when certificates end.
+type certificateExpiry struct{ status func() []cert.Status }
+
+var expiryDesc = prometheus.NewDesc("migiwa_certificate_expiry_seconds",
+	"When the certificate for a name ends, in Unix time; the earliest, where a source has several for it.", []string{"name", "source"}, nil)
+
+// Describe implements prometheus.Collector.
+func (certificateExpiry) Describe(c chan<- *prometheus.Desc) { c <- expiryDesc }
+
+// Collect implements prometheus.Collector.
+func (e certificateExpiry) Collect(c chan<- prometheus.Metric) {
+	type key struct{ name, source string }
+	ends := map[key]time.Time{}
+	for _, s := range e.status() {
+		for _, name := range s.Names {
+			if end, ok := ends[key{name, s.Source}]; !s.NotAfter.IsZero() && (!ok || s.NotAfter.Before(end)) {
+				ends[key{name, s.Source}] = s.NotAfter
+			}
+		}
+	}
+	for k, end := range ends {
+		c <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(end.Unix()), k.name, k.source)
+	}
 }

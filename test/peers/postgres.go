@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,8 +20,8 @@ import (
 // PostgresServer is a running PostgreSQL cluster with fsync on.
 type PostgresServer struct {
 	guard *exec.Cmd
-	end   io.Closer // closing it ends the cluster
-	bin   string    // where its programs are
+	end   io.WriteCloser // closing it ends the cluster; a line starts it again
+	bin   string         // where its programs are
 	dir   string
 	port  int
 	made  atomic.Int64
@@ -90,13 +92,15 @@ func (s *PostgresServer) initdb(as *account) error {
 	return nil
 }
 
-// guardScript runs a server and, once its standard input ends, stops the
-// server and removes its directory. The other end of that input is a pipe
+// guardScript runs a server, again with each line it reads, and, once its
+// standard input ends, stops the server and removes its directory. The other end of that input is a pipe
 // from this process: however it ends, even by SIGKILL, nothing stays behind.
 const guardScript = `
 trap '' INT TERM HUP
 "$@" >"$DIR/output" 2>&1 </dev/null &
-read -r forever
+while read -r again; do
+	"$@" >>"$DIR/output" 2>&1 </dev/null &
+done
 kill -QUIT $!
 wait $!
 rm -rf "$DIR"
@@ -159,6 +163,38 @@ func (s *PostgresServer) NewDatabase() (dsn string, err error) {
 
 func (s *PostgresServer) dsn(database string) string {
 	return fmt.Sprintf("postgres://migiwa@%s/%s?sslmode=disable", loopback(s.port), database)
+}
+
+// Kill ends the cluster's first process by SIGKILL, upon which the others end
+// themselves, as after a crash. Start starts it again.
+func (s *PostgresServer) Kill() error {
+	text, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		return fmt.Errorf("postmaster.pid says %q", first)
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// Start starts the cluster after Kill. It is ready on return.
+func (s *PostgresServer) Start() error {
+	var err error
+	for range 10 { // it refuses while children of the killed one are left
+		if _, err = io.WriteString(s.end, "again\n"); err != nil {
+			return err
+		}
+		for range 50 {
+			if err = s.exec("SELECT 1"); err == nil {
+				return nil
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	return fmt.Errorf("postgres did not start again: %w", err)
 }
 
 // Close ends the cluster at once, whoever is connected, and removes it.
