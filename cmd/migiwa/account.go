@@ -48,6 +48,9 @@ type accountAddCmd struct {
 func (a *accountAddCmd) Run(ctx context.Context, c *cli, out *output) error {
 	password := ""
 	if a.PasswordStdin {
+		if isTerminal(os.Stdin) {
+			fmt.Fprint(os.Stderr, "Password: ")
+		}
 		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read password: %w", err)
@@ -65,7 +68,16 @@ func (a *accountAddCmd) Run(ctx context.Context, c *cli, out *output) error {
 	if err != nil {
 		return err
 	}
-	return out.done(acct.Address.Wire, "added")
+	did := "added"
+	if !acct.HasPassword() {
+		did = "added without a password: nobody can log in yet"
+	}
+	return out.done(acct.Address.Wire, did)
+}
+
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
 
 // done tells that something was done to something.

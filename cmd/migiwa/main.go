@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -27,11 +28,11 @@ type cli struct {
 	Quickstart quickstartCmd `cmd:"" help:"Make a new installation: configuration, certificate, keys, domain and administrator."`
 	Demo       demoCmd       `cmd:"" help:"Make an installation in ./demo on high ports, serve it and show mail going through all of it."`
 	Serve      serveCmd      `cmd:"" help:"Run the node in the foreground."`
-	Account    accountCmd    `cmd:"" help:"Accounts: add, import, export, list, show, set, password, disable, enable, delete."`
+	Account    accountCmd    `cmd:"" help:"Accounts: add, import, export, list, show, set, disable, enable, delete."`
 	Alias      aliasCmd      `cmd:"" help:"Aliases: add, list, delete."`
 	Domain     domainCmd     `cmd:"" help:"Domains: add, list, show, set, delete, dns, dkim."`
 	Queue      queueCmd      `cmd:"" help:"Mail on its way to other hosts: list, show, retry, hold, release, delete."`
-	Mailbox    mailboxCmd    `cmd:"" help:"Mailboxes: list, show, check, recount."`
+	Mailbox    mailboxCmd    `cmd:"" help:"Mailboxes: list, check, recount."`
 	Settings   configCmd     `cmd:"" name:"config" help:"The configuration: check, print, doc."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what keeps mail from flowing, and say how to mend it."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
@@ -67,6 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "migiwa:", err)
+		fmt.Fprintf(stderr, "See %s --help\n", misused(err))
 		return 2
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
@@ -81,6 +83,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "migiwa:", err)
 	return 1
+}
+
+// misused gives the command, as far as it was understood, whose help helps.
+func misused(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		if c := parse.Context.Command(); c != "" {
+			words := strings.Fields(c)
+			for i, w := range words { // the rest are arguments
+				if strings.ContainsAny(w, "<[=") {
+					words = words[:i]
+					break
+				}
+			}
+			return "migiwa " + strings.Join(words, " ")
+		}
+	}
+	return "migiwa"
 }
 
 // misuseError is a command line that cannot be meant.

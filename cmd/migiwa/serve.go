@@ -72,7 +72,7 @@ func (q *quickstartCmd) Run(ctx context.Context, out *output) error {
 	if err := printRecords(out, s.Records); err != nil {
 		return err
 	}
-	fmt.Fprintf(out.w, "\nNext:\n\n    migiwa serve --config %s\n    migiwa account add you@%s --config %s\n", s.ConfigFile, plan.Domain, s.ConfigFile)
+	fmt.Fprintf(out.w, "\nNext:\n\n    migiwa serve --config %s\n    migiwa account add you@%s --password-stdin --config %s\n", s.ConfigFile, plan.Domain, s.ConfigFile)
 	return nil
 }
 

@@ -103,7 +103,11 @@ func SelfSigned(dir string, names []string) (CertFile, error) {
 	if err := create(f.Key, pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}, 0o600); err != nil {
 		return f, err
 	}
-	return f, create(f.Cert, pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644)
+	if err := create(f.Cert, pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644); err != nil {
+		os.Remove(f.Key) // of no use without it, and in the way of another try
+		return f, err
+	}
+	return f, nil
 }
 
 // create writes a file that must not exist yet.
@@ -115,5 +119,9 @@ func create(path string, b pem.Block, mode os.FileMode) error {
 	if _, err = f.Write(pem.EncodeToMemory(&b)); err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path) // half a file would be taken for the owner's
+		return fmt.Errorf("making a self-signed certificate: %w", err)
+	}
+	return nil
 }

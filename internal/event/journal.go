@@ -29,7 +29,7 @@ type Options struct {
 	MaxSize int64         // octets of one file; 0: this process never closes files
 	Keep    time.Duration // age at which closed files are deleted
 	Log     *slog.Logger  // gets every event at level debug; may be nil
-	OnError func(error)   // told when the journal cannot be written, at most once a second; may be nil
+	OnError func(error)   // told when the journal cannot be written, at most once a minute; may be nil
 	Full    func() bool   // tells that the room left is for other things than events; may be nil
 }
 
@@ -122,6 +122,7 @@ func (r *Recorder) run(j *journal) {
 	enc.SetEscapeHTML(false)
 	pending, told := int64(0), int64(0)
 	var failed error // since the last tick
+	var reported time.Time
 	add := func(e Event) {
 		r.tell(e)
 		if enc.Encode(e) == nil { // Event has no type that cannot be encoded
@@ -162,7 +163,10 @@ func (r *Recorder) run(j *journal) {
 			if err := j.maintain(time.Now()); err != nil {
 				failed = err
 			}
-			r.report(failed)
+			if failed != nil && (reported.IsZero() || time.Since(reported) >= time.Minute) {
+				reported = time.Now()
+				r.report(failed)
+			}
 			failed = nil
 		}
 	}
@@ -181,7 +185,7 @@ var errFull = errors.New("events are dropped: the room that is left is kept for 
 func (r *Recorder) full() bool { return r.opts.Full != nil && r.opts.Full() }
 
 func (r *Recorder) report(err error) {
-	if err != nil && r.opts.OnError != nil {
+	if r.opts.OnError != nil {
 		r.opts.OnError(err)
 	}
 }

@@ -292,7 +292,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if !n.Blobs.Full() && time.Since(last) < houseTime {
+		if !n.Bodies.Short() && time.Since(last) < houseTime {
 			continue
 		}
 		last = time.Now()

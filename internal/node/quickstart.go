@@ -16,6 +16,7 @@ import (
 	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/cert"
 	"github.com/migiwa/migiwa/internal/config"
+	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/mail"
 )
 
@@ -47,7 +48,8 @@ type Started struct {
 
 // Run makes the directory of a node: configuration, certificate, database, the
 // domain with its keys and role addresses, and the administrator's account. It
-// overwrites nothing: where a configuration exists, it fails.
+// overwrites nothing: where a configuration exists, it fails. A run that was
+// cut short, by a full disk or a crash, has left none; the next one goes on.
 func (q Quickstart) Run(ctx context.Context) (*Started, error) {
 	file := filepath.Join(q.Dir, ConfigName)
 	if _, err := os.Stat(file); err == nil {
@@ -72,7 +74,7 @@ func (q Quickstart) Run(ctx context.Context) (*Started, error) {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	// The file comes last: with it the installation is whole.
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := writeWhole(file, []byte(text)); err != nil {
 		return nil, fmt.Errorf("quickstart: %w", err)
 	}
 	started.ConfigFile = file
@@ -86,14 +88,43 @@ func (q Quickstart) firstAccounts(ctx context.Context, cfg *config.Config) (*Sta
 	}
 	defer rooms.Close()
 	s := &Started{Admin: mail.MakeAddress("admin", q.Domain), Password: rand.Text()[:20]}
-	if _, err := rooms.Admin.CreateDomain(ctx, actor, string(q.Domain)); err != nil {
+	if _, err := rooms.Admin.CreateDomain(ctx, actor, string(q.Domain)); err != nil && !errors.Is(err, directory.ErrExists) {
 		return nil, err
 	}
-	if _, err := rooms.Admin.AddAccount(ctx, actor, s.Admin.Wire, s.Password, []string{"name=Administrator", "admin=yes"}); err != nil {
+	_, err = rooms.Admin.AddAccount(ctx, actor, s.Admin.Wire, s.Password, []string{"name=Administrator", "admin=yes"})
+	if errors.Is(err, directory.ErrExists) { // by a run whose password nobody has seen
+		err = rooms.Admin.SetAccount(ctx, actor, s.Admin.Wire, []string{"password=" + s.Password})
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.Records, err = rooms.Admin.Records(ctx, string(q.Domain), cfg.Hostname, Ports(cfg))
 	return s, err
+}
+
+// writeWhole makes a file durable in one step: whatever happens, it is there
+// with all of text or not at all.
+func writeWhole(path string, text []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails when all went well
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Sync(), f.Close()) // its mode is 0600
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }
 
 // Ports gives the ports that clients of cfg's node find its services at.

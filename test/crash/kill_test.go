@@ -99,6 +99,9 @@ func nothingLeft(t *testing.T, s *server) {
 	defer rooms.Close()
 	rooms.Bodies.Grace = time.Nanosecond
 	for more := true; more; {
+		if err := rooms.Blobs.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		c, err := rooms.Bodies.Collect(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -77,6 +77,9 @@ type server struct {
 // name another database.
 func install(t testing.TB, dir, extra string, users ...string) *server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)

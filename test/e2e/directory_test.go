@@ -145,7 +145,9 @@ func TestAccounts(t *testing.T) {
 		{[]string{"account", "delete", "admin@" + domain}, 1, "administrator"},
 		{[]string{"alias", "add", "acme@" + domain, "late@" + domain}, 1, "exists already"},
 		{[]string{"domain", "delete", domain}, 1, "in use"},
-		{[]string{"account", "add"}, 2, "address"},
+		{[]string{"account", "add"}, 2, "See migiwa account add --help"},
+		{[]string{"account"}, 2, "See migiwa account --help"},
+		{[]string{"account", "add", "mute@" + domain}, 0, "nobody can log in yet"},
 		{[]string{"acount"}, 2, "account"},
 		{[]string{"account", "list", "--domain", "..", "--json"}, 2, "--domain"},
 	} {

@@ -323,3 +323,21 @@ func TestTLSPolicy(t *testing.T) {
 		t.Errorf("came: %q", got)
 	}
 }
+
+// TestSmarthost sends everything through another migiwa, logged in there.
+func TestSmarthost(t *testing.T) {
+	t.Parallel()
+	host := newFakeHost(t, "")
+	second := start(t, route("far.test", host.Addr), "alice")
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("alice\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, route("*", second.addr(587), `tls = "required"`, fmt.Sprintf("user = %q", "alice@"+domain), fmt.Sprintf("password_file = %q", password)), "alice")
+	s.submit("alice").send("alice@"+domain, []string{"x@far.test"}, message("alice@"+domain, "x@far.test", "by way of"))
+	eventually(t, 20*time.Second, "the message", func() bool { got, _ := host.seen(); return len(got) == 1 })
+	got, _ := host.seen()
+	if n := strings.Count(got[0], "with ESMTPSA id"); n != 2 {
+		t.Errorf("%d hops with a login, want 2:\n%s", n, got[0])
+	}
+}

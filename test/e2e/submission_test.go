@@ -224,3 +224,48 @@ func TestDKIM(t *testing.T) {
 		}
 	}
 }
+
+// TestKeyRotation brings in a new key, retires an old one and counts the
+// signatures.
+func TestKeyRotation(t *testing.T) {
+	s := shared(t)
+	s.run("", "domain", "add", "keys.test")
+	s.run("kay\n", "account", "add", "kay@keys.test", "--password-stdin")
+	var selectors []string
+	for line := range strings.Lines(s.run("", "domain", "dkim", "list", "keys.test", "--json")) {
+		var k struct{ Selector string }
+		if err := json.Unmarshal([]byte(line), &k); err != nil {
+			t.Fatal(err)
+		}
+		selectors = append(selectors, k.Selector)
+	}
+	if len(selectors) != 2 {
+		t.Fatalf("keys: %q", selectors)
+	}
+	signed := func(want ...string) {
+		t.Helper()
+		k := s.secure()
+		k.say("235", "AUTH PLAIN %s", plain("kay@keys.test", "kay"))
+		k.send("kay@keys.test", []string{"kay@keys.test"}, message("kay@keys.test", "kay@keys.test", "signed"))
+		all := s.inboxOf("kay@keys.test", "kay")
+		h := header(all[len(all)-1])
+		if n := strings.Count(h, "DKIM-Signature:"); n != len(want) {
+			t.Errorf("%d signatures, want %d", n, len(want))
+		}
+		for _, selector := range want {
+			wantAll(t, h, "s="+selector+";")
+		}
+	}
+	signed(selectors...)
+	out := s.run("", "domain", "dkim", "add", "keys.test")
+	fresh := strings.Fields(out)[0]
+	signed(selectors...)
+	wantAll(t, s.run("", "domain", "dns", "keys.test"), fresh+"._domainkey.keys.test.")
+	s.run("", "domain", "dkim", "activate", "keys.test", fresh)
+	s.run("", "domain", "dkim", "retire", "keys.test", selectors[0])
+	s.run("", "domain", "dkim", "delete", "keys.test", selectors[1])
+	signed(fresh)
+	if out, code := s.try("", "domain", "dkim", "activate", "keys.test", "nosuch"); code != 1 || !strings.Contains(out, "nosuch") {
+		t.Errorf("status %d: %s", code, out)
+	}
+}

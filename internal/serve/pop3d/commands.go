@@ -88,6 +88,10 @@ func (c *conn) quit(ctx context.Context, _ string) error {
 			c.reply("-ERR [SYS/TEMP] Some deleted messages were not removed")
 			return errEnd
 		}
+		// The client did not ask for the marks, and hears nothing of them.
+		if err := c.session.markSeen(ctx); err != nil {
+			c.srv.Logger.Error("marking messages as seen", "account", c.session.name, "err", err)
+		}
 		c.release() // before the reply: who has heard it may log in again
 	}
 	c.reply("+OK Bye")

@@ -448,19 +448,29 @@ func TestOneSessionAMailbox(t *testing.T) {
 	second.cmd("PASS open sesame", "+OK *")
 }
 
-// TestQuitFreesTheMailbox logs in again as soon as QUIT is answered, as clients
-// do that fetch twice.
+// TestQuitFreesTheMailbox keeps the mailbox from being freed: QUIT must not be
+// answered before, since clients log in again at once.
 func TestQuitFreesTheMailbox(t *testing.T) {
 	h := newHouse(t)
-	for range 50 {
-		c := h.login(t)
+	c := h.login(t)
+	answered := make(chan struct{})
+	h.Locks.mu.Lock()
+	go func() {
+		defer close(answered)
 		c.cmd("QUIT", "+OK *")
-		unlock, err := h.Locks.lock(h.account)
-		if err != nil {
-			t.Fatalf("after QUIT was answered: %v", err)
-		}
-		unlock()
+	}()
+	select {
+	case <-answered:
+		t.Error("QUIT was answered while the mailbox was locked")
+	case <-time.After(50 * time.Millisecond):
 	}
+	h.Locks.mu.Unlock()
+	<-answered
+	unlock, err := h.Locks.lock(h.account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
 }
 
 func TestLocksBetweenProcesses(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/store/db"
 )
 
 // session is the INBOX of who is logged in, as it was at login.
@@ -80,7 +81,9 @@ func (s *session) appendID(b []byte, e *entry) []byte {
 	return fmt.Appendf(b, "%08x%08x", s.folder.UIDValidity, e.uid)
 }
 
-// update removes what was deleted, in one transaction: the UPDATE state.
+// update removes what was deleted, in one transaction: the UPDATE state. On a
+// full disk, where there may be no room for a large one, it takes smaller ones:
+// to delete is what must be possible there.
 func (s *session) update(ctx context.Context) error {
 	var gone []uint32
 	for i := range s.entries {
@@ -88,12 +91,19 @@ func (s *session) update(ctx context.Context) error {
 			gone = append(gone, s.entries[i].uid)
 		}
 	}
-	if len(gone) > 0 {
-		if _, _, err := s.store.Expunge(ctx, s.folder.ID, mailbox.Ranges(gone), false); err != nil {
+	for at := len(gone); len(gone) > 0; {
+		at = min(at, len(gone))
+		_, _, err := s.store.Expunge(ctx, s.folder.ID, mailbox.Ranges(gone[:at]), false)
+		switch {
+		case err == nil:
+			gone = gone[at:]
+		case errors.Is(err, db.ErrFull) && at > 1:
+			at /= 2
+		default:
 			return err
 		}
 	}
-	return s.markSeen(ctx)
+	return nil
 }
 
 // markSeen marks the retrieved messages. Those that are gone are left out.

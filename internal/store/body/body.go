@@ -22,9 +22,9 @@
 //
 // # When room is short
 //
-// While only the reserve of the blob store is left, Collect does not wait for
-// Grace but for a few seconds, and gives up the segment that is being written,
-// too, when most of it is dead.
+// While less than twice the reserve of the blob store is left (Short), Collect
+// does not wait for Grace but for a few seconds, and gives up the segment that
+// is being written, too, when most of it is dead.
 package body
 
 import (
@@ -48,7 +48,7 @@ type Store struct {
 	Blobs *blob.Disk
 
 	// Grace is how long after its last write a segment or file is left alone
-	// for transactions that are still to come; 0: an hour.
+	// for transactions that are still to come; 0: a minute.
 	Grace time.Duration
 
 	mu            sync.Mutex // one Collect at a time

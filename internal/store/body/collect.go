@@ -20,7 +20,7 @@ const (
 )
 
 const (
-	defaultGrace = time.Hour
+	defaultGrace = time.Minute
 	shortGrace   = 10 * time.Second // while room is short
 )
 
@@ -42,7 +42,7 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var c Collected
-	s.short = s.Blobs.Full()
+	s.short = s.Short()
 	err := s.deleteRows(ctx, &c)
 	if c.More {
 		return c, err // what is moved now might be dead a moment later
@@ -53,6 +53,9 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 	}
 	return c, errors.Join(err, s.collectSegments(ctx, &c))
 }
+
+// Short tells that new mail is refused for want of room, or soon will be.
+func (s *Store) Short() bool { return s.Blobs.Room()/2 < s.Blobs.Reserve }
 
 func (s *Store) grace() time.Duration {
 	grace := s.Grace

@@ -34,15 +34,17 @@ func (d *DB) connect(ctx context.Context, reader bool) (*conn, error) {
 		return nil, explainConnect(fmt.Errorf("connect to database: %w", err))
 	}
 	c := &conn{Conn: sc, dialect: d.dialect, dir: filepath.Dir(d.path), statements: map[string]*sql.Stmt{}}
+	// A commit must be on disk whatever the server's default is.
+	first := `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
 	if d.dialect == SQLite {
-		only := "PRAGMA query_only = OFF" // the pool may give a former reader's
+		first = "PRAGMA query_only = OFF" // the pool may give a former reader's
 		if reader {
-			only = "PRAGMA query_only = ON"
+			first = "PRAGMA query_only = ON"
 		}
-		if _, err := c.ExecContext(ctx, only); err != nil {
-			c.discard()
-			return nil, c.explain(fmt.Errorf("connect to database: %w", err))
-		}
+	}
+	if _, err := c.ExecContext(ctx, first); err != nil {
+		c.discard()
+		return nil, c.explain(fmt.Errorf("connect to database: %w", err))
 	}
 	return c, nil
 }

@@ -46,9 +46,11 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -109,6 +111,9 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	d.pool.SetMaxIdleConns(n + 1)
 	if err := migrate(ctx, d.pool, d.dialect); err != nil {
 		d.pool.Close()
+		if d.dialect == SQLite && !errors.Is(err, ErrFull) && noRoom(filepath.Dir(d.path)) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
 		return nil, err
 	}
 	if err := d.start(ctx, n); err != nil {

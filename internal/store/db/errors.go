@@ -80,10 +80,16 @@ func (c *conn) explainSQLite(err error) error {
 
 // noRoom tells whether so little is free on the disk of dir that this must be
 // the reason of a failure.
-func noRoom(dir string) bool {
+func noRoom(dir string) bool { return freeOctets(dir) < 1<<20 }
+
+// freeOctets is what may still be written to the disk of dir; very much when
+// that cannot be told.
+func freeOctets(dir string) int64 {
 	var s syscall.Statfs_t
-	const little = 1 << 20
-	return syscall.Statfs(dir, &s) == nil && int64(s.Bavail)*int64(s.Bsize) < little
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return 1 << 62
+	}
+	return int64(s.Bavail) * int64(s.Bsize)
 }
 
 // explainConnect says of a connection that could not be made what it means.

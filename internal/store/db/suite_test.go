@@ -328,3 +328,46 @@ func TestLogIsEmptied(t *testing.T) {
 		}
 	}
 }
+
+// TestCommitsAreDurable: every connection writes to the disk at each commit,
+// whatever the server's defaults are.
+func TestCommitsAreDurable(t *testing.T) {
+	ask := func(d *db.DB, query, want string) {
+		t.Helper()
+		look := func(tx *db.Tx) error {
+			var got string
+			if err := tx.Row(query).Scan(&got); err != nil {
+				return err
+			}
+			if got != want {
+				t.Errorf("%s is %q, want %q", query, got, want)
+			}
+			return nil
+		}
+		if err := d.Write(t.Context(), look); err != nil {
+			t.Error(err)
+		}
+		for range 20 { // more than there are readers
+			if err := d.Read(t.Context(), look); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	lite := dbtest.SQLite(t)
+	ask(lite, `PRAGMA synchronous`, "2")
+	ask(lite, `PRAGMA journal_mode`, "wal")
+	ask(lite, `PRAGMA foreign_keys`, "1")
+
+	dsn := dbtest.PostgresDSN(t)
+	if strings.Contains(dsn, "?") {
+		dsn += "&synchronous_commit=off"
+	} else {
+		dsn += "?synchronous_commit=off"
+	}
+	pg, err := db.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pg.Close()
+	ask(pg, `SELECT current_setting('synchronous_commit')`, "on")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -15,6 +16,7 @@ const (
 	hugeWAL   = 4 * largeWAL
 	quiet     = time.Second     // without writes: the log is emptied
 	walEvery  = 5 * time.Second // between two looks at its size
+	scarce    = 4 * largeWAL    // octets that are free: it is looked at each time
 	shortWait = 100 * time.Millisecond
 	longWait  = 5 * time.Second
 )
@@ -38,14 +40,21 @@ func (d *DB) next(c *conn) (w *write, ok bool) {
 	return w, ok
 }
 
-// boundWAL empties the log when it is large.
+// boundWAL empties the log when it is large, and when it is larger than a
+// quarter of what is free on the disk. Emptying it can make the database grow
+// by as much: on a disk without room for that it could never be emptied again,
+// and nothing be deleted.
 func (d *DB) boundWAL(c *conn) {
-	if d.dialect != SQLite || time.Since(d.looked) < walEvery {
+	if d.dialect != SQLite {
+		return
+	}
+	free := freeOctets(filepath.Dir(d.path))
+	if free >= scarce && time.Since(d.looked) < walEvery {
 		return
 	}
 	d.looked = time.Now()
 	info, err := os.Stat(d.path + "-wal")
-	if err != nil || info.Size() < largeWAL {
+	if err != nil || info.Size() < min(largeWAL, free/4) {
 		return
 	}
 	wait := shortWait

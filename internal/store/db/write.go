@@ -91,6 +91,8 @@ func (d *DB) commit(c *conn, batch []*write) (_ *conn, err error) {
 		case attempt == maxAttempts-1:
 			return c, err
 		case c.broken:
+		case errors.Is(err, ErrFull) && attempt == 0:
+			d.checkpoint(c, shortWait) // what the log gives back may be enough
 		case conflict(err):
 			time.Sleep(time.Duration(1+rand.IntN(10<<attempt)) * time.Millisecond)
 		case failed && !careful && len(batch) > 1:
