@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/migiwa/migiwa/bench/contestant"
+	"github.com/migiwa/migiwa/test/peers"
 )
 
 const patience = 10 * time.Minute // for one round
@@ -28,20 +30,28 @@ func main() {
 	size := flag.Int("size", 4096, "bytes a message")
 	keep := flag.Bool("d", false, "keep connections open: many messages over each")
 	binary := flag.String("migiwa", "", "the migiwa binary; empty: only Postfix")
+	postgres := flag.Bool("postgres", false, "migiwa keeps its rows in a PostgreSQL of its own, with fsync as by default")
 	flag.Parse()
-	if err := run(*sessions, *rounds, contestant.Load{Messages: *messages, Size: *size, Keep: *keep}, *binary); err != nil {
+	load := contestant.Load{Messages: *messages, Size: *size, Keep: *keep}
+	if err := run(*sessions, *rounds, load, *binary, *postgres); err != nil {
 		fmt.Fprintln(os.Stderr, "accept:", err)
 		os.Exit(1)
 	}
 }
 
-func run(sessions string, rounds int, load contestant.Load, binary string) error {
+func run(sessions string, rounds int, load contestant.Load, binary string, postgres bool) (err error) {
 	starts := []contestant.Start{contestant.Postfix}
+	var cluster *peers.PostgresServer
+	if postgres {
+		if cluster, err = peers.StartPostgres(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, cluster.Close()) }()
+	}
 	if binary != "" {
-		starts = append(starts, contestant.Migiwa(binary))
+		starts = append(starts, contestant.Migiwa(binary, cluster))
 	}
 	for s := range strings.SplitSeq(sessions, ",") {
-		var err error
 		if load.Sessions, err = strconv.Atoi(s); err != nil {
 			return fmt.Errorf("-sessions: %w", err)
 		}

@@ -29,6 +29,9 @@ const Recipient = "bench@example.test"
 // password is the recipient's at migiwa, for reading the mailbox by POP3.
 const password = "bench-reads-its-own-mail"
 
+// metricsPort is where quickstart has the metrics, before the offset.
+const metricsPort = 9125
+
 // startTimeout is how long migiwa may take until it is ready.
 const startTimeout = time.Minute
 
@@ -79,17 +82,34 @@ func (p postfix) RetryNow() error {
 
 // Migiwa returns the start of a migiwa made by quickstart. Its binary is at
 // path. A relay becomes one mailertable route of migiwa.toml for each domain.
-func Migiwa(path string) Start {
-	return func(relay map[string]string) (Server, error) { return startMigiwa(path, relay) }
+// Its rows are in SQLite, or in a database of postgres unless that is nil.
+func Migiwa(path string, postgres *peers.PostgresServer) Start {
+	return func(relay map[string]string) (_ Server, err error) {
+		dsn := ""
+		if postgres != nil {
+			if dsn, err = postgres.NewDatabase(); err != nil {
+				return nil, err
+			}
+		}
+		m, err := startMigiwa(path, dsn, relay)
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
+	}
 }
 
-type migiwa struct {
+// StartMigiwa starts a migiwa without routes.
+func StartMigiwa(path string) (*MigiwaServer, error) { return startMigiwa(path, "", nil) }
+
+// MigiwaServer is a running migiwa.
+type MigiwaServer struct {
 	binary, dir string
 	offset      int
 	serve       *exec.Cmd
 }
 
-func startMigiwa(binary string, relay map[string]string) (Server, error) {
+func startMigiwa(binary, dsn string, relay map[string]string) (*MigiwaServer, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
@@ -102,14 +122,14 @@ func startMigiwa(binary string, relay map[string]string) (Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &migiwa{binary: binary, dir: filepath.Join(parent, "node"), offset: offset}
-	if err := m.start(relay); err != nil {
+	m := &MigiwaServer{binary: binary, dir: filepath.Join(parent, "node"), offset: offset}
+	if err := m.start(dsn, relay); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
 
-func (m *migiwa) start(relay map[string]string) error {
+func (m *MigiwaServer) start(dsn string, relay map[string]string) error {
 	err := m.run("", "quickstart", "--dir", m.dir, "--domain", "example.test",
 		"--hostname", "mx.example.test", "--port-offset", strconv.Itoa(m.offset))
 	if err != nil {
@@ -118,16 +138,21 @@ func (m *migiwa) start(relay map[string]string) error {
 	if err := m.addRoutes(relay); err != nil {
 		return err
 	}
+	if dsn != "" {
+		if err := m.move(dsn); err != nil {
+			return err
+		}
+	}
 	if err := m.run(password+"\n", "account", "add", Recipient, "--password-stdin", "--config", m.config()); err != nil {
 		return err
 	}
 	return m.startServing()
 }
 
-func (m *migiwa) config() string { return filepath.Join(m.dir, "migiwa.toml") }
+func (m *MigiwaServer) config() string { return filepath.Join(m.dir, "migiwa.toml") }
 
 // addRoutes appends one route for each domain.
-func (m *migiwa) addRoutes(relay map[string]string) error {
+func (m *MigiwaServer) addRoutes(relay map[string]string) error {
 	f, err := os.OpenFile(m.config(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -141,8 +166,21 @@ func (m *migiwa) addRoutes(relay map[string]string) error {
 	return f.Close()
 }
 
+// move goes over to another database, which is still empty.
+func (m *MigiwaServer) move(dsn string) error {
+	text, err := os.ReadFile(m.config())
+	if err != nil {
+		return err
+	}
+	text = fmt.Appendf(text, "\n[store]\ndsn = %q\n", dsn)
+	if err := os.WriteFile(m.config(), text, 0o600); err != nil {
+		return err
+	}
+	return m.run("", "domain", "add", "example.test", "--config", m.config())
+}
+
 // startServing returns once migiwa says that it is ready.
-func (m *migiwa) startServing() error {
+func (m *MigiwaServer) startServing() error {
 	m.serve = exec.Command(m.binary, "serve", "--config", m.config())
 	m.serve.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	log, err := os.Create(filepath.Join(m.dir, "output"))
@@ -171,7 +209,7 @@ func (m *migiwa) startServing() error {
 }
 
 // run runs one migiwa command.
-func (m *migiwa) run(stdin string, args ...string) error {
+func (m *MigiwaServer) run(stdin string, args ...string) error {
 	cmd := exec.Command(m.binary, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -180,23 +218,34 @@ func (m *migiwa) run(stdin string, args ...string) error {
 	return nil
 }
 
-func (m *migiwa) port(standard int) string {
+func (m *MigiwaServer) port(standard int) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(standard+m.offset))
 }
 
-func (m *migiwa) Name() string { return "migiwa" }
-func (m *migiwa) Addr() string { return m.port(25) }
+// Name implements Server.
+func (m *MigiwaServer) Name() string { return "migiwa" }
+
+// Addr implements Server.
+func (m *MigiwaServer) Addr() string { return m.port(25) }
+
+// Pid is the process ID of migiwa serve.
+func (m *MigiwaServer) Pid() int { return m.serve.Process.Pid }
+
+// Metrics is the URL of its Prometheus metrics.
+func (m *MigiwaServer) Metrics() string { return "http://" + m.port(metricsPort) + "/metrics" }
 
 // Delivered asks by POP3 over TLS, as any reader of the mailbox would.
-func (m *migiwa) Delivered() (int, error) {
+func (m *MigiwaServer) Delivered() (int, error) {
 	return pop3Count(m.port(995), Recipient, password)
 }
 
-func (m *migiwa) RetryNow() error {
+// RetryNow implements Server.
+func (m *MigiwaServer) RetryNow() error {
 	return m.run("", "queue", "retry", "--all", "--config", m.config())
 }
 
-func (m *migiwa) Close() error {
+// Close implements Server.
+func (m *MigiwaServer) Close() error {
 	var err error
 	if m.serve != nil && m.serve.Process != nil {
 		_ = m.serve.Process.Signal(syscall.SIGTERM) // it may have ended
@@ -207,7 +256,7 @@ func (m *migiwa) Close() error {
 
 // freeOffset finds N such that all standard ports plus N are free.
 func freeOffset() (int, error) {
-	standard := []int{25, 110, 143, 443, 465, 587, 993, 995}
+	standard := []int{25, 110, 143, 443, 465, 587, 993, 995, metricsPort}
 	for range 100 {
 		base, err := peers.FreePort()
 		if err != nil {

@@ -2,7 +2,8 @@
 // opens many SMTP connections, says EHLO on each, and compares the resident
 // memory of the server's processes before and after.
 //
-//	go run ./bench/idle -addr 127.0.0.1:2525 -pid 4711 -connections 10000
+//	go run ./bench/idle -connections 10000 -migiwa bin/migiwa
+//	go run ./bench/idle -connections 10000 -addr 127.0.0.1:2525 -pid 4711
 //
 // The clients come from many addresses of 127.0.0.0/8, as no server likes ten
 // thousand connections from one. The server must be allowed as many open files.
@@ -24,6 +25,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/migiwa/migiwa/bench/contestant"
 )
 
 const (
@@ -33,20 +36,40 @@ const (
 )
 
 func main() {
-	addr := flag.String("addr", "", "host:port of an SMTP listener")
-	pid := flag.Int("pid", 0, "process ID of the server; its children are counted too")
+	binary := flag.String("migiwa", "", "a migiwa binary, to be started for this")
+	addr := flag.String("addr", "", "otherwise, host:port of an SMTP listener")
+	pid := flag.Int("pid", 0, "and process ID of its server; its children are counted too")
+	metrics := flag.String("metrics", "", "and URL of its Prometheus metrics, to read go_goroutines; may be empty")
 	n := flag.Int("connections", 10000, "connections to open")
 	rest := flag.Duration("rest", 10*time.Second, "idle time before memory is read again")
-	metrics := flag.String("metrics", "", "URL of the server's Prometheus metrics, to read go_goroutines; may be empty")
 	flag.Parse()
-	if err := run(*addr, *pid, *n, *rest, *metrics); err != nil {
+	var err error
+	if *binary != "" {
+		err = runMigiwa(*binary, *n, *rest)
+	} else {
+		err = run(*addr, *pid, *n, *rest, *metrics)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "idle:", err)
 		os.Exit(1)
 	}
 }
 
+// runMigiwa starts a migiwa, which inherits the limit of open files.
+func runMigiwa(binary string, n int, rest time.Duration) (err error) {
+	if err := allowFiles(uint64(n) + 200); err != nil {
+		return err
+	}
+	m, err := contestant.StartMigiwa(binary)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	return run(m.Addr(), m.Pid(), n, rest, m.Metrics())
+}
+
 func run(addr string, pid, n int, rest time.Duration, metrics string) error {
-	if err := allowFiles(uint64(n) + 100); err != nil {
+	if err := allowFiles(uint64(n) + 200); err != nil {
 		return err
 	}
 	before, err := resident(pid)

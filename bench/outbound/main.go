@@ -57,7 +57,7 @@ func run(load contestant.Load, shape string, rounds int, binary string) error {
 	}
 	starts := []contestant.Start{contestant.Postfix}
 	if binary != "" {
-		starts = append(starts, contestant.Migiwa(binary))
+		starts = append(starts, contestant.Migiwa(binary, nil))
 	}
 	fmt.Println(contestant.Machine())
 	rates := make(contestant.Rates)

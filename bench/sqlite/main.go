@@ -84,7 +84,10 @@ func segments(dir string, n int) float64 {
 	d, err := blob.OpenDisk(dir)
 	check(err)
 	defer d.Close()
-	return rate(n, func() { put(d) })
+	return rate(n, func() {
+		segment, _ := blob.SegmentOf(put(d).Ref)
+		check(d.Sync(segment))
+	})
 }
 
 func put(d *blob.Disk) blob.Stored {
@@ -158,7 +161,9 @@ func whole(dir string, n int) float64 {
 	return rate(n, func() {
 		s := put(b)
 		box, now := number.Add(1)%mailboxes, time.Now().UnixMilli()
+		segment, _ := blob.SegmentOf(s.Ref)
 		check(d.Write(context.Background(), func(tx *db.Tx) error {
+			tx.BeforeCommit(segment, func() error { return b.Sync(segment) })
 			id, err := tx.Insert(addBody, string(s.Ref), s.Size, now)
 			if err != nil {
 				return err

@@ -97,17 +97,39 @@ func SelfSigned(dir string, names []string) (CertFile, error) {
 	if err != nil {
 		return f, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return f, err
+	return f, createPair(dir, pem.Block{Type: "CERTIFICATE", Bytes: der}, pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+// createPair makes cert.pem and key.pem in dir, which may have neither. A new
+// dir is made with both or, when that is cut short, not at all.
+func createPair(dir string, cert, key pem.Block) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
 	}
-	if err := create(f.Key, pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}, 0o600); err != nil {
-		return f, err
+	made, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
+	if err != nil {
+		return err
 	}
-	if err := create(f.Cert, pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644); err != nil {
-		os.Remove(f.Key) // of no use without it, and in the way of another try
-		return f, err
+	defer os.RemoveAll(made) // nothing when it was renamed
+	err = create(filepath.Join(made, "key.pem"), key, 0o600)
+	if err == nil {
+		err = create(filepath.Join(made, "cert.pem"), cert, 0o644)
 	}
-	return f, nil
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(made, dir); err == nil || !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	// The owner has other things there.
+	if err := create(filepath.Join(dir, "key.pem"), key, 0o600); err != nil {
+		return err
+	}
+	if err := create(filepath.Join(dir, "cert.pem"), cert, 0o644); err != nil {
+		os.Remove(filepath.Join(dir, "key.pem")) // of no use without it, and in the way of another try
+		return err
+	}
+	return nil
 }
 
 // create writes a file that must not exist yet.

@@ -58,7 +58,7 @@ type Listen struct {
 	Submissions []string `toml:"submissions" doc:"Submission with TLS from the start."`
 	POP3        []string `toml:"pop3" doc:"POP3 with STLS."`
 	POP3S       []string `toml:"pop3s" doc:"POP3 with TLS from the start."`
-	Metrics     []string `toml:"metrics" doc:"Prometheus metrics by HTTP at /metrics, without a password: keep it on loopback."`
+	Metrics     []string `toml:"metrics" doc:"Prometheus metrics by HTTP at /metrics, without a password: keep it on loopback. Profiles at /debug/pprof/ are for clients on this machine only."`
 }
 
 // Proxy names the balancers in front of the node.

@@ -135,7 +135,7 @@ func (r *Runner) followUp(ctx context.Context, s *settlement, to resort) (*follo
 		return nil, err
 	}
 	for account, which := range kept {
-		f.plans = append(f.plans, r.keep(s, which, []directory.Target{{Account: account}}))
+		f.plans = append(f.plans, r.keep(ctx, s, which, []directory.Target{{Account: account}}))
 	}
 	return f, r.strand(ctx, s, f, stranded, to)
 }
@@ -176,10 +176,10 @@ func (r *Runner) report(ctx context.Context, m *queue.Message, action Action, rc
 }
 
 // keep gives the mail itself to targets, saying why it comes.
-func (r *Runner) keep(s *settlement, which []int, targets []directory.Target) *plan {
+func (r *Runner) keep(ctx context.Context, s *settlement, which []int, targets []directory.Target) *plan {
 	m := s.message
 	var b strings.Builder
-	fmt.Fprintf(&b, "Return-Path: %s\r\n", m.From.Path())
+	fmt.Fprintf(&b, "Return-Path: %s\r\n", r.sender(ctx, m).Path())
 	for _, i := range which {
 		o := s.results[i].Outcome
 		why := "our own finding"
@@ -208,6 +208,19 @@ func (r *Runner) keep(s *settlement, which []int, targets []directory.Target) *p
 	return p
 }
 
+// sender gives the envelope sender of m as it was before a forward of ours
+// rewrote it: that is whom the keeper knows.
+func (r *Runner) sender(ctx context.Context, m *queue.Message) mail.Address {
+	if m.Origin != queue.Forward || m.From.IsNull() {
+		return m.From
+	}
+	res, err := r.Intake.Directory.Resolve(ctx, m.From)
+	if err != nil || len(res.Targets) != 1 || !res.Targets[0].Reverse || res.Targets[0].Forward.IsNull() {
+		return m.From // unknown by now: the rewritten one still leads there
+	}
+	return res.Targets[0].Forward
+}
+
 // strand gives mail that nobody may hear of to the postmaster, or leaves it
 // held in the queue with a line in the digest.
 func (r *Runner) strand(ctx context.Context, s *settlement, f *followUp, which []int, to resort) error {
@@ -228,6 +241,6 @@ func (r *Runner) strand(ctx context.Context, s *settlement, f *followUp, which [
 	if len(res.Targets) == 0 {
 		return errNobody
 	}
-	f.plans = append(f.plans, r.keep(s, which, res.Targets))
+	f.plans = append(f.plans, r.keep(ctx, s, which, res.Targets))
 	return nil
 }

@@ -20,6 +20,7 @@ const (
 	current = "events.jsonl"
 	backlog = 1 << 16 // events that may wait for the disk
 	flushAt = 1 << 16 // octets gathered before a write
+	gather  = 5 * time.Millisecond
 )
 
 // Options says where and how long a journal is kept.
@@ -151,8 +152,12 @@ func (r *Recorder) run(j *journal) {
 				return
 			}
 			add(e)
-			if buf.Len() >= flushAt || len(r.events) == 0 {
+			idle := len(r.events) == 0
+			if idle || buf.Len() >= flushAt {
 				flush()
+			}
+			if idle {
+				time.Sleep(gather) // not to be woken for each event of a busy time
 			}
 		case <-tick.C:
 			if n := r.dropped.Load(); n > told && failed == nil && !r.full() {

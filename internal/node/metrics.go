@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/pprof"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +19,7 @@ import (
 // errMetricsClosed is what the metrics server says after its shutdown.
 var errMetricsClosed = http.ErrServerClosed
 
-// metricsServer serves /metrics.
+// metricsServer serves /metrics, and /debug/pprof/ to clients on this machine.
 type metricsServer struct{ http http.Server }
 
 func (m *metricsServer) Serve(l net.Listener) error         { return m.http.Serve(l) }
@@ -42,7 +44,22 @@ func (n *Node) newMetrics() *metricsServer {
 	n.registry.MustRegister(certificateExpiry{n.certs.Status})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", local(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", local(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/trace", local(pprof.Trace))
 	return &metricsServer{http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
+}
+
+// local serves clients on this machine only, whatever address the listener has:
+// a profile tells of the inside, and costs time to make.
+func local(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
+			http.NotFound(w, r)
+			return
+		}
+		h(w, r)
+	}
 }
 
 // watchSMTP registers the counters of one SMTP service.

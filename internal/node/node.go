@@ -111,10 +111,10 @@ func (n *Node) Reload() {
 	old := n.config.Load()
 	cfg, err := config.Load(old.File)
 	if err == nil {
-		err = n.apply(cfg)
+		err = n.certs.Reload() // first: a broken file must not leave new routes behind
 	}
 	if err == nil {
-		err = n.certs.Reload()
+		err = n.apply(cfg)
 	}
 	if err != nil {
 		n.Log.Error("reload: nothing was changed", "err", err)

@@ -88,11 +88,14 @@ func (q Quickstart) firstAccounts(ctx context.Context, cfg *config.Config) (*Sta
 	}
 	defer rooms.Close()
 	s := &Started{Admin: mail.MakeAddress("admin", q.Domain), Password: rand.Text()[:20]}
-	if _, err := rooms.Admin.CreateDomain(ctx, actor, string(q.Domain)); err != nil && !errors.Is(err, directory.ErrExists) {
+	// In a directory without a configuration, what exists is of a run that was
+	// cut short. Another database may be somebody's whose password must stay.
+	ours := func(err error) bool { return cfg.Store.DSN == "" && errors.Is(err, directory.ErrExists) }
+	if _, err := rooms.Admin.CreateDomain(ctx, actor, string(q.Domain)); err != nil && !ours(err) {
 		return nil, err
 	}
 	_, err = rooms.Admin.AddAccount(ctx, actor, s.Admin.Wire, s.Password, []string{"name=Administrator", "admin=yes"})
-	if errors.Is(err, directory.ErrExists) { // by a run whose password nobody has seen
+	if ours(err) { // nobody has seen the password of that run
 		err = rooms.Admin.SetAccount(ctx, actor, s.Admin.Wire, []string{"password=" + s.Password})
 	}
 	if err != nil {

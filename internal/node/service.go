@@ -39,10 +39,12 @@ func (s *services) open(name string, addresses []string, srv server) error {
 	if len(addresses) == 0 {
 		return nil
 	}
+	// Every server bounds how long it waits for a client: no need of probes.
+	listen := net.ListenConfig{KeepAlive: -1}
 	sv := &service{name: name, server: srv}
 	s.list = append(s.list, sv)
 	for _, a := range addresses {
-		l, err := net.Listen("tcp", a)
+		l, err := listen.Listen(context.Background(), "tcp", a)
 		if err != nil {
 			return fmt.Errorf("listen for %s: %w", name, err)
 		}

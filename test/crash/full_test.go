@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/textproto"
 	"os"
 	"os/exec"
@@ -242,4 +243,38 @@ func TestQuickstartOnFullDisk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestQuickstartKilled: one that was killed is gone on with by the next.
+func TestQuickstartKilled(t *testing.T) {
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := 0
+	for range 25 {
+		dir := filepath.Join(t.TempDir(), "node")
+		args := []string{"quickstart", "--dir", dir, "--domain", domain}
+		cmd := exec.Command(bin, args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(rand.N(250 * time.Millisecond))
+		cmd.Process.Kill()
+		cmd.Wait()
+		config := filepath.Join(dir, "migiwa.toml")
+		if _, err := os.Stat(config); err == nil {
+			whole++
+		} else if out, err := exec.Command(bin, args...).CombinedOutput(); err != nil {
+			t.Errorf("the next says: %s", out)
+			continue
+		}
+		if out, err := exec.Command(bin, "config", "check", "--config", config).CombinedOutput(); err != nil {
+			t.Errorf("config check says: %s", out)
+		}
+		if out, err := exec.Command(bin, "mailbox", "check", "--config", config).CombinedOutput(); err != nil {
+			t.Errorf("mailbox check says: %s", out)
+		}
+	}
+	t.Logf("%d of 25 had ended before they were killed", whole)
 }

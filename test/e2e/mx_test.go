@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestRecipients(t *testing.T) {
@@ -66,7 +65,7 @@ func TestFullMailbox(t *testing.T) {
 	k.data("452 4.2.2", big)
 	half := big[:700<<10]
 	k.send("a@far.test", []string{"full@" + domain}, half)
-	eventually(t, 10*time.Second, "RCPT knows how full the mailbox is", func() bool {
+	eventually(t, shortly, "RCPT knows how full the mailbox is", func() bool {
 		k.say("250", "MAIL FROM:<a@far.test> SIZE=%d", len(half))
 		k.write("RCPT TO:<full@" + domain + ">\r\n")
 		answer := k.reply()

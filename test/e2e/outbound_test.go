@@ -121,7 +121,7 @@ func testForward(t *testing.T, s *server, pf *peers.PostfixServer) {
 
 	s.run("", "account", "set", "lost@"+domain, "forward_to=nobody@postfix.test")
 	s.deliver("not to be lost", "lost@"+domain)
-	wantAll(t, s.arrives("lost", "not to be lost"), "Return-Path: <SRS0=", "X-Migiwa-Undelivered: <nobody@postfix.test>", "550")
+	wantAll(t, s.arrives("lost", "not to be lost"), "Return-Path: <friend@far.test>", "X-Migiwa-Undelivered: <nobody@postfix.test>", "550")
 }
 
 func testRelay(t *testing.T, s *server, pf *peers.PostfixServer) {
@@ -139,7 +139,7 @@ func testRelay(t *testing.T, s *server, pf *peers.PostfixServer) {
 	// it refuses goes to our postmaster, never back to a stranger.
 	k.say("250", "RCPT TO:<nobody@relay.test>")
 	k.data("250", message("friend@far.test", "nobody@relay.test", "stranded"))
-	eventually(t, 20*time.Second, "the postmaster has it", func() bool {
+	eventually(t, shortly, "the postmaster has it", func() bool {
 		for _, m := range s.inbox("admin") {
 			if containsAll(m, "Subject: stranded", "X-Migiwa-Undelivered: <nobody@relay.test>") {
 				return true
@@ -217,21 +217,21 @@ func TestDovecotLMTP(t *testing.T) {
 func TestQueue(t *testing.T) {
 	t.Parallel()
 	host := newFakeHost(t, "451 4.3.0 come back later")
-	s := start(t, route("*", host.Addr)+"[queue]\nretry_first = \"2h\"\n", "alice")
+	s := start(t, route("*", host.Addr)+"[queue]\nretry_first = \"80m\"\n", "alice")
 	send := func(to ...string) {
 		s.submit("alice").send("alice@"+domain, to, message("alice@"+domain, to[0], "waiting"))
 	}
 	list := func(args ...string) string { return s.run("", append([]string{"queue", "list"}, args...)...) }
 	tried := func(n int) {
 		t.Helper()
-		eventually(t, 20*time.Second, fmt.Sprintf("%d tries", n), func() bool { _, got := host.seen(); return got >= n })
+		eventually(t, shortly, fmt.Sprintf("%d tries", n), func() bool { _, got := host.seen(); return got >= n })
 	}
 	send("one@a.test", "two@b.test")
 	tried(2)
-	eventually(t, 10*time.Second, "the queue tells the answer", func() bool {
+	eventually(t, shortly, "the queue tells the answer", func() bool {
 		return strings.Count(list(), "451 4.3.0 come back later") == 2
 	})
-	wantAll(t, list(), "one@a.test", "two@b.test", "waiting", "in 1h", "NUMBER")
+	wantAll(t, list(), "one@a.test", "two@b.test", "waiting", "in 1h", "NUMBER") // 80 minutes with their jitter
 	wantAll(t, list("--json", "--to", "one@a.test"), `"to":"<one@a.test>"`, `"state":"waiting"`, `"attempts":1`, `"from":"<alice@`+domain+`>"`)
 	if strings.Contains(list("--domain", "a.test"), "two@b.test") {
 		t.Error("--domain selects others too")
@@ -250,10 +250,10 @@ func TestQueue(t *testing.T) {
 	host.say("")
 	wantAll(t, s.run("", "queue", "retry", "--all"), "1 recipient")
 	tried(3)
-	eventually(t, 10*time.Second, "two@b.test is gone", func() bool { return !strings.Contains(list(), "two@b.test") })
+	eventually(t, shortly, "two@b.test is gone", func() bool { return !strings.Contains(list(), "two@b.test") })
 	wantAll(t, list(), "one@a.test")
 	s.run("", "queue", "release", "1")
-	eventually(t, 20*time.Second, "the queue is empty", func() bool { return list("--json") == "" })
+	eventually(t, shortly, "the queue is empty", func() bool { return list("--json") == "" })
 	got, _ := host.seen()
 	if len(got) != 2 {
 		t.Fatalf("%d messages came", len(got))
@@ -261,7 +261,7 @@ func TestQueue(t *testing.T) {
 
 	host.say("451 4.3.0 not now")
 	send("three@a.test")
-	eventually(t, 20*time.Second, "it waits", func() bool { return strings.Contains(list(), "not now") })
+	eventually(t, shortly, "it waits", func() bool { return strings.Contains(list(), "not now") })
 	wantAll(t, s.run("", "queue", "delete", "--domain", "a.test", "--json"), `{"recipients":1}`)
 	if out := list("--json"); out != "" {
 		t.Errorf("the queue still holds %s", out)
@@ -280,9 +280,9 @@ func TestRetry(t *testing.T) {
 	k := s.submit("alice")
 	k.send("alice@"+domain, []string{"x@later.test"}, message("alice@"+domain, "x@later.test", "patience"))
 	k.send("alice@"+domain, []string{"x@never.test"}, message("alice@"+domain, "x@never.test", "in vain"))
-	eventually(t, 10*time.Second, "a try", func() bool { _, n := later.seen(); return n > 0 })
+	eventually(t, shortly, "a try", func() bool { _, n := later.seen(); return n > 0 })
 	later.say("")
-	eventually(t, 20*time.Second, "the message", func() bool { got, _ := later.seen(); return len(got) == 1 })
+	eventually(t, shortly, "the message", func() bool { got, _ := later.seen(); return len(got) == 1 })
 	delayed := s.arrives("alice", "Action: delayed", "x@never.test")
 	wantAll(t, delayed, "Will-Retry-Until: ", "450 4.2.1 box is locked")
 	wantAll(t, s.arrives("alice", "Action: failed", "x@never.test"), "450 4.2.1 box is locked")
@@ -315,8 +315,8 @@ func TestTLSPolicy(t *testing.T) {
 	for _, to := range []string{"x@strict.test", "x@easy.test"} {
 		k.send("alice@"+domain, []string{to}, message("alice@"+domain, to, "policy"))
 	}
-	eventually(t, 20*time.Second, "the easy one", func() bool { got, _ := host.seen(); return len(got) == 1 })
-	eventually(t, 20*time.Second, "the queue says why", func() bool {
+	eventually(t, shortly, "the easy one", func() bool { got, _ := host.seen(); return len(got) == 1 })
+	eventually(t, shortly, "the queue says why", func() bool {
 		return strings.Contains(s.run("", "queue", "list", "--to", "x@strict.test"), "TLS")
 	})
 	if got, _ := host.seen(); !strings.Contains(got[0], "RCPT TO:<x@easy.test>") {
@@ -335,7 +335,7 @@ func TestSmarthost(t *testing.T) {
 	}
 	s := start(t, route("*", second.addr(587), `tls = "required"`, fmt.Sprintf("user = %q", "alice@"+domain), fmt.Sprintf("password_file = %q", password)), "alice")
 	s.submit("alice").send("alice@"+domain, []string{"x@far.test"}, message("alice@"+domain, "x@far.test", "by way of"))
-	eventually(t, 20*time.Second, "the message", func() bool { got, _ := host.seen(); return len(got) == 1 })
+	eventually(t, shortly, "the message", func() bool { got, _ := host.seen(); return len(got) == 1 })
 	got, _ := host.seen()
 	if n := strings.Count(got[0], "with ESMTPSA id"); n != 2 {
 		t.Errorf("%d hops with a login, want 2:\n%s", n, got[0])

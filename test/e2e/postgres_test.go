@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/migiwa/migiwa/test/peers"
 )
@@ -36,7 +35,7 @@ func TestPostgreSQL(t *testing.T) {
 	s.submit("bob").send("bob@"+domain, []string{"alice@" + domain, "x@far.test"}, message("bob@"+domain, "alice@"+domain, "submitted"))
 	s.deliver("onward", "fwd@"+domain)
 	wantAll(t, s.arrives("alice", "Subject: submitted"), "DKIM-Signature")
-	eventually(t, 20*time.Second, "two tries", func() bool {
+	eventually(t, shortly, "two tries", func() bool {
 		return strings.Count(s.run("", "queue", "list"), "451 4.3.0 later") == 2
 	})
 	wantAll(t, s.run("", "queue", "list", "--to", "x@far.test"), "x@far.test", "waiting")
@@ -44,7 +43,7 @@ func TestPostgreSQL(t *testing.T) {
 	wantAll(t, s.run("", "queue", "delete", "--to", "x@far.test"), "1 recipients")
 	host.say("")
 	s.run("", "queue", "release", "--all")
-	eventually(t, 20*time.Second, "the forward", func() bool { got, _ := host.seen(); return len(got) == 1 })
+	eventually(t, shortly, "the forward", func() bool { got, _ := host.seen(); return len(got) == 1 })
 	got, _ := host.seen()
 	wantAll(t, got[0], "MAIL FROM:<SRS0=", "RCPT TO:<out@far.test>")
 

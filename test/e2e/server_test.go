@@ -340,7 +340,7 @@ func othersDir(t testing.TB) string {
 }
 
 // shortly is as long as something may take that happens at once.
-const shortly = 10 * time.Second
+const shortly = 20 * time.Second
 
 // eventually waits until ok gives true, and fails after the time.
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {

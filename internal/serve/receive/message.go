@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/migiwa/migiwa/internal/deliver"
-	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/smtpd"
 	"github.com/migiwa/migiwa/internal/store/blob"
@@ -87,10 +86,6 @@ func (s *Session) Commit(ctx context.Context, m *deliver.Accepted, w blob.Writer
 	if err := s.Intake.Accept(ctx, m); err != nil {
 		return s.Failed(m, err)
 	}
-	s.Record(event.Event{
-		Kind: event.Accept, From: m.From.Path(), MessageID: m.MessageID, Size: stored.Size + int64(len(m.Prefix)),
-		Count: int64(len(m.Recipients)), Code: 250,
-	})
 	return smtpd.Verdict{Reply: &mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Accepted as " + string(s.Conn.Trace)}}
 }
 

@@ -25,10 +25,11 @@
 //
 // # Writing
 //
-// A body up to 64 KiB waits in memory until Commit hands it to the committer,
-// the one goroutine that appends: it writes all bodies that are waiting with one
-// write and makes them durable with one fdatasync. A larger body goes to a file
-// of its own while it comes in, with an fsync of file and directory at Commit.
+// A body up to 64 KiB waits in memory until Commit appends it to the segment.
+// Sync makes all that were appended durable with one fdatasync; who refers to a
+// body calls it before the reference is durable, so that the bodies of one
+// group commit share it. A larger body goes to a file of its own while it comes
+// in, with an fsync of file and directory at Commit.
 //
 // A segment belongs to the process that made it, which holds a lock (flock) on
 // it and appends to no other; it is sealed when it has grown to SegmentSize or
@@ -37,11 +38,11 @@
 //
 // # Failures
 //
-// When the disk is full, what was half written is cut off, the bodies of that
-// batch get ErrFull, and the next Commit tries again. After any other failure
-// to write or sync, nothing more is appended to that segment: the kernel may
-// have dropped pages that a second fsync would call safe. Create refuses with
-// ErrFull while less than Reserve is free, so that what has begun can end.
+// When the disk is full, what was half written is cut off, that body gets
+// ErrFull, and the next Commit tries again. After any other failure to write or
+// sync, nothing more is appended to that segment, and after one to sync all
+// further Syncs of it fail. Create refuses with ErrFull while less than Reserve
+// is free, so that what has begun can end.
 //
 // # Deleting
 //
@@ -71,7 +72,7 @@ var ErrCorrupt = errors.New("message body is damaged")
 // ErrClosed is what a closed store gives.
 var ErrClosed = errors.New("body store closed")
 
-// Stored is a body that is on disk.
+// Stored is a complete body.
 type Stored struct {
 	Ref  Ref
 	Size int64 // octets
@@ -83,8 +84,8 @@ type Writer interface {
 	io.Writer
 	// Size is the number of octets written so far.
 	Size() int64
-	// Commit returns when the body is on disk. Many writers share one fsync.
-	// When ctx ends first, the body may or may not have been stored.
+	// Commit returns when the body is complete and can be opened. It is on
+	// disk once Sync of its segment has returned, if it has one.
 	Commit(ctx context.Context) (Stored, error)
 	// Abort throws the body away.
 	Abort()

@@ -47,7 +47,14 @@ func put(d *Disk, b []byte) (Stored, error) {
 		}
 		b = b[n:]
 	}
-	return w.Commit(context.Background())
+	s, err := w.Commit(context.Background())
+	if err != nil {
+		return s, err
+	}
+	if name, ok := SegmentOf(s.Ref); ok {
+		err = d.Sync(name)
+	}
+	return s, err
 }
 
 func get(d *Disk, ref Ref) ([]byte, error) {
@@ -82,7 +89,7 @@ func TestBodiesComeBack(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	for i := range 8 { // one batch is never split
+	for i := range 8 { // each is larger than what is left of a segment
 		if _, err := put(d, random(uint64(i), 60_000)); err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +180,7 @@ func TestAbortLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestFullDisk lets the disk fill in the middle of a batch, and be emptied.
+// TestFullDisk lets the disk fill in the middle of a body, and be emptied.
 func TestFullDisk(t *testing.T) {
 	d := openDisk(t, t.TempDir())
 	first, err := put(d, random(1, 5000))
@@ -181,7 +188,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	var isFull, half bool
-	d.mu.Lock() // the committer is idle; it sees this by the next hand-over
+	d.mu.Lock()
 	d.put = func(f *os.File, b []byte, at int64) (int, error) {
 		if !isFull {
 			return f.WriteAt(b, at)
@@ -221,7 +228,6 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestFailedSyncEndsTheSegment: a second fsync after a failed one proves nothing.
 // TestReserveHoldsWhileBodiesComeIn: what began while there was room does not
 // use the reserve up.
 func TestReserveHoldsWhileBodiesComeIn(t *testing.T) {
@@ -257,6 +263,7 @@ func TestReserveHoldsWhileBodiesComeIn(t *testing.T) {
 	}
 }
 
+// TestFailedSyncEndsTheSegment: a second fsync after a failed one proves nothing.
 func TestFailedSyncEndsTheSegment(t *testing.T) {
 	d := openDisk(t, t.TempDir())
 	first, err := put(d, []byte("a"))
@@ -283,6 +290,39 @@ func TestFailedSyncEndsTheSegment(t *testing.T) {
 	}
 	if got, err := get(d, first.Ref); err != nil || string(got) != "a" {
 		t.Errorf("what was stored before: %q, %v", got, err)
+	}
+	if name, _ := SegmentOf(first.Ref); !errors.Is(d.Sync(name), syscall.EIO) {
+		t.Error("a later Sync of that segment calls it safe")
+	}
+}
+
+// TestSegmentsSealWhileTheySync: appending goes on beside a sync and over the
+// size of a segment, and every segment that is done is closed.
+func TestSegmentsSealWhileTheySync(t *testing.T) {
+	d := openDisk(t, t.TempDir())
+	d.SegmentSize = 10_000
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 50 {
+				want := random(uint64(100*i+j), 1000)
+				s, err := put(d, want)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got, err := get(d, s.Ref); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%d octets, %v", len(got), err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(d.segments); n != 1 {
+		t.Errorf("%d segments are open", n)
+	}
+	if l, err := d.Segments(0, "", 1000); err != nil || len(l) < 400_000/11_100-1 {
+		t.Errorf("%d sealed segments, %v", len(l), err)
 	}
 }
 

@@ -7,183 +7,108 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
-	"sync"
 	"time"
 )
 
-// commit is a small body on its way to a segment.
-type commit struct {
-	buf      *[]byte // header, still empty, and body; nil: seal the segment
-	reserved bool    // may use the reserve
-	result   chan result
-}
-
-func (c *commit) size() int64 {
-	if c.buf == nil {
-		return 0
-	}
-	return int64(len(*c.buf))
-}
-
-type result struct {
-	stored Stored
-	err    error
-}
-
-// hand gives c to the committer.
-func (d *Disk) hand(ctx context.Context, c *commit) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.closed {
-		return ErrClosed
-	}
-	select {
-	case d.queue <- c:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// committer appends to segments. All of it runs on one goroutine.
-type committer struct {
-	d     *Disk
-	file  *os.File // nil: none yet, or abandoned
+// segment is a file of small bodies that this process has made.
+type segment struct {
+	file  *os.File
 	name  string
 	end   int64 // where the next record goes
-	batch []*commit
-	join  []byte // the records of a batch, one after the other
+	dirty bool  // something was appended since the last sync began
+	busy  bool  // a sync is running
+	err   error // of the sync that failed: nothing in it is sure any more
 }
 
-// run ends when the queue is closed and empty.
-func (c *committer) run() {
-	defer close(c.d.done)
-	defer c.seal()
-	for first := range c.d.queue {
-		c.gather(first)
-		c.refuse()
-		if len(c.batch) == 0 {
-			continue
-		}
-		start := time.Now()
-		stored, err := c.store()
-		c.d.stats.nanos.Add(int64(time.Since(start)))
-		for i, w := range c.batch {
-			r := result{err: err}
-			if err == nil {
-				r.stored = stored[i]
-			}
-			buffers.Put(w.buf)
-			w.result <- r
-		}
-		clear(c.batch)
+// append puts a record, whose header is still empty, behind the others. It is
+// durable after Sync.
+func (d *Disk) append(record []byte) (Stored, error) {
+	length := int64(len(record) - headerSize)
+	sum := crc32.Checksum(record[headerSize:], castagnoli)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return Stored{}, ErrClosed
 	}
-}
-
-// refuse answers those of the batch that are not to be stored: all but a few
-// when only the reserve is left, and who asked for a seal.
-func (c *committer) refuse() {
-	full := c.d.room(0) < c.d.Reserve
-	keep := c.batch[:0]
-	for _, w := range c.batch {
-		switch {
-		case w.buf == nil:
-			c.seal()
-			w.result <- result{}
-		case full && !w.reserved:
-			buffers.Put(w.buf)
-			w.result <- result{err: ErrFull}
-		default:
-			keep = append(keep, w)
-		}
+	if d.current != nil && d.current.end >= d.SegmentSize {
+		d.seal()
 	}
-	clear(c.batch[len(keep):])
-	c.batch = keep
-}
-
-// gather takes what else is waiting, without waiting for more.
-func (c *committer) gather(first *commit) {
-	c.batch = append(c.batch[:0], first)
-	for size := first.size(); size < min(maxBatch, c.d.SegmentSize); {
-		select {
-		case w, ok := <-c.d.queue:
-			if !ok {
-				return
-			}
-			c.batch = append(c.batch, w)
-			size += w.size()
-		default:
-			return
-		}
-	}
-}
-
-// store makes the batch durable, or none of it.
-func (c *committer) store() ([]Stored, error) {
-	if c.file != nil && c.end >= c.d.SegmentSize {
-		c.seal()
-	}
-	if c.file == nil {
-		err := c.begin()
+	if d.current == nil {
+		err := d.begin()
 		if errors.Is(err, fs.ErrNotExist) {
-			err = c.begin()
+			err = d.begin()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("begin segment: %w", full(err))
+			return Stored{}, fmt.Errorf("begin segment: %w", full(err))
 		}
 	}
-	stored := make([]Stored, len(c.batch))
-	at := c.end
-	c.join = c.join[:0]
-	for i, w := range c.batch {
-		record := *w.buf
-		length := int64(len(record) - headerSize)
-		putHeader(record, c.name, crc32.Checksum(record[headerSize:], castagnoli), length)
-		stored[i] = Stored{Ref: place{true, c.name, at, length}.ref(), Size: length}
-		at += int64(len(record))
-		if len(c.batch) > 1 {
-			c.join = append(c.join, record...)
+	s := d.current
+	d.fresh.touch(s.name)
+	putHeader(record, s.name, sum, length)
+	if _, err := d.put(s.file, record, s.end); err != nil {
+		if err = full(err); !errors.Is(err, ErrFull) || s.file.Truncate(s.end) != nil {
+			d.seal()
 		}
+		return Stored{}, fmt.Errorf("append to segment: %w", err)
 	}
-	records := c.join
-	if len(c.batch) == 1 {
-		records = *c.batch[0].buf
-	}
-	if err := c.write(records); err != nil {
-		return nil, err
-	}
-	c.end = at
-	c.d.active.set(c.name, at)
-	s := &c.d.stats
-	s.bodies.Add(int64(len(stored)))
-	s.octets.Add(int64(len(records) - headerSize*len(stored)))
-	s.syncs.Add(1)
-	return stored, nil
+	at := s.end
+	s.end += int64(len(record))
+	s.dirty = true
+	d.stats.bodies.Add(1)
+	d.stats.octets.Add(length)
+	return Stored{Ref: place{true, s.name, at, length}.ref(), Size: length}, nil
 }
 
-// write puts records at the end and on the disk. What fails leaves the segment
-// as it was, or without a committer.
-func (c *committer) write(records []byte) error {
-	c.d.fresh.touch(c.name)
-	if _, err := c.d.put(c.file, records, c.end); err != nil {
-		err = full(err)
-		if !errors.Is(err, ErrFull) || c.file.Truncate(c.end) != nil {
-			c.seal()
-		}
-		return fmt.Errorf("append to segment: %w", err)
+// Sync returns when all bodies that were committed to a segment are on disk.
+// When it fails, those that no earlier Sync made durable are lost, and each
+// further Sync of that segment says so: the kernel may have dropped pages that
+// a second fsync would call safe. A body in a file of its own needs no Sync.
+func (d *Disk) Sync(name string) error {
+	d.syncing.Lock()
+	defer d.syncing.Unlock()
+	d.mu.Lock()
+	s := d.segments[name]
+	switch {
+	case d.closed:
+		d.mu.Unlock()
+		return ErrClosed
+	case s == nil: // sealed and synced
+		d.mu.Unlock()
+		return nil
+	case s.err != nil || !s.dirty:
+		d.mu.Unlock()
+		return s.err
 	}
-	if err := c.d.sync(c.file); err != nil {
-		c.seal()
-		return fmt.Errorf("append to segment: %w", full(err))
+	s.dirty, s.busy = false, true
+	d.mu.Unlock()
+
+	start := time.Now()
+	err := d.sync(s.file)
+	d.stats.syncs.Add(1)
+	d.stats.nanos.Add(int64(time.Since(start)))
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.busy = false
+	if err != nil {
+		s.err = fmt.Errorf("sync segment: %w", full(err))
+		if d.current == s {
+			d.current = nil
+		}
+		s.file.Close()
+		return s.err
+	}
+	if d.current != s && !s.dirty {
+		d.drop(s)
 	}
 	return nil
 }
 
-// begin makes a new segment and locks it for this process.
-func (c *committer) begin() error {
+// begin makes a new segment and locks it for this process. It needs d.mu.
+func (d *Disk) begin() error {
 	name := newName()
-	path := c.d.path(true, name)
-	c.d.fresh.touch(name)
+	path := d.path(true, name)
+	d.fresh.touch(name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -196,52 +121,68 @@ func (c *committer) begin() error {
 		_, err = f.WriteString(segmentMagic)
 	}
 	if err == nil {
-		err = syncDir(c.d.path(true, ""))
+		err = syncDir(d.path(true, ""))
 	}
 	if err != nil {
 		f.Close()
 		os.Remove(path)
 		return err
 	}
-	c.file, c.name, c.end = f, name, int64(len(segmentMagic))
+	d.current = &segment{file: f, name: name, end: int64(len(segmentMagic))}
+	d.segments[name] = d.current
 	return nil
 }
 
-// seal ends appending to the segment. Closing it gives its lock back.
-func (c *committer) seal() {
-	if c.file != nil {
-		c.d.active.set("", 0)
-		c.file.Close() // every body in it has been synced or refused
-		c.file = nil
+// seal ends appending to the current segment. If something in it is not on
+// disk yet, Sync closes it. It needs d.mu.
+func (d *Disk) seal() {
+	if s := d.current; !s.dirty && !s.busy {
+		d.drop(s)
 	}
+	d.current = nil
 }
 
-// active is the segment that is being written, for those who ask.
-type active struct {
-	mu sync.Mutex
-	Segment
-}
-
-func (a *active) set(name string, size int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.Segment = Segment{name, size}
-}
-
-// Active gives the segment that this process appends to; ok is false when
-// there is none.
-func (d *Disk) Active() (s Segment, ok bool) {
-	d.active.mu.Lock()
-	defer d.active.mu.Unlock()
-	return d.active.Segment, d.active.Name != ""
+// drop closes a segment, which gives its lock back. It needs d.mu.
+func (d *Disk) drop(s *segment) {
+	s.file.Close() // every body in it has been synced or refused
+	delete(d.segments, s.name)
 }
 
 // Seal ends appending to the present segment, so that it can be collected
 // before it has grown to its size.
 func (d *Disk) Seal(ctx context.Context) error {
-	c := &commit{result: make(chan result, 1)}
-	if err := d.hand(ctx, c); err != nil {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	s := d.current
+	if s != nil {
+		d.seal()
+	}
+	d.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if err := d.Sync(s.name); err != nil {
 		return fmt.Errorf("seal segment: %w", err)
 	}
-	return (<-c.result).err
+	return nil
+}
+
+// Active gives the segment that this process appends to; ok is false when
+// there is none.
+func (d *Disk) Active() (s Segment, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current == nil {
+		return Segment{}, false
+	}
+	return Segment{d.current.name, d.current.end}, true
+}
+
+// holds tells whether a segment is open here, so that nobody can remove it.
+func (d *Disk) holds(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.segments[name] != nil
 }

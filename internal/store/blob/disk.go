@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	smallBody  = 64 << 10 // octets; larger bodies get a file of their own
-	maxBatch   = 4 << 20  // octets written at once
-	queueDepth = 1024
+	smallBody = 64 << 10              // octets; larger bodies get a file of their own
+	glance    = 10 * time.Millisecond // between two looks at the room while small bodies come in
 )
 
 // Disk keeps bodies below a directory. Several processes may open the same
@@ -30,15 +29,15 @@ type Disk struct {
 	sync func(*os.File) error // fdatasync, but for tests
 	put  func(f *os.File, b []byte, at int64) (int, error)
 
-	queue chan *commit
-	done  chan struct{} // closed when the committer has ended
+	syncing sync.Mutex // held by Sync, taken before mu
 
-	mu     sync.RWMutex // held for reading while handing to queue
-	closed bool
+	mu       sync.Mutex // guards the rest, and appending
+	closed   bool
+	current  *segment            // the one appended to; nil: none yet, or abandoned
+	segments map[string]*segment // current, sealed ones not yet synced, lost ones
 
-	fresh  freshness
-	active active
-	free   struct {
+	fresh freshness
+	free  struct {
 		sync.Mutex
 		asked  time.Time
 		octets int64
@@ -51,8 +50,7 @@ func OpenDisk(dir string) (*Disk, error) {
 	d := &Disk{
 		Reserve: 64 << 20, SegmentSize: 128 << 20,
 		dir: dir, sync: fdatasync, put: (*os.File).WriteAt,
-		queue: make(chan *commit, queueDepth), done: make(chan struct{}),
-		fresh: freshness{at: map[string]time.Time{}},
+		segments: map[string]*segment{}, fresh: freshness{at: map[string]time.Time{}},
 	}
 	for _, p := range []string{dir, d.path(true, ""), d.path(false, "")} {
 		if err := os.MkdirAll(p, 0o700); err != nil {
@@ -64,19 +62,21 @@ func OpenDisk(dir string) (*Disk, error) {
 			return nil, fmt.Errorf("open body store: %w", err)
 		}
 	}
-	go (&committer{d: d}).run()
 	return d, nil
 }
 
-// Close ends the store after what was handed in. Open readers stay usable.
+// Close ends the store. Open readers stay usable; what was not synced is no
+// body.
 func (d *Disk) Close() error {
+	d.syncing.Lock()
+	defer d.syncing.Unlock()
 	d.mu.Lock()
-	if !d.closed {
-		d.closed = true
-		close(d.queue)
+	defer d.mu.Unlock()
+	d.closed = true
+	d.current = nil
+	for _, s := range d.segments {
+		d.drop(s)
 	}
-	d.mu.Unlock()
-	<-d.done
 	return nil
 }
 
@@ -92,7 +92,7 @@ type Stats struct {
 	Bodies  int64         // small bodies stored
 	Octets  int64         // their octets
 	Syncs   int64         // fdatasyncs that made them durable
-	Writing time.Duration // time spent writing and syncing them
+	Syncing time.Duration // time spent in them
 }
 
 // Stats gives the counters.
@@ -253,20 +253,17 @@ func (w *diskWriter) Commit(ctx context.Context) (Stored, error) {
 	if w.file != nil {
 		return w.commitFile()
 	}
-	c := &commit{buf: w.buf, reserved: w.reserved, result: make(chan result, 1)}
-	if err := w.d.hand(ctx, c); err != nil {
+	if err := ctx.Err(); err != nil {
+		return Stored{}, err
+	}
+	if !w.reserved && w.d.room(glance) < w.d.Reserve {
+		return Stored{}, fmt.Errorf("store body: %w", ErrFull)
+	}
+	stored, err := w.d.append(*w.buf)
+	if err != nil {
 		return Stored{}, fmt.Errorf("store body: %w", err)
 	}
-	w.buf = nil // the committer's now
-	select {
-	case r := <-c.result:
-		if r.err != nil {
-			return Stored{}, fmt.Errorf("store body: %w", r.err)
-		}
-		return r.stored, nil
-	case <-ctx.Done():
-		return Stored{}, ctx.Err()
-	}
+	return stored, nil
 }
 
 func (w *diskWriter) commitFile() (Stored, error) {
@@ -301,6 +298,9 @@ func (d *Disk) Has(ref Ref) error {
 	p, err := parseRef(ref)
 	if err != nil {
 		return err
+	}
+	if p.segment && d.holds(p.name) {
+		return nil
 	}
 	if _, err := os.Stat(d.path(p.segment, p.name)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrNotFound, ref)

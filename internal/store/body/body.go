@@ -2,8 +2,10 @@
 // long as a message in a mailbox or in the queue refers to it.
 //
 // A body is written to the blob store first and gets its row in the transaction
-// that puts the message into a mailbox or the queue. When that transaction does
-// not come, nothing refers to the octets, and Collect takes them after Grace.
+// that puts the message into a mailbox or the queue. Just before that is
+// committed the body is made durable, together with those of all transactions
+// that share the commit. When the transaction does not come, nothing refers to
+// the octets, and Collect takes them after Grace.
 //
 // # Collecting
 //
@@ -61,8 +63,10 @@ type Store struct {
 func (s *Store) Create(ctx context.Context) (blob.Writer, error) { return s.Blobs.Create(ctx) }
 
 // Add records a stored body with its first references and gives its id. The
-// error is one of blob.ErrNotFound when the body was collected meanwhile.
+// body is on disk when the transaction is. The error is one of blob.ErrNotFound
+// when the body was collected meanwhile.
 func (s *Store) Add(tx *db.Tx, b blob.Stored, refs int) (int64, error) {
+	s.sync(tx, b.Ref)
 	id, err := tx.Insert(`INSERT INTO body (ref, size, refs, created) VALUES (?, ?, ?, ?) RETURNING id`,
 		string(b.Ref), b.Size, refs, time.Now().UnixMilli())
 	if err != nil {
@@ -72,6 +76,13 @@ func (s *Store) Add(tx *db.Tx, b blob.Stored, refs int) (int64, error) {
 		return 0, fmt.Errorf("add body: %w", err)
 	}
 	return id, nil
+}
+
+// sync has the body of ref on disk before the transaction is.
+func (s *Store) sync(tx *db.Tx, ref blob.Ref) {
+	if segment, ok := blob.SegmentOf(ref); ok {
+		tx.BeforeCommit(segment, func() error { return s.Blobs.Sync(segment) })
+	}
 }
 
 // Retain adds n references to body id; a negative n takes them away. A body

@@ -292,32 +292,18 @@ func (s *Store) rewrite(ctx context.Context, from, to string, c *Collected) erro
 	}
 }
 
-// move stores bodies again and tells their rows. They are handed to the
-// committer together, so that they share its fsync.
+// move stores bodies again and tells their rows.
 func (s *Store) move(ctx context.Context, list []located, c *Collected) error {
 	moved := make([]blob.Stored, len(list))
-	errs := make(chan error, len(list))
-	slots := make(chan struct{}, 32)
 	for i, l := range list {
-		slots <- struct{}{}
-		go func() {
-			var err error
-			moved[i], err = s.copy(ctx, blob.Ref(l.ref))
-			<-slots
-			errs <- err
-		}()
-	}
-	var first error
-	for range list {
-		if err := <-errs; err != nil && first == nil {
-			first = err
+		var err error
+		if moved[i], err = s.copy(ctx, blob.Ref(l.ref)); err != nil {
+			return err
 		}
-	}
-	if first != nil {
-		return first
 	}
 	err := s.DB.Write(ctx, func(tx *db.Tx) error {
 		for i, l := range list {
+			s.sync(tx, moved[i].Ref)
 			_, err := tx.Exec(`UPDATE body SET ref = ? WHERE id = ? AND ref = ?`, string(moved[i].Ref), l.id, l.ref)
 			if err == nil {
 				err = s.Blobs.Has(moved[i].Ref) // as in Add

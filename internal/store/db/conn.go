@@ -169,7 +169,8 @@ func (c *conn) rebind(query string) string {
 // function it was given to, and only in that goroutine.
 type Tx struct {
 	ctx    context.Context
-	conn   *conn // nil when the function has returned
+	conn   *conn                 // nil when the function has returned
+	before map[string]chan error // of the whole batch
 	after  []func()
 	rows   *sql.Rows // those of the last query
 	failed error     // of a statement of the function
@@ -181,6 +182,20 @@ func (tx *Tx) Pick(sqlite, postgres string) string {
 		return postgres
 	}
 	return sqlite
+}
+
+// BeforeCommit runs f beside the transaction, which becomes durable only after f
+// has returned nil. It is for what must be on disk before the rows that speak of
+// it. Of the functions that share a commit the first to give a name has its f
+// run for all; so what f syncs must be written before Write is called. An error
+// of f is that of them all.
+func (tx *Tx) BeforeCommit(name string, f func() error) {
+	if tx.before[name] != nil {
+		return
+	}
+	done := make(chan error, 1)
+	tx.before[name] = done
+	go func() { done <- f() }()
 }
 
 // OnCommit runs f after the transaction is on disk and before Write returns,

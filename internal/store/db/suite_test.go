@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,6 +118,40 @@ func TestFailuresAreTheirOwn(t *testing.T) {
 		s := d.Stats()
 		if s.Writes != 200 || s.Batches > 200 || s.Batches == 0 || s.Writing == 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestBeforeCommit: rows become durable with what stands before them, or not at
+// all, and one f serves all that share a commit.
+func TestBeforeCommit(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		var ran atomic.Int64
+		var wg sync.WaitGroup
+		lost := errors.New("lost")
+		write := func(name string, f func() error) error {
+			return d.Write(t.Context(), func(tx *db.Tx) error {
+				tx.BeforeCommit("disk", f)
+				return domain(name)(tx)
+			})
+		}
+		for i := range 50 {
+			wg.Go(func() {
+				err := write(fmt.Sprintf("d%d.test", i), func() error { ran.Add(1); time.Sleep(time.Millisecond); return nil })
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := ran.Load(); n != d.Stats().Batches {
+			t.Errorf("ran %d times in %d commits", n, d.Stats().Batches)
+		}
+		if err := write("lost.test", func() error { return lost }); !errors.Is(err, lost) {
+			t.Errorf("what stands before has failed: %v", err)
+		}
+		if n := count(t, d); n != 50 {
+			t.Errorf("%d domains, want 50", n)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -53,8 +54,10 @@ func (d *DB) writer(c *conn) {
 	}
 }
 
-// gather takes what has been handed in meanwhile, without waiting.
+// gather takes what has been handed in meanwhile, without waiting; those who
+// are just about to hand something in are let ahead.
 func (d *DB) gather(batch []*write) []*write {
+	runtime.Gosched()
 	for len(batch) < maxBatch {
 		select {
 		case w, ok := <-d.writes:
@@ -117,9 +120,10 @@ func (c *conn) commitAll(batch []*write, careful bool) (failed bool, err error) 
 	if err := c.begin(ctx); err != nil {
 		return false, err
 	}
+	before := map[string]chan error{} // by name, what BeforeCommit has begun
 	var after []func()
 	for _, w := range batch {
-		tx := &Tx{ctx: ctx, conn: c}
+		tx := &Tx{ctx: ctx, conn: c, before: before}
 		w.err = nil
 		if careful {
 			err = c.runCareful(w, tx)
@@ -132,6 +136,12 @@ func (c *conn) commitAll(batch []*write, careful bool) (failed bool, err error) 
 		}
 		if w.err == nil {
 			after = append(after, tx.after...)
+		}
+	}
+	for _, done := range before {
+		if err := <-done; err != nil {
+			c.rollback()
+			return false, fmt.Errorf("before commit: %w", err)
 		}
 	}
 	if _, err := c.ExecContext(ctx, "COMMIT"); err != nil {

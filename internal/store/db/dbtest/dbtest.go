@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -63,38 +62,23 @@ func open(t testing.TB, dsn string) *db.DB {
 	return d
 }
 
-var (
-	once      sync.Once
-	shared    *Server
-	sharedErr error
-	databases atomic.Int64
-)
+// shared is the server that all tests of a process have in common.
+var shared = sync.OnceValues(func() (*Server, error) { return StartServer(false) })
 
 // PostgresDSN makes an empty database, without schema, on the PostgreSQL
 // server of this process and gives its address. It is dropped at the end.
 func PostgresDSN(t testing.TB) string {
 	t.Helper()
-	bin := binaries(t)
-	once.Do(func() { shared, sharedErr = start(bin) })
-	if sharedErr != nil {
-		t.Fatal(sharedErr)
-	}
-	return shared.database(t)
-}
-
-// database makes a new database on s.
-func (s *Server) database(t testing.TB) string {
-	t.Helper()
-	name := fmt.Sprintf("test%d", databases.Add(1))
-	if err := s.admin(`CREATE DATABASE ` + name); err != nil {
-		t.Fatal(err)
-	}
+	s, err := shared()
+	demand(t, err)
+	dsn, err := s.NewDatabase()
+	demand(t, err)
 	t.Cleanup(func() {
-		if err := s.admin(`DROP DATABASE ` + name + ` WITH (FORCE)`); err != nil {
+		if err := s.Drop(dsn); err != nil {
 			t.Logf("drop test database: %v", err)
 		}
 	})
-	return s.dsn(name)
+	return dsn
 }
 
 // admin runs a statement in the server's own database.
