@@ -21,14 +21,17 @@ type segment struct {
 }
 
 // append puts a record, whose header is still empty, behind the others. It is
-// durable after Sync.
-func (d *Disk) append(record []byte) (Stored, error) {
+// durable after Sync. Only a reserved one may use the reserve.
+func (d *Disk) append(record []byte, reserved bool) (Stored, error) {
 	length := int64(len(record) - headerSize)
 	sum := crc32.Checksum(record[headerSize:], castagnoli)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return Stored{}, ErrClosed
+	}
+	if !reserved && d.RoomNow()-int64(len(record)) < d.Reserve {
+		return Stored{}, ErrFull
 	}
 	if d.current != nil && d.current.end >= d.SegmentSize {
 		d.seal()

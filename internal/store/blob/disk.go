@@ -14,10 +14,7 @@ import (
 	"time"
 )
 
-const (
-	smallBody = 64 << 10              // octets; larger bodies get a file of their own
-	glance    = 10 * time.Millisecond // between two looks at the room while small bodies come in
-)
+const smallBody = 64 << 10 // octets; larger bodies get a file of their own
 
 // Disk keeps bodies below a directory. Several processes may open the same
 // one. The exported fields may be set before it is used.
@@ -105,6 +102,9 @@ func (d *Disk) Stats() Stats {
 func (d *Disk) Room() int64 {
 	return d.room(time.Second)
 }
+
+// RoomNow is Room as of this moment.
+func (d *Disk) RoomNow() int64 { return d.room(0) }
 
 // room gives the octets that are free, as of at most age ago.
 func (d *Disk) room(age time.Duration) int64 {
@@ -256,10 +256,7 @@ func (w *diskWriter) Commit(ctx context.Context) (Stored, error) {
 	if err := ctx.Err(); err != nil {
 		return Stored{}, err
 	}
-	if !w.reserved && w.d.room(glance) < w.d.Reserve {
-		return Stored{}, fmt.Errorf("store body: %w", ErrFull)
-	}
-	stored, err := w.d.append(*w.buf)
+	stored, err := w.d.append(*w.buf, w.reserved)
 	if err != nil {
 		return Stored{}, fmt.Errorf("store body: %w", err)
 	}

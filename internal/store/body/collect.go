@@ -17,6 +17,8 @@ const (
 	maxFiles    = 1000 // files looked at
 	maxSegments = 8    // segments looked at
 	piece       = 200  // rows in one transaction
+
+	moveMargin = 32 << 10 // octets to be free beyond what is moved: headers, the file system
 )
 
 const (
@@ -264,8 +266,9 @@ func (s *Store) collectSegment(ctx context.Context, seg blob.Segment, c *Collect
 }
 
 type located struct {
-	id  int64
-	ref string
+	id   int64
+	ref  string
+	size int64
 }
 
 // rewrite moves all bodies whose refs lie in [from, to). A damaged body stays
@@ -275,10 +278,10 @@ func (s *Store) rewrite(ctx context.Context, from, to string, c *Collected) erro
 		var list []located
 		err := s.DB.Read(ctx, func(tx *db.Tx) error {
 			list = nil
-			return tx.Each(`SELECT id, ref FROM body WHERE ref >= ? AND ref < ? ORDER BY ref LIMIT ?`,
+			return tx.Each(`SELECT id, ref, size FROM body WHERE ref >= ? AND ref < ? ORDER BY ref LIMIT ?`,
 				[]any{from, to, piece}, func(scan func(...any) error) error {
 					var l located
-					err := scan(&l.id, &l.ref)
+					err := scan(&l.id, &l.ref, &l.size)
 					list = append(list, l)
 					return err
 				})
@@ -292,8 +295,16 @@ func (s *Store) rewrite(ctx context.Context, from, to string, c *Collected) erro
 	}
 }
 
-// move stores bodies again and tells their rows.
+// move stores bodies again and tells their rows. It does not begin what will
+// not fit: copies that no row names would fill what is left of the disk.
 func (s *Store) move(ctx context.Context, list []located, c *Collected) error {
+	var need int64
+	for _, l := range list {
+		need += l.size
+	}
+	if s.Blobs.RoomNow() < need+moveMargin {
+		return fmt.Errorf("move bodies: %w", blob.ErrFull)
+	}
 	moved := make([]blob.Stored, len(list))
 	for i, l := range list {
 		var err error
