@@ -25,7 +25,7 @@ func dialSMTP(addr string) (*client, error) {
 		return nil, err
 	}
 	c := &client{conn: conn, Conn: textproto.NewConn(conn)}
-	if _, err := c.want(""); err == nil {
+	if _, err = c.want(""); err == nil {
 		_, err = c.want("EHLO client.sender.test")
 	}
 	if err != nil {
