@@ -71,8 +71,10 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 		return nil, err
 	}
 	journal.Dir = dir("journal")
-	// The other half is for what makes room: deleting mail.
-	journal.Full = func() bool { return r.Blobs.Room() < r.Blobs.Reserve/2 }
+	// The rest is for what makes room: deleting mail and rewriting segments.
+	// Asked at this moment: within a second a flood of refused mail writes a
+	// megabyte of events.
+	journal.Full = func() bool { return r.Blobs.RoomNow() < r.Blobs.Reserve/4*3 }
 	if r.Events, err = event.Open(journal); err != nil {
 		return nil, err
 	}
