@@ -307,7 +307,7 @@ func TestJournal(t *testing.T) {
 	})
 	for kind, want := range map[string]map[string]any{
 		"login":   {"account": "alice@" + domain, "code": 235.0, "role": "submission"},
-		"accept":  {"from": "<alice@" + domain + ">", "message_id": "traced@desk", "code": 250.0},
+		"accept":  {"from": "<alice@" + domain + ">", "message_id": "traced@desk"},
 		"attempt": {"to": "x@far.test", "code": 250.0, "role": "delivery"},
 	} {
 		for field, value := range want {
