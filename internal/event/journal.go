@@ -118,63 +118,81 @@ func (r *Recorder) run(j *journal) {
 	defer j.close()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	pending, told := int64(0), int64(0)
-	var failed error // since the last tick
-	var reported time.Time
-	add := func(e Event) {
-		r.tell(e)
-		if enc.Encode(e) == nil { // Event has no type that cannot be encoded
-			pending++
-		}
-	}
-	flush := func() {
-		err := errFull
-		if !r.full() {
-			err = j.write(buf.Bytes())
-		}
-		if err != nil {
-			r.dropped.Add(pending)
-			failed = err
-		} else {
-			r.written.Add(pending)
-		}
-		buf.Reset()
-		pending = 0
-	}
+	w := &writer{r: r, j: j}
+	w.enc = json.NewEncoder(&w.buf)
+	w.enc.SetEscapeHTML(false)
 	for {
 		select {
 		case e, ok := <-r.events:
 			if !ok {
-				flush()
+				w.flush()
 				return
 			}
-			add(e)
+			w.add(e)
 			idle := len(r.events) == 0
-			if idle || buf.Len() >= flushAt {
-				flush()
+			if idle || w.buf.Len() >= flushAt {
+				w.flush()
 			}
 			if idle {
 				time.Sleep(gather) // not to be woken for each event of a busy time
 			}
-		case <-tick.C:
-			if n := r.dropped.Load(); n > told && failed == nil && !r.full() {
-				add(Event{Time: time.Now().UTC(), Node: r.opts.Node, Kind: Fault, Reason: "events were dropped", Count: n - told})
-				told = n
-				flush()
-			}
-			if err := j.maintain(time.Now()); err != nil {
-				failed = err
-			}
-			if failed != nil && (reported.IsZero() || time.Since(reported) >= time.Minute) {
-				reported = time.Now()
-				r.report(failed)
-			}
-			failed = nil
+		case now := <-tick.C:
+			w.tick(now)
 		}
 	}
+}
+
+// writer gathers lines for the journal and keeps count of what became of them.
+type writer struct {
+	r        *Recorder
+	j        *journal
+	buf      bytes.Buffer
+	enc      *json.Encoder
+	pending  int64     // events in buf
+	told     int64     // dropped events that the journal tells of
+	failed   error     // since the last tick
+	reported time.Time // when a failure was last reported
+}
+
+func (w *writer) add(e Event) {
+	w.r.tell(e)
+	if w.enc.Encode(e) == nil { // Event has no type that cannot be encoded
+		w.pending++
+	}
+}
+
+// flush writes what was gathered, or drops it when it cannot.
+func (w *writer) flush() {
+	err := errFull
+	if !w.r.full() {
+		err = w.j.write(w.buf.Bytes())
+	}
+	if err != nil {
+		w.r.dropped.Add(w.pending)
+		w.failed = err
+	} else {
+		w.r.written.Add(w.pending)
+	}
+	w.buf.Reset()
+	w.pending = 0
+}
+
+// tick does what is due each second: it tells of dropped events once there is
+// room again, syncs the file, and reports a failure at most once a minute.
+func (w *writer) tick(now time.Time) {
+	if n := w.r.dropped.Load(); n > w.told && w.failed == nil && !w.r.full() {
+		w.add(Event{Time: now.UTC(), Node: w.r.opts.Node, Kind: Fault, Reason: "events were dropped", Count: n - w.told})
+		w.told = n
+		w.flush()
+	}
+	if err := w.j.maintain(now); err != nil {
+		w.failed = err
+	}
+	if w.failed != nil && (w.reported.IsZero() || now.Sub(w.reported) >= time.Minute) {
+		w.reported = now
+		w.r.report(w.failed)
+	}
+	w.failed = nil
 }
 
 // tell writes e to the log of the process, for whoever watches it at work.
