@@ -178,7 +178,10 @@ func (t *transaction) writeRcpt(i int) {
 		if r.Notify != 0 {
 			w.WriteString(" NOTIFY=" + r.Notify.String())
 		}
-		if kind, addr, ok := strings.Cut(r.ORcpt, ";"); ok && ascii(r.ORcpt) {
+		switch kind, addr, ok := strings.Cut(r.ORcpt, ";"); {
+		case ok && strings.EqualFold(kind, "utf-8"): // RFC 6533 section 3
+			w.WriteString(" ORCPT=" + kind + ";" + mail.EncodeAddrXtext(addr))
+		case ok && ascii(r.ORcpt):
 			w.WriteString(" ORCPT=" + kind + ";" + mail.EncodeXtext(addr))
 		}
 	}

@@ -185,27 +185,29 @@ func TestParameters(t *testing.T) {
 	if err := cl.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	to := rcpts(t, "a@there.test", "b@there.test")
+	to := rcpts(t, "a@there.test", "b@there.test", "c@there.test")
 	to[0].Notify, to[0].ORcpt = mail.NotifySuccess|mail.NotifyFailure, "rfc822;x+y@there.test"
 	to[1].Notify = mail.NotifyNever
+	to[2].ORcpt = "utf-8;汀+y@there.test"
 	body := strings.Repeat("\x00\n.\r", 100_000)
 	m := &Message{From: rcpts(t, "me@here.test")[0].Address, Size: 5, Body: mail.BodyBinary, UTF8: true, Ret: "HDRS", EnvID: "a=b"}
 	replies, err := cl.Send(context.Background(), m, to, strings.NewReader(body))
-	if err != nil || codes(replies) != "250 2.0.0, 250 2.0.0" {
+	if err != nil || codes(replies) != "250 2.0.0, 250 2.0.0, 250 2.0.0" {
 		t.Fatal(codes(replies), err)
 	}
 	got := p.Messages[0]
 	if want := "<me@here.test> SIZE=5 BODY=BINARYMIME SMTPUTF8 RET=HDRS ENVID=a+3Db"; got.From != want {
 		t.Errorf("MAIL %s, want %s", got.From, want)
 	}
-	if want := "<a@there.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x+2By@there.test|<b@there.test> NOTIFY=NEVER"; strings.Join(got.To, "|") != want {
+	if want := "<a@there.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x+2By@there.test|<b@there.test> NOTIFY=NEVER" +
+		`|<c@there.test> ORCPT=utf-8;\x{6C40}\x{2B}y@there.test`; strings.Join(got.To, "|") != want {
 		t.Errorf("RCPT %s, want %s", got.To, want)
 	}
 	if got.Data != body {
 		t.Errorf("body of %d octets arrived with %d", len(body), len(got.Data))
 	}
 	m.Size = 10000
-	if replies, _ = cl.Send(context.Background(), m, to, strings.NewReader(body)); codes(replies) != "552 5.3.4, 552 5.3.4" {
+	if replies, _ = cl.Send(context.Background(), m, to, strings.NewReader(body)); codes(replies) != "552 5.3.4, 552 5.3.4, 552 5.3.4" {
 		t.Errorf("too large: %s", codes(replies))
 	}
 }
