@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,9 +37,7 @@ type ACME struct {
 	AgreeTOS   bool   // the operator agrees to the CA's terms
 	ListenHost string // address for the challenge listeners; empty: all
 	// HTTPPort and TLSALPNPort are where the challenges arrive; 0 turns the
-	// challenge off. A listener is open only while a challenge runs. When
-	// the port is already served by this process, that server must use
-	// Handler, or TLSConfig.
+	// challenge off. A listener is open only while a challenge runs.
 	HTTPPort, TLSALPNPort int
 }
 
@@ -57,7 +54,6 @@ type Manager struct {
 	self     *tls.Certificate
 	magic    *certmagic.Config // nil without ACME, like the three below
 	cache    *certmagic.Cache
-	issuer   *certmagic.ACMEIssuer
 	failures *failures
 	run      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -133,11 +129,11 @@ func (m *Manager) startACME(c Config) error {
 	m.magic = certmagic.New(m.cache, certmagic.Config{Logger: quiet, OnEvent: m.event,
 		Storage: &certmagic.FileStorage{Path: filepath.Join(c.Dir, "acme")},
 		OCSP:    certmagic.OCSPConfig{DisableStapling: true}})
-	m.issuer = certmagic.NewACMEIssuer(m.magic, certmagic.ACMEIssuer{CA: a.Directory, TestCA: a.Directory,
+	issuer := certmagic.NewACMEIssuer(m.magic, certmagic.ACMEIssuer{CA: a.Directory, TestCA: a.Directory,
 		Email: a.Email, Agreed: a.AgreeTOS, TrustedRoots: roots, ListenHost: a.ListenHost,
 		AltHTTPPort: a.HTTPPort, DisableHTTPChallenge: a.HTTPPort == 0,
 		AltTLSALPNPort: a.TLSALPNPort, DisableTLSALPNChallenge: a.TLSALPNPort == 0, Logger: quiet})
-	m.magic.Issuers = []certmagic.Issuer{m.issuer}
+	m.magic.Issuers = []certmagic.Issuer{issuer}
 	if err := m.magic.ManageAsync(m.run, c.Names); err != nil {
 		return fmt.Errorf("ACME: %w", err)
 	}
@@ -293,14 +289,6 @@ func (m *Manager) obtained(name string) *tls.Certificate {
 		}
 	}
 	return best
-}
-
-// Handler answers HTTP-01 challenges and passes everything else to next.
-func (m *Manager) Handler(next http.Handler) http.Handler {
-	if m.issuer == nil {
-		return next
-	}
-	return m.issuer.HTTPChallengeHandler(next)
 }
 
 // Status describes the certificates in use, best first, then the names for which

@@ -90,9 +90,6 @@ func (p *Peer) Stop() {
 // Addr is host:port.
 func (p *Peer) Addr() string { return p.ln.Addr().String() }
 
-// Port is the port.
-func (p *Peer) Port() uint16 { return uint16(p.ln.Addr().(*net.TCPAddr).Port) }
-
 // Count gives the number of messages taken.
 func (p *Peer) Count() int {
 	p.Lock()
