@@ -1,0 +1,189 @@
+package edge
+
+import "math"
+
+// Decide tells whether a may be answered truthfully. It changes nothing but
+// what a deferral leaves behind: the transaction that waits for its retry. A
+// client that is answered has spent nothing until Learn is told what it heard.
+func (e *Engine) Decide(a *Attempt) Decision {
+	d := Decision{Prior: float32(e.prior(a))}
+	d.Gate = float32(e.rules.Gate * math.Max(0, e.fill(a.Time)))
+	key := e.sourceKey(a)
+	p := e.sources.place(key)
+	p.lock.Lock()
+	s := p.find(key)
+	if s == nil {
+		s = e.sources.insert(p, key, a.Time)
+		e.appeared(a)
+	}
+	e.rules.decay(s, a.Time)
+	if a.Identity.Key == 0 {
+		e.judge(a, &d, s, nil)
+	} else {
+		q := e.identities.place(a.Identity.Key)
+		q.lock.Lock()
+		id := q.find(a.Identity.Key)
+		if id == nil {
+			id = e.identities.insert(q, a.Identity.Key, a.Time)
+		}
+		e.rules.decay(id, a.Time)
+		e.judge(a, &d, s, id)
+		q.lock.Unlock()
+	}
+	p.lock.Unlock()
+	e.counts[d.Why].add(1)
+	return d
+}
+
+// fill is the level of the disclosure budget, from -1 to 1.
+func (e *Engine) fill(now Time) float64 {
+	if e.rules.Disclosure <= 0 {
+		return 0
+	}
+	b := e.rules.Disclosure * burst
+	return e.disclosure.fill(now, e.rules.Disclosure, b) / b
+}
+
+// judge decides, with the entries of source and identity in hand; id may be
+// nil.
+func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
+	r := &e.rules
+	d.Evidence = float32(s.evidence())
+	identityProven := id != nil && id.proven(a.Time, identityAge)
+	d.proven = identityProven || s.proven(a.Time, provenAge)
+	d.Score = float32(e.score(a, float64(d.Prior), d.proven))
+	switch {
+	case id != nil && a.Time < id.pen:
+		d.Defer, d.Why, d.Until = true, IdentityPenalty, id.pen
+	case a.Time < s.pen && !identityProven:
+		d.Defer, d.Why, d.Until = true, Penalty, s.pen
+	case d.proven:
+		d.Why = Proven
+	case s.flags&admitted != 0 || id != nil && id.flags&admitted != 0:
+		d.Why = Admitted
+	case d.Score <= d.Gate:
+		d.Why = Calm
+	default:
+		e.gate(a, d, s, id)
+	}
+	if d.Defer && d.Why != Rationed {
+		r.hold(a, s, id)
+	}
+	d.slotted = d.Defer && s.holds(a.print())
+}
+
+// score is the prior with what look-ups found.
+func (e *Engine) score(a *Attempt, prior float64, proven bool) float64 {
+	score := prior
+	switch a.Named {
+	case Yes:
+		score -= e.rules.Named
+	case No:
+		score += e.rules.Nameless
+	}
+	if a.SPF == Yes {
+		score -= e.rules.SPF
+	}
+	if proven {
+		score = min(score, math.Log(leastShare/mostShare))
+	}
+	return score
+}
+
+// gate lets a newcomer through that proves to be a mail server, by trying the
+// same transaction again after a while.
+func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
+	r := &e.rules
+	d.gated = true
+	limit := r.RetryMax
+	if a.proofed() {
+		limit = r.RetryVouched
+	}
+	second := e.secondStage(a.Time)
+	d.Wait = uint32(min(limit, r.Retry*math.Exp2(float64(d.Score)+second.wait)))
+	fp, wait := a.print(), Time(d.Wait)
+	if !s.waited(fp, a.Time, wait) && !(id != nil && a.Identity.Proven && id.waited(fp, a.Time, wait)) {
+		d.Defer, d.Why = true, Gate
+		return
+	}
+	d.Why = Retried
+	switch {
+	case second.share > 0.5 && !a.proofed() && r.Rationed > 0 && !e.ration.take(a.Time, 1, r.Rationed, r.Rationed/4),
+		r.Strict && e.fill(a.Time) <= 0:
+		d.Defer, d.Why = true, Rationed
+		return
+	}
+	s.flags |= admitted
+	s.timeA, s.timeB = 0, 0
+	if id != nil {
+		id.flags |= admitted
+	}
+}
+
+// stage tells how much retrying still tells of newcomers.
+type stage struct {
+	share float64 // of unknown recipients among the answers to those who retried
+	wait  float64 // what that adds to their waiting time, as a power of two, 0 to 2
+}
+
+func (e *Engine) secondStage(now Time) stage {
+	e.second.decay(now, secondLife, math.MaxFloat64)
+	q := e.second.share(expected, secondWeight)
+	return stage{q, min(max(e.odds(q), 0), 2)}
+}
+
+// decay brings an entry to now: evidence and credit fade, and a penalty that is
+// over leaves the initial state, on parole.
+func (r *Rules) decay(s *state, now Time) {
+	if now > s.last+30 {
+		life := r.CreditFade
+		if s.nats > 0 {
+			life = r.Fade
+		}
+		s.nats = int16(float64(s.nats) * fade(now, s.last, life))
+		s.last = now
+	}
+	if s.pen != 0 && now >= s.pen {
+		s.pen = 0
+		s.nats = min(s.nats, 0)
+		s.bits, s.bad = 0, 0
+		s.flags = s.flags&^admitted | onParole
+	}
+}
+
+// proven tells whether wanted mail has come for long enough.
+func (s *state) proven(now Time, age uint16) bool {
+	return s.ham >= provenMessages && s.nats < 0 && hourOf(now)-s.first >= age
+}
+
+// holds tells whether the transaction waits in a slot.
+func (s *state) holds(print uint16) bool {
+	return s.timeA != 0 && s.prinA == print || s.timeB != 0 && s.prinB == print
+}
+
+// waited tells whether the transaction was first tried long enough ago, and not
+// too long.
+func (s *state) waited(print uint16, now, wait Time) bool {
+	old := func(first Time, p uint16) bool {
+		return first != 0 && p == print && now-first >= wait && now-first <= holdA
+	}
+	return old(s.timeA, s.prinA) || old(s.timeB, s.prinB)
+}
+
+// hold remembers a deferred transaction. Two are kept: the first, for as long
+// as mail servers try, and a newer one, so that a client whose first one was
+// given up still gets through.
+func (r *Rules) hold(a *Attempt, s, id *state) {
+	fp := a.print()
+	if !s.holds(fp) {
+		switch {
+		case s.timeA == 0 || a.Time-s.timeA > holdA:
+			s.timeA, s.prinA = a.Time, fp
+		case s.timeB == 0 || a.Time-s.timeB > renewB:
+			s.timeB, s.prinB = a.Time, fp
+		}
+	}
+	if id != nil && a.Identity.Proven && (id.timeA == 0 || a.Time-id.timeA > holdA) {
+		id.timeA, id.prinA = a.Time, fp
+	}
+}

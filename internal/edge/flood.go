@@ -1,0 +1,56 @@
+package edge
+
+// floodLimit is how many /64 of one /48 (or of one /56) get entries of their
+// own; whoever owns a /48 has 65,536 to spend.
+const floodLimit = 64
+
+// sourceKey is the entry an attempt belongs to: its own, or that of the network
+// around it where too many have appeared.
+func (e *Engine) sourceKey(a *Attempt) uint64 { return e.keyOf(a.Source, a.Time) }
+
+func (e *Engine) keyOf(s Source, now Time) uint64 {
+	if s.isIPv4() {
+		return s.key
+	}
+	if e.crowded(s.narrow, now, narrowLife) {
+		if e.crowded(s.wide, now, wideLife) {
+			return s.wide
+		}
+		return s.narrow
+	}
+	if e.crowded(s.wide, now, wideLife) && !e.known(s.key) {
+		return s.narrow
+	}
+	return s.key
+}
+
+func (e *Engine) crowded(key uint64, now Time, halfLife float64) bool {
+	n, l := e.networks.locked(key, now, halfLife, false)
+	defer l.Unlock()
+	return n != nil && n.sources > floodLimit
+}
+
+func (e *Engine) known(key uint64) bool {
+	p := e.sources.place(key)
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return p.find(key) != nil
+}
+
+// appeared counts a new source in its networks. Those of IPv4 are counted for
+// the words of events only when they misbehave.
+func (e *Engine) appeared(a *Attempt) {
+	if a.Source.isIPv4() {
+		return
+	}
+	for _, k := range [2]struct {
+		key  uint64
+		life float64
+	}{{a.Source.narrow, narrowLife}, {a.Source.wide, wideLife}} {
+		n, l := e.networks.locked(k.key, a.Time, k.life, true)
+		if n.sources < 1<<16-1 {
+			n.sources++
+		}
+		l.Unlock()
+	}
+}

@@ -1,0 +1,297 @@
+package edge
+
+import "math"
+
+// Learn takes what the recipient of an attempt turned out to be: of one that was
+// answered at once, of one that was deferred from a look-up that no reply
+// waited for. It gives what that changed.
+func (e *Engine) Learn(a *Attempt, d *Decision, t Truth) Change {
+	if t == Former {
+		return Change{}
+	}
+	key := e.sourceKey(a)
+	p := e.sources.place(key)
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	s := p.find(key)
+	if s == nil {
+		s = e.sources.insert(p, key, a.Time)
+	}
+	e.rules.decay(s, a.Time)
+	if a.Identity.Key == 0 {
+		return e.learn(a, d, t, s, nil)
+	}
+	q := e.identities.place(a.Identity.Key)
+	q.lock.Lock()
+	defer q.lock.Unlock()
+	id := q.find(a.Identity.Key)
+	if id == nil {
+		id = e.identities.insert(q, a.Identity.Key, a.Time)
+	}
+	e.rules.decay(id, a.Time)
+	return e.learn(a, d, t, s, id)
+}
+
+func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change) {
+	bad := t != Exists
+	// Bounces to unknown addresses come to the victims of forged senders from
+	// honest servers: from a proven one they are no guesses.
+	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && s.distinct(a.bit()) {
+		s.add(e.rules.Unknown)
+		s.sawBad(a.Time)
+	}
+	if t == Trap {
+		s.setEvidence(most)
+		s.sawBad(a.Time)
+	}
+	if !d.Defer {
+		if bad && !d.proven {
+			e.disclosure.take(a.Time, 1, e.rules.Disclosure, e.rules.Disclosure*burst)
+		}
+		if bad && id != nil {
+			c = e.convictIdentity(a, id)
+		}
+		e.countSecond(a, d, s, bad)
+	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast {
+		s.add(-e.rules.Valid)
+	}
+	e.countPopulation(a, d, s, bad)
+	if bad {
+		if p := e.convict(a, d, s, id); p.Kind != None {
+			c = p
+		}
+	}
+	return c
+}
+
+// distinct tells whether the recipient of that bit was not counted before, and
+// counts it: a retry of the same dead address is no new evidence, or an honest
+// server's queue would convict it.
+func (s *state) distinct(bit uint64) bool {
+	if s.bits&bit != 0 {
+		return false
+	}
+	s.bits |= bit
+	return true
+}
+
+// add adds evidence, within its bounds.
+func (s *state) add(nats float64) {
+	s.setEvidence(min(max(s.evidence()+nats, worst), most))
+}
+
+// sawBad counts an unknown recipient, for the words of events.
+func (s *state) sawBad(now Time) {
+	if s.bad == 0 {
+		s.since = uint8(hourOf(now))
+	}
+	if s.bad < math.MaxUint16 {
+		s.bad++
+	}
+}
+
+// countSecond counts answers to those who came through the gate.
+func (e *Engine) countSecond(a *Attempt, d *Decision, s *state, bad bool) {
+	if !d.gated && (s.flags&admitted == 0 || d.proven) {
+		return
+	}
+	if bad {
+		e.second.bad.Add(parts)
+	} else {
+		e.second.good.Add(parts)
+	}
+}
+
+// countPopulation votes in what strangers are judged by: at most once a source,
+// hour and side. What waits in a slot is left out of the networks, so that
+// whether a recipient exists never changes the wait of its own retry.
+func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
+	if bad {
+		if s.vote(a.Time, votedBad) && !d.proven {
+			e.countRoot(a, true, s.voted(a.Time, votedGood))
+		}
+		if !d.slotted && s.vote(a.Time, votedNets) {
+			e.countNetworks(a, true)
+		}
+		return
+	}
+	if !d.proven && !s.voted(a.Time, votedBad) && s.vote(a.Time, votedGood) {
+		e.countRoot(a, false, false)
+	}
+}
+
+// countRoot votes in the levels of all and of the realm. A vote against takes
+// back the one that the source gave for itself in the same hour.
+func (e *Engine) countRoot(a *Attempt, bad, takeBack bool) {
+	levels := [2]*level{&e.root}
+	if r := e.realm(a.Realm); r != nil {
+		levels[1] = &r.level
+	}
+	for _, l := range levels {
+		switch {
+		case l == nil:
+		case !bad:
+			l.good.Add(parts)
+		default:
+			l.bad.Add(parts)
+			if takeBack && l.good.Load() >= parts {
+				l.good.Add(-parts)
+			}
+		}
+	}
+}
+
+func (e *Engine) countNetworks(a *Attempt, bad bool) {
+	e.countNetwork(a.Source.narrow, a.Time, narrowLife, bad)
+	e.countNetwork(a.Source.wide, a.Time, wideLife, bad)
+}
+
+func (e *Engine) countNetwork(key uint64, now Time, halfLife float64, bad bool) {
+	n, l := e.networks.locked(key, now, halfLife, true)
+	if bad {
+		n.bad++
+	} else {
+		n.good++
+	}
+	l.Unlock()
+}
+
+// threshold is the evidence at which a penalty begins.
+func (e *Engine) threshold(a *Attempt, d *Decision, s, id *state) (h, score float64) {
+	r := &e.rules
+	score = float64(d.Score)
+	if s.flags&admitted != 0 || id != nil && id.flags&admitted != 0 {
+		score -= r.Proof - e.secondStage(a.Time).wait
+	}
+	h = min(max(-score, r.Wary), r.Calm)
+	if a.proofed() && float64(d.Gate) > r.Gate/2 {
+		h = max(h, r.Vouched)
+	}
+	if s.flags&onParole != 0 {
+		h = r.Wary
+	}
+	if d.Defer {
+		h = max(h, r.Shadow)
+		if a.proofed() {
+			h = max(h, r.ShadowVouched)
+		}
+	}
+	return h, score
+}
+
+// convict begins or extends the source's penalty, when the evidence is enough.
+func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
+	r := &e.rules
+	h, score := e.threshold(a, d, s, id)
+	ev := s.evidence()
+	if ev < h {
+		return Change{}
+	}
+	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0)), r.PenaltyMax)
+	if a.proofed() {
+		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())))
+	}
+	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Since: s.badSince(a.Time)}
+	if s.pen <= a.Time {
+		s.setStrikes(min(s.strikes()+1, 3))
+		c.Kind = Penalised
+	}
+	if end := a.Time + Time(length); end > s.pen {
+		if c.Kind == None && end > s.pen+3600 {
+			c.Kind = Extended
+		}
+		s.pen = end
+	}
+	s.flags &^= onParole
+	c.Until = s.pen
+	return c
+}
+
+// badSince is about when the first unknown recipient was counted.
+func (s *state) badSince(now Time) Time {
+	hours := uint8(hourOf(now)) - s.since
+	return now - min(Time(hours)*3600, now)
+}
+
+// convictIdentity counts an unknown recipient that the identity was told of,
+// and begins its penalty.
+func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
+	if id.distinct(a.bit()) {
+		id.add(e.rules.Unknown)
+		id.sawBad(a.Time)
+	}
+	if id.evidence() < e.rules.Calm {
+		return Change{}
+	}
+	c := Change{Identity: true, Evidence: float32(id.evidence()), Unknown: int(id.bad), Since: id.badSince(a.Time)}
+	if id.pen <= a.Time {
+		id.setStrikes(min(id.strikes()+1, 3))
+		c.Kind = Penalised
+	}
+	length := min(e.rules.VouchedPenalty*math.Exp2(2*float64(id.strikes()-1)), e.rules.PenaltyMax)
+	id.pen = a.Time + Time(length)
+	c.Until = id.pen
+	return c
+}
+
+// Credit takes that the message of an answered attempt was accepted and nobody
+// calls it spam. Call it once a recipient. Credit must be paid for: a recipient
+// earns unproven sources only so much a day, or known addresses would buy the
+// rest of the directory.
+func (e *Engine) Credit(a *Attempt, d *Decision) Change {
+	if !d.proven && !e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient) {
+		return Change{}
+	}
+	key := e.sourceKey(a)
+	p := e.sources.place(key)
+	p.lock.Lock()
+	s := p.find(key)
+	if s == nil {
+		s = e.sources.insert(p, key, a.Time)
+	}
+	e.rules.decay(s, a.Time)
+	c := e.rules.credit(s, a.Time)
+	clean := s.vote(a.Time, votedClean)
+	p.lock.Unlock()
+	if a.Identity.Key != 0 {
+		q := e.identities.place(a.Identity.Key)
+		q.lock.Lock()
+		id := q.find(a.Identity.Key)
+		if id == nil {
+			id = e.identities.insert(q, a.Identity.Key, a.Time)
+		}
+		e.rules.decay(id, a.Time)
+		e.rules.credit(id, a.Time)
+		q.lock.Unlock()
+	}
+	if clean {
+		e.countNetworks(a, false)
+	}
+	return c
+}
+
+func (r *Rules) credit(s *state, now Time) (c Change) {
+	was := s.proven(now, provenAge)
+	if s.ham == 0 {
+		s.first = hourOf(now)
+	}
+	if s.ham < math.MaxUint16 {
+		s.ham++
+	}
+	s.add(-r.Wanted)
+	if s.nats < 0 {
+		if s.flags&onParole != 0 {
+			c.Kind = Absolved
+		}
+		s.flags &^= onParole
+		s.setStrikes(0)
+	}
+	if s.nats <= 0 {
+		s.bits, s.bad = 0, 0
+	}
+	if !was && s.proven(now, provenAge) {
+		c.Kind = Trusted
+	}
+	c.Evidence = float32(s.evidence())
+	return c
+}

@@ -1,0 +1,97 @@
+package edge
+
+import (
+	"math"
+	"unsafe"
+)
+
+// network is what is known of a /24 or /16 (a /56 or /48): how often, by one
+// vote a source and hour, unknown recipients and wanted mail came from it, both
+// decaying with time.
+type network struct {
+	key     uint64
+	bad     float32
+	good    float32
+	last    Time
+	unknown uint16 // unknown recipients, decaying like bad; for words
+	sources uint16 // sources that first appeared in it, decaying likewise; for words and the flood guard
+}
+
+const netWays = 4
+
+type netSet [netWays]network
+
+// netTable maps prefix keys to networks, in sets of four.
+type netTable struct {
+	sets   []netSet
+	locks  []stripe
+	mem    memory
+	secret uint64
+}
+
+func newNetTable(slots int, secret uint64) (*netTable, error) {
+	n := max(slots/netWays, 1)
+	mem, err := allocate(n * int(unsafe.Sizeof(netSet{})))
+	if err != nil {
+		return nil, err
+	}
+	return &netTable{sets: unsafe.Slice((*netSet)(mem.base()), n), mem: mem,
+		locks: make([]stripe, min(n, maxStripes)), secret: secret | 1}, nil
+}
+
+// locked gives the network of a prefix key, decayed to now, under its lock; nil
+// when there is none and make is false. It must be unlocked.
+func (t *netTable) locked(key uint64, now Time, halfLife float64, create bool) (*network, *stripe) {
+	i := mix(key, t.secret) % uint64(len(t.sets))
+	set, l := &t.sets[i], &t.locks[i%uint64(len(t.locks))]
+	l.Lock()
+	for j := range set {
+		if n := &set[j]; n.key == key {
+			n.decay(now, halfLife)
+			return n, l
+		}
+	}
+	if !create {
+		return nil, l
+	}
+	least := &set[0]
+	for j := range set {
+		if n := &set[j]; n.weight(now, halfLife) < least.weight(now, halfLife) {
+			least = n
+		}
+	}
+	*least = network{key: key, last: now}
+	return least, l
+}
+
+// weight is what would be lost with n.
+func (n *network) weight(now Time, halfLife float64) float64 {
+	if n.key == 0 {
+		return -1
+	}
+	return (float64(n.bad) + float64(n.good) + 0.1) * fade(now, n.last, halfLife)
+}
+
+// decay brings n to now. Small steps are gathered: a minute of the shortest
+// half-life is a thousandth.
+func (n *network) decay(now Time, halfLife float64) {
+	if now < n.last+60 {
+		return
+	}
+	f := float32(fade(now, n.last, halfLife))
+	n.bad *= f
+	n.good *= f
+	n.unknown = uint16(float32(n.unknown) * f)
+	n.sources = uint16(float32(n.sources) * f)
+	n.last = now
+}
+
+// fade is what time leaves of something: 2^-(age/halfLife), 1 for the future.
+func fade(now, since Time, halfLife float64) float64 {
+	if now <= since {
+		return 1
+	}
+	return math.Exp2(-float64(now-since) / halfLife)
+}
+
+func (t *netTable) close() { t.mem.free() }
