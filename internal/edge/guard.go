@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	mrand "math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -54,6 +55,7 @@ const (
 	shadowQueue   = 4096
 	shadowWorkers = 4
 	shadowLimit   = 5 * time.Second
+	shadowPause   = 300 * time.Millisecond
 )
 
 // shadow is the look-up of a recipient whose sender was not told.
@@ -71,7 +73,9 @@ func (g *Guard) open() {
 	})
 }
 
-// Run looks deferred recipients up until ctx ends.
+// Run looks deferred recipients up until ctx ends. It does so some time later,
+// in batches: right behind the reply, what a look-up costs would show in the
+// time of the next one.
 func (g *Guard) Run(ctx context.Context) {
 	g.open()
 	var wg sync.WaitGroup
@@ -79,10 +83,17 @@ func (g *Guard) Run(ctx context.Context) {
 		wg.Go(func() {
 			for {
 				select {
-				case s := <-g.shadows:
-					g.look(ctx, s)
+				case <-time.After(shadowPause + mrand.N(shadowPause)):
 				case <-ctx.Done():
 					return
+				}
+				for more := true; more; {
+					select {
+					case s := <-g.shadows:
+						g.look(ctx, s)
+					default:
+						more = false
+					}
 				}
 			}
 		})
@@ -139,13 +150,15 @@ func (g *Guard) tell(r *Ruling, c Change) {
 // Dropped counts the look-ups of deferred recipients that load prevented.
 func (g *Guard) Dropped() int64 { return g.dropped.Load() }
 
-// grid is the raster on which deferring replies leave: how long the decision
-// took, from caches warm or cold, is rounded away.
+// grid is the raster on which deferring replies leave. It is that of the clock,
+// not of the command: then a client that waits for each reply sees the same
+// time between two, however long the server took.
 const grid = 5 * time.Millisecond
 
-// onGrid gives the next point of the grid that began at start.
-func onGrid(start time.Time) time.Time {
-	return start.Add((time.Since(start)/grid + 1) * grid)
+// onGrid gives the point of the grid on which a reply leaves, at least half a
+// step from now.
+func onGrid(now time.Time) time.Time {
+	return now.Add(grid / 2).Truncate(grid).Add(grid)
 }
 
 var refText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

@@ -100,9 +100,10 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address) *Ruling {
 		return r
 	}
 	r.ref = newRef()
-	r.Reply, r.At = deferral(r.ref), onGrid(start)
+	r.Reply, r.At = deferral(r.ref), onGrid(time.Now())
 	v.held = len(v.told) == 0
 	e := r.about
+	e.Time = start.UTC()
 	e.Kind, e.From, e.To, e.Code, e.Enhanced, e.Text = event.Rcpt, r.from.Path(), to.String(), r.Reply.Code, r.Reply.Enhanced, r.Reply.Text
 	r.Describe(&e)
 	r.After = func() { v.guard.later(shadow{r, e}) }
