@@ -89,6 +89,9 @@ func Truth(res directory.Resolution) (t edge.Truth, ours bool) {
 	case directory.Disabled:
 		return edge.Former, true
 	case directory.Unknown:
+		if res.Former {
+			return edge.Former, true
+		}
 		return edge.Unknown, true
 	}
 	return edge.Former, false
