@@ -86,6 +86,15 @@ func (n *network) decay(now Time, halfLife float64) {
 	n.last = now
 }
 
+// lifeOf gives the half-life of the network of a key.
+func lifeOf(key uint64) float64 {
+	switch prefixOf(key).Bits() {
+	case 16, 48:
+		return wideLife
+	}
+	return narrowLife
+}
+
 // fade is what time leaves of something: 2^-(age/halfLife), 1 for the future.
 func fade(now, since Time, halfLife float64) float64 {
 	if now <= since {
