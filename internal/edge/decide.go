@@ -108,7 +108,8 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 		limit = r.RetryVouched
 	}
 	second := e.secondStage(a.Time)
-	d.Wait = uint32(min(limit, r.Retry*math.Exp2(float64(d.Score)+second.wait)))
+	// In steps: a single vote more or less in the population is not to be seen.
+	d.Wait = uint32(min(limit, r.Retry*math.Exp2(math.Round(2*(float64(d.Score)+second.wait))/2)))
 	fp, wait := a.print(), Time(d.Wait)
 	if !s.waited(fp, a.Time, wait) && !(id != nil && a.Identity.Proven && id.waited(fp, a.Time, wait)) {
 		d.Defer, d.Why = true, Gate

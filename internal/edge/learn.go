@@ -122,11 +122,13 @@ func (e *Engine) countSecond(a *Attempt, d *Decision, s *state, bad bool) {
 
 // countPopulation votes in what strangers are judged by: at most once a source,
 // hour and side. What waits in a slot is left out of the networks, so that
-// whether a recipient exists never changes the wait of its own retry.
+// whether a recipient exists does not change the wait of its own retry. Among
+// the votes of all newcomers it is one of thousands, and must be counted: bots
+// that guess twice and are never seen again have no other.
 func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 	if bad {
 		if s.vote(a.Time, votedBad) && !d.proven {
-			e.countRoot(a, true, s.voted(a.Time, votedGood))
+			e.countRoot(a, d, true, s.voted(a.Time, votedGood))
 		}
 		if !d.slotted && s.vote(a.Time, votedNets) {
 			e.countNetworks(a, true)
@@ -134,15 +136,17 @@ func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 		return
 	}
 	if !d.proven && !s.voted(a.Time, votedBad) && s.vote(a.Time, votedGood) {
-		e.countRoot(a, false, false)
+		e.countRoot(a, d, false, false)
 	}
 }
 
 // countRoot votes in the levels of all and of the realm. A vote against takes
-// back the one that the source gave for itself in the same hour.
-func (e *Engine) countRoot(a *Attempt, bad, takeBack bool) {
+// back the one that the source gave for itself in the same hour. In a realm that
+// few strangers come to one vote weighs much, so that of a transaction that
+// waits for its retry is left out there.
+func (e *Engine) countRoot(a *Attempt, d *Decision, bad, takeBack bool) {
 	levels := [2]*level{&e.root}
-	if r := e.realm(a.Realm); r != nil {
+	if r := e.realm(a.Realm); r != nil && !d.slotted {
 		levels[1] = &r.level
 	}
 	for _, l := range levels {
