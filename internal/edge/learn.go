@@ -38,11 +38,11 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	// honest servers: from a proven one they are no guesses.
 	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && s.distinct(a.bit()) {
 		s.add(e.rules.Unknown)
-		s.sawBad(a.Time)
+		e.sawBad(a, d, s)
 	}
 	if t == Trap {
 		s.setEvidence(most)
-		s.sawBad(a.Time)
+		e.sawBad(a, d, s)
 	}
 	if !d.Defer {
 		if bad && !d.proven {
@@ -80,14 +80,32 @@ func (s *state) add(nats float64) {
 	s.setEvidence(min(max(s.evidence()+nats, worst), most))
 }
 
-// sawBad counts an unknown recipient, for the words of events.
+// sawBad counts an unknown recipient for the words of events: of the source,
+// and of the networks around it where it is unproven. A source of IPv4 counts
+// among those of its networks from its first one on; one of IPv6 did when it
+// appeared.
+func (e *Engine) sawBad(a *Attempt, d *Decision, s *state) {
+	first := s.bad == 0 && a.Source.isIPv4()
+	s.sawBad(a.Time)
+	if d.proven {
+		return
+	}
+	for _, k := range a.Source.networks() {
+		n, l := e.networks.locked(k.key, a.Time, k.life, true)
+		increase(&n.unknown)
+		if first {
+			increase(&n.sources)
+		}
+		l.Unlock()
+	}
+}
+
+// sawBad counts an unknown recipient of a source or an identity.
 func (s *state) sawBad(now Time) {
 	if s.bad == 0 {
 		s.since = uint8(hourOf(now))
 	}
-	if s.bad < math.MaxUint16 {
-		s.bad++
-	}
+	increase(&s.bad)
 }
 
 // countSecond counts answers to those who came through the gate.
@@ -146,18 +164,15 @@ func (e *Engine) countRoot(a *Attempt, d *Decision, bad, takeBack bool) {
 }
 
 func (e *Engine) countNetworks(a *Attempt, bad bool) {
-	e.countNetwork(a.Source.narrow, a.Time, narrowLife, bad)
-	e.countNetwork(a.Source.wide, a.Time, wideLife, bad)
-}
-
-func (e *Engine) countNetwork(key uint64, now Time, halfLife float64, bad bool) {
-	n, l := e.networks.locked(key, now, halfLife, true)
-	if bad {
-		n.bad++
-	} else {
-		n.good++
+	for _, k := range a.Source.networks() {
+		n, l := e.networks.locked(k.key, a.Time, k.life, true)
+		if bad {
+			n.bad++
+		} else {
+			n.good++
+		}
+		l.Unlock()
 	}
-	l.Unlock()
 }
 
 // threshold is the evidence at which a penalty begins.
@@ -279,9 +294,7 @@ func (r *Rules) credit(s *state, now Time) (c Change) {
 	if s.ham == 0 {
 		s.first = hourOf(now)
 	}
-	if s.ham < math.MaxUint16 {
-		s.ham++
-	}
+	increase(&s.ham)
 	s.add(-r.Wanted)
 	if s.nats < 0 {
 		if s.flags&onParole != 0 {
