@@ -43,6 +43,11 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 		// A rewritten sender takes bounces only; anything else would be relayed.
 		res = directory.Resolution{Status: directory.Unknown}
 	}
+	if res.Status == directory.Known {
+		if reply := s.alone(ctx, env, r.Address); reply != nil {
+			return s.Answer(env, r, reply)
+		}
+	}
 	return s.Answer(env, r, s.Local(env, r, res))
 }
 
@@ -64,6 +69,9 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 	header := tap.Header()
 	if mail.CountReceived(header) > s.MaxHops {
 		return s.Refused("DATA", env, &receive.Loop)
+	}
+	if reply := s.judgeBounces(ctx, env, header); reply != nil {
+		return s.Refused("DATA", env, reply)
 	}
 	m.MessageID = receive.MessageID(header)
 	return s.Commit(ctx, m, w)
