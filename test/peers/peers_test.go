@@ -73,6 +73,16 @@ func TestEximOffersTLS(t *testing.T) {
 	mustStartTLS(t, p.Addr)
 }
 
+func TestSendmailDelivers(t *testing.T) {
+	p := Sendmail(t, SendmailOptions{Mailboxes: []string{recipient}})
+	sendOne(t, p.Addr, recipient, "to sendmail")
+	mustHold(t, p.Mailbox(recipient), "to sendmail", p.Log)
+	for _, addr := range []string{p.Addr, p.Inner} {
+		mustRefuse(t, addr, stranger)
+		mustRefuse(t, addr, "someone@elsewhere.test")
+	}
+}
+
 func TestDovecotTakesLMTP(t *testing.T) {
 	p := DovecotLMTP(t, recipient)
 	c := lmtpDialogue(t, p.LMTP)
