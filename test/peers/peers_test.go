@@ -77,10 +77,8 @@ func TestSendmailDelivers(t *testing.T) {
 	p := Sendmail(t, SendmailOptions{Mailboxes: []string{recipient}})
 	sendOne(t, p.Addr, recipient, "to sendmail")
 	mustHold(t, p.Mailbox(recipient), "to sendmail", p.Log)
-	for _, addr := range []string{p.Addr, p.Inner} {
-		mustRefuse(t, addr, stranger)
-		mustRefuse(t, addr, "someone@elsewhere.test")
-	}
+	mustRefuse(t, p.Addr, stranger)
+	mustRefuse(t, p.Inner, stranger)
 }
 
 func TestDovecotTakesLMTP(t *testing.T) {
