@@ -77,6 +77,11 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 		s.visit.Told(ruling, truth)
 		e.Truth = truth.String()
 	}
+	if res.Status == directory.Known {
+		if reply := s.alone(ctx, env, r.Address); reply != nil {
+			return s.Answer(e, reply)
+		}
+	}
 	return s.Answer(e, s.Local(env, r, res))
 }
 
@@ -146,6 +151,9 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 	header := tap.Header()
 	if mail.CountReceived(header) > s.MaxHops {
 		return s.Refused("DATA", env, &receive.Loop)
+	}
+	if reply := s.judgeBounces(ctx, env, header); reply != nil {
+		return s.Refused("DATA", env, reply)
 	}
 	m.MessageID = receive.MessageID(header)
 	v := s.Commit(ctx, m, w)
