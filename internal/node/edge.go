@@ -14,10 +14,10 @@ import (
 // of identities and networks.
 const sourceRoom = 66
 
-// newGuard builds the edge; nil when it is switched off.
+// newGuard builds the edge, once; nil when it is switched off.
 func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, error) {
-	if !cfg.Edge.Enabled {
-		return nil, nil
+	if !cfg.Edge.Enabled || n.guard != nil {
+		return n.guard, nil
 	}
 	rules := edge.DefaultRules()
 	rules.Disclosure, rules.Strict = float64(cfg.Edge.Disclosure), cfg.Edge.Strict
