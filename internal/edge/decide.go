@@ -7,7 +7,7 @@ import "math"
 // client that is answered has spent nothing until Learn is told what it heard.
 func (e *Engine) Decide(a *Attempt) Decision {
 	d := Decision{Prior: float32(e.prior(a))}
-	d.Gate = float32(e.rules.Gate * math.Max(0, e.fill(a.Time)))
+	d.Gate = float32(e.rules.Gate * math.Max(-e.rules.Sunk, e.fill(a.Time)))
 	key := e.sourceKey(a)
 	p := e.sources.place(key)
 	p.lock.Lock()

@@ -107,10 +107,10 @@ func (e *Engine) Pair(s Source, domain string) Identity {
 // prior gives what the networks around a source and the unproven sources of the
 // realm have lately done, as log odds that an unproven source guesses.
 func (e *Engine) prior(a *Attempt) float64 {
-	e.root.decay(a.Time, rootLife, rootLimit)
+	e.root.decay(a.Time, e.rules.LevelFade, rootLimit)
 	q := e.root.share(expected, rootWeight)
-	if r := e.realm(a.Realm); r != nil {
-		r.level.decay(a.Time, rootLife, rootLimit)
+	if r := e.realm(a.Realm, a.Time); r != nil {
+		r.level.decay(a.Time, e.rules.LevelFade, rootLimit)
 		q = r.level.share(q, realmWeight)
 	}
 	q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
