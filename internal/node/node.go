@@ -15,6 +15,7 @@ import (
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/dns"
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/serve/pop3d"
 	"github.com/migiwa/migiwa/internal/serve/smtpd"
@@ -33,6 +34,7 @@ type Node struct {
 	intake   *deliver.Intake
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
+	logins   *edge.Logins // nil: nobody is held
 	registry *prometheus.Registry
 	services *services
 
@@ -149,6 +151,9 @@ func (n *Node) closeRooms() error {
 		n.certs.Close()
 	}
 	var errs []error
+	if n.logins != nil {
+		n.logins.Engine.Close()
+	}
 	if n.locks != nil {
 		errs = append(errs, n.locks.Close())
 	}
