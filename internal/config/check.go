@@ -38,6 +38,7 @@ func (c *Config) check(ck *checker) {
 	c.checkTLS(ck)
 	c.checkStore(ck)
 	c.checkLimits(ck)
+	c.checkEdge(ck)
 	for i := range c.Routes {
 		c.Routes[i].check(ck, fmt.Sprintf("route[%d]", i))
 	}
@@ -132,7 +133,6 @@ func (c *Config) checkLimits(ck *checker) {
 	atLeast("pop3.max_connections", int64(c.POP3.MaxConnections), 1)
 	atLeast("pop3.max_per_address", int64(c.POP3.MaxPerAddress), 1)
 	ck.bad(c.POP3.Idle > 0, "pop3.idle", "must be more than 0")
-	atLeast("edge.login.disclosure", int64(c.Edge.Login.Disclosure), 1)
 	q := c.Queue
 	ck.bad(q.RetryFirst > 0, "queue.retry_first", "must be more than 0")
 	ck.bad(q.RetryMax >= q.RetryFirst, "queue.retry_max", "must not be shorter than queue.retry_first")

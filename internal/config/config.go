@@ -39,8 +39,8 @@ type Config struct {
 	TLS      TLS     `toml:"tls"`
 	Store    Store   `toml:"store"`
 	SMTP     SMTP    `toml:"smtp"`
-	POP3     POP     `toml:"pop3"`
 	Edge     Edge    `toml:"edge"`
+	POP3     POP     `toml:"pop3"`
 	Queue    Queue   `toml:"queue"`
 	Routes   []Route `toml:"route"`
 	DNS      DNS     `toml:"dns"`
@@ -119,17 +119,6 @@ type POP struct {
 	Idle           Duration `toml:"idle" doc:"How long the node waits for the next command; RFC 1939 asks for ten minutes or more."`
 }
 
-// Edge says how strangers are judged.
-type Edge struct {
-	Login EdgeLogin `toml:"login"`
-}
-
-// EdgeLogin says how those who guess passwords are met.
-type EdgeLogin struct {
-	Enabled    bool `toml:"enabled" doc:"Logins are judged by account, source and network before a password is looked at; who guesses hears that it is for the moment. Clients on this machine are not judged."`
-	Disclosure int  `toml:"disclosure" doc:"Wrong passwords an hour that places unknown to their account may be told of, in all. When it is used up, a new place gets in after trying the same password again for some minutes, as mail programs do."`
-}
-
 // Queue says how mail to other hosts is tried.
 type Queue struct {
 	RetryFirst     Duration `toml:"retry_first" doc:"Wait after the first failed attempt; it doubles with each further one, with some jitter."`
@@ -185,8 +174,8 @@ func Default() *Config {
 			MaxConnections: 20000, MaxPerAddress: 50,
 			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
+		Edge: defaultEdge(),
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
-		Edge: Edge{Login: EdgeLogin{Enabled: true, Disclosure: 30}},
 		Queue: Queue{
 			RetryFirst: Duration(5 * time.Minute), RetryMax: Duration(4 * time.Hour),
 			Lifetime: Duration(5 * 24 * time.Hour), WarnAfter: Duration(4 * time.Hour),

@@ -77,7 +77,7 @@ type loginSim struct {
 }
 
 func newLoginSim(t testing.TB, seed uint64) *loginSim {
-	e, err := New(LoginRules(30), LoginSizes())
+	e, err := NewSeeded(LoginRules(30), LoginSizes(), seed)
 	if err != nil {
 		t.Fatal(err)
 	}

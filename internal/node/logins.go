@@ -18,7 +18,8 @@ func (n *Node) newLogins(cfg *config.Config) (*edge.Logins, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &edge.Logins{Engine: engine, Clock: edge.NewClock(1, 0), Events: n.Events, Domain: mail.Domain(cfg.Domain)}
+	l := &edge.Logins{Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), 0),
+		Events: n.Events, Domain: mail.Domain(cfg.Domain)}
 	n.watchLogins(l)
 	return l, nil
 }

@@ -35,6 +35,7 @@ type Node struct {
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
 	logins   *edge.Logins // nil: nobody is held
+	guard    *edge.Guard  // nil: strangers are not judged
 	registry *prometheus.Registry
 	services *services
 
@@ -159,6 +160,9 @@ func (n *Node) closeRooms() error {
 	}
 	if n.Rooms != nil {
 		errs = append(errs, n.Rooms.Close())
+	}
+	if n.guard != nil {
+		n.guard.Engine.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -100,9 +100,14 @@ func (s *Session) StartMail(env *mail.Envelope) *mail.Reply {
 	return nil
 }
 
+// RcptEvent begins the event of one RCPT.
+func (s *Session) RcptEvent(env *mail.Envelope, r mail.Recipient) event.Event {
+	return event.Event{Kind: event.Rcpt, From: env.From.Path(), To: r.String()}
+}
+
 // Answer records the reply to a RCPT, positive or not, and gives the verdict.
-func (s *Session) Answer(env *mail.Envelope, r mail.Recipient, reply *mail.Reply) smtpd.Verdict {
-	e := event.Event{Kind: event.Rcpt, From: env.From.Path(), To: r.String(), Code: 250}
+func (s *Session) Answer(e event.Event, reply *mail.Reply) smtpd.Verdict {
+	e.Code = 250
 	if reply != nil {
 		e.Code, e.Enhanced, e.Text = reply.Code, reply.Enhanced, reply.Text
 		if reply.Cause != nil {
