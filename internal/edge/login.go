@@ -41,7 +41,8 @@ import (
 //     end all unknown places.
 //   - Proof is the same pair again, from the same source or place, after
 //     minutes: mail programs do that by themselves, and guessers have no reason
-//     to. When they begin to, such proofs are rationed.
+//     to. When they begin to, such proofs are rationed. Those who share their
+//     address with a guesser get in by proof, too, always rationed.
 //
 // A deferred attempt has no outcome. It counts, once a source and hour, among
 // the failures by which all unknown places are judged, and a little against
@@ -63,7 +64,7 @@ func LoginRules(disclosure float64) Rules {
 	return Rules{
 		Honest: 0.25, Guesser: 0.98,
 		Unknown: 1.9, Again: 0.7, Wanted: 1.5, Named: 2.2,
-		Calm: 6, Wary: 3.5, Vouched: 4, Shadow: 6, ShadowVouched: 6,
+		Calm: 6, Wary: 4.5, Vouched: 4, Shadow: 6, ShadowVouched: 6,
 		Penalty: 900, PenaltyMax: 86400, Repeated: 2, VouchedPenalty: 3600,
 		Fade: 14 * 86400, CreditFade: 60 * 86400, LevelFade: 6 * 3600,
 		Retry: 75, RetryMax: 600, RetryVouched: 300, Proof: 1,
@@ -131,6 +132,9 @@ func (l *Logins) allow(t LoginAttempt, now Time) *LoginRuling {
 			a.Named = Yes
 		}
 		r.decision = e.Decide(a)
+		if r.decision.Why == Penalty && e.excused(a) {
+			r.decision = Decision{Why: Retried, Score: r.decision.Score, Prior: r.decision.Prior, gated: true}
+		}
 		l.turnedAway(r)
 	}
 	if r.Held() {

@@ -77,6 +77,20 @@ func (e *Engine) spend(place uint64, now Time) {
 	}
 }
 
+// excused tells whether an attempt is looked at although its source is in
+// penalty: the account has done no wrong from here, the same password was tried
+// here long enough ago, and the ration is not used up.
+func (e *Engine) excused(a *Attempt) bool {
+	s, l := e.entry(a.Identity.Key, a.Time, false)
+	defer l.Unlock()
+	if s == nil || s.nats > 0 || !s.waited(a.print(), a.Time, Time(e.rules.RetryMax)) ||
+		e.ration.fill(a.Time, e.rules.Rationed, e.rules.Rationed/4) < 1 {
+		return false
+	}
+	s.timeA = 0
+	return e.ration.take(a.Time, 1, e.rules.Rationed, e.rules.Rationed/4)
+}
+
 // remember takes a success. It tells whether it is the account's first at this
 // place today.
 func (e *Engine) remember(k *placeKeys, now Time) (first bool) {
