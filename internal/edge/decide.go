@@ -6,8 +6,14 @@ import "math"
 // what a deferral leaves behind: the transaction that waits for its retry. A
 // client that is answered has spent nothing until Learn is told what it heard.
 func (e *Engine) Decide(a *Attempt) Decision {
-	d := Decision{Prior: float32(e.prior(a))}
-	d.Gate = float32(e.rules.Gate * math.Max(0, e.fill(a.Time)))
+	d := e.consider(a)
+	e.counts[d.Why].add(1)
+	return d
+}
+
+// consider is Decide without the statistics, for who may know more soon.
+func (e *Engine) consider(a *Attempt) Decision {
+	d := Decision{Prior: float32(e.prior(a)), Gate: float32(e.gateAt(a.Time))}
 	key := e.sourceKey(a)
 	p := e.sources.place(key)
 	p.lock.Lock()
@@ -31,7 +37,6 @@ func (e *Engine) Decide(a *Attempt) Decision {
 		q.lock.Unlock()
 	}
 	p.lock.Unlock()
-	e.counts[d.Why].add(1)
 	return d
 }
 
@@ -43,6 +48,9 @@ func (e *Engine) fill(now Time) float64 {
 	b := e.rules.Disclosure * burst
 	return e.disclosure.fill(now, e.rules.Disclosure, b) / b
 }
+
+// gateAt is the score above which newcomers are gated.
+func (e *Engine) gateAt(now Time) float64 { return e.rules.Gate * math.Max(0, e.fill(now)) }
 
 // judge decides, with the entries of source and identity in hand; id may be
 // nil.
@@ -100,7 +108,8 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 		limit = r.RetryVouched
 	}
 	second := e.secondStage(a.Time)
-	d.Wait = uint32(min(limit, r.Retry*math.Exp2(float64(d.Score)+second.wait)))
+	// In steps: a single vote more or less in the population is not to be seen.
+	d.Wait = uint32(min(limit, r.Retry*math.Exp2(math.Round(2*(float64(d.Score)+second.wait))/2)))
 	fp, wait := a.print(), Time(d.Wait)
 	if !s.waited(fp, a.Time, wait) && !(id != nil && a.Identity.Proven && id.waited(fp, a.Time, wait)) {
 		d.Defer, d.Why = true, Gate
