@@ -70,6 +70,9 @@ func (r Reason) String() string {
 	return [...]string{"calm", "proven", "admitted", "retried", "penalty", "identity-penalty", "gate", "rationed"}[r]
 }
 
+// Defers tells to which group a reason belongs.
+func (r Reason) Defers() bool { return r >= Penalty }
+
 // Decision is what Decide found. Learn and Credit need it again.
 type Decision struct {
 	Defer    bool
