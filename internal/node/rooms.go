@@ -24,6 +24,9 @@ import (
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
+// JournalName is the directory of the journal in that of the data.
+const JournalName = "journal"
+
 // Rooms is the memory of a node, open. The serving process and the commands
 // beside it each have their own on the same directory.
 type Rooms struct {
@@ -72,7 +75,7 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 	if r.Bus, err = bus.Open(dir("bus")); err != nil {
 		return nil, err
 	}
-	journal.Dir = dir("journal")
+	journal.Dir = dir(JournalName)
 	// The rest is for what makes room: deleting mail and rewriting segments.
 	// Asked at this moment: within a second a flood of refused mail writes a
 	// megabyte of events.
