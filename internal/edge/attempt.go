@@ -74,6 +74,9 @@ func (r Reason) String() string {
 	return [...]string{"calm", "proven", "admitted", "retried", "signed", "penalty", "identity-penalty", "gate", "rationed", "flooded"}[r]
 }
 
+// Defers tells to which group a reason belongs.
+func (r Reason) Defers() bool { return r >= Penalty }
+
 // Decision is what Decide found. Learn and Credit need it again.
 type Decision struct {
 	Defer    bool
