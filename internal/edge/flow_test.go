@@ -131,11 +131,7 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 	var sessions []held
 	for ; len(play) >= 4; play = play[4:] {
 		now += Time(play[3]) * Time(play[3]) / 64
-		trusted := play[1]&0x40 != 0
-		s := from("192.0.2." + strconv.Itoa(int(play[1]&7)+1))
-		if play[1]&0x20 != 0 {
-			s = from("2001:db8:0:" + strconv.Itoa(int(play[1]&7)+1) + "::1")
-		}
+		s, trusted := player(play[1])
 		n := int64(play[2]) * int64(play[2])
 		got, want := true, true
 		switch play[0] % 6 {
@@ -168,6 +164,15 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 	if all, _ := f.Open(); all != int64(len(sessions)) {
 		t.Fatalf("%d sessions are open, want %d", all, len(sessions))
 	}
+}
+
+// player is one of eight sources in an IPv4 network or in an IPv6 one.
+func player(who byte) (s Source, trusted bool) {
+	s = from("192.0.2." + strconv.Itoa(int(who&7)+1))
+	if who&0x20 != 0 {
+		s = from("2001:db8:0:" + strconv.Itoa(int(who&7)+1) + "::1")
+	}
+	return s, who&0x40 != 0
 }
 
 // tightRules meet every limit soon, with counts that divide nothing.
@@ -364,6 +369,19 @@ func TestSessionsAreExact(t *testing.T) {
 	t.Logf("table full %d times, limits met %d times", full.Load(), denied.Load())
 }
 
+// openMany opens a session each of so many sources, half of them proven.
+func openMany(t *testing.T, f *Flow, n uint32) (open []Session) {
+	t.Helper()
+	for i := range n {
+		session, l := f.Connect(noon, fromNumber(i*8191), i%2 == 0, 0)
+		if l != Within {
+			t.Fatal(l)
+		}
+		open = append(open, session)
+	}
+	return open
+}
+
 // stillOpen sums the sessions in the table.
 func stillOpen(f *Flow) (n int) {
 	for g := range f.table.groups {
@@ -380,14 +398,7 @@ func stillOpen(f *Flow) (n int) {
 // sessions: these stay, and memory does not grow.
 func TestFloodMovesNobody(t *testing.T) {
 	f := newTestFlow(t, DefaultFlowRules(), 1<<16)
-	var open []Session
-	for i := range uint32(5000) {
-		session, l := f.Connect(noon, fromNumber(i*8191), i%2 == 0, 0)
-		if l != Within {
-			t.Fatal(l)
-		}
-		open = append(open, session)
-	}
+	open := openMany(t, f, 5000)
 	busy := from("203.0.113.5") // over its limit, and away
 	for range 300 {
 		f.Message(noon, busy, false, 0)
