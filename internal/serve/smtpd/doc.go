@@ -44,10 +44,11 @@
 // # Limits
 //
 // Limits bounds everything a peer can make large or slow. A connection above
-// the number of connections hears 421 at once, and so does one that
-// would be held back when many are. Clients on this machine are exempt from the numbers of connections, commands and messages (Conn.Exempt),
-// unless a balancer presents another address. Faults of protocol are counted,
-// and too many end the connection; refusals by a Session are not faults.
+// the number of connections hears 421 at once, and so does one that would be
+// held back when many are. Clients on this machine are exempt from the numbers
+// of connections, commands and messages (Conn.Exempt), unless a balancer
+// presents another address. Faults of protocol are counted, and too many end
+// the connection; refusals by a Session are not faults.
 //
 // # Balancers
 //
