@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Edge says how strangers are judged. There is nothing to tune in daily use.
 type Edge struct {
@@ -13,8 +18,11 @@ type Edge struct {
 	Tarpit         Duration `toml:"tarpit" doc:"Over how long each reply is spread for a client in penalty. At most 2,000 connections are held back at a time, then such clients are turned away. 0s: not at all."`
 	NullPerMailbox int      `toml:"null_per_mailbox" doc:"Bounces (null-sender mail) to one address and hour; more are answered with 451. 0: no limit."`
 	NullPerDomain  int      `toml:"null_per_domain" doc:"The same to one domain."`
-	TimeScale      int      `toml:"time_scale" doc:"Divides all times of the edge. For tests: days pass in minutes."`
-	Flow           Flow     `toml:"flow"`
+	// For edge-milter and edge-policy alone.
+	Recipients  string         `toml:"recipients" doc:"How edge-milter and edge-policy find out whether a deferred recipient exists: smtp:HOST:PORT asks a port of the mail server that does not ask migiwa, directory the accounts and aliases of this node; empty: not at all."`
+	OwnNetworks []netip.Prefix `toml:"own_networks" doc:"Networks that the mail server relays for: edge-milter and edge-policy do not judge their clients."`
+	TimeScale   int            `toml:"time_scale" doc:"Divides all times of the edge. For tests: days pass in minutes."`
+	Flow        Flow           `toml:"flow"`
 }
 
 // Flow bounds what one client may bring in a time, whatever it is; what is over
@@ -33,7 +41,8 @@ func defaultEdge() Edge {
 	return Edge{
 		Enabled: true, Memory: 64 << 20, Disclosure: 1000, LookupWait: Duration(time.Second),
 		GreetPause: Duration(5 * time.Second), NullPerMailbox: 20, NullPerDomain: 2000, TimeScale: 1,
-		Flow: Flow{Connections: 30, Sessions: 10, Messages: 100, Recipients: 500, Octets: 128 << 20, Network: 4, Proven: 50},
+		OwnNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")},
+		Flow:        Flow{Connections: 30, Sessions: 10, Messages: 100, Recipients: 500, Octets: 128 << 20, Network: 4, Proven: 50},
 	}
 }
 
@@ -48,6 +57,12 @@ func (c *Config) checkEdge(ck *checker) {
 	ck.bad(e.NullPerDomain >= 0, "edge.null_per_domain", "must not be below 0")
 	ck.bad(e.TimeScale >= 1 && e.TimeScale <= 10_000, "edge.time_scale", "must be between 1 and 10000")
 	e.Flow.check(ck)
+	host, asks := strings.CutPrefix(e.Recipients, "smtp:")
+	ck.bad(e.Recipients == "" || e.Recipients == "directory" || asks && hostPort(host) && !strings.HasPrefix(host, ":"),
+		"edge.recipients", "%q is neither smtp:HOST:PORT nor directory", e.Recipients)
+	if i := slices.IndexFunc(c.Roles, func(r Role) bool { return r == EdgeMilter || r == EdgePolicy }); i >= 0 {
+		ck.bad(e.Enabled, "edge.enabled", "%s is nothing without it", c.Roles[i])
+	}
 }
 
 func (f *Flow) check(ck *checker) {

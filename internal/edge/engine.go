@@ -50,7 +50,7 @@ type Engine struct {
 	disclosure budget // unknown recipients told of to unproven sources
 	ration     budget // retries that count while retrying tells nothing
 
-	counts  [8]counter // decisions by Reason
+	counts  [reasons]counter // decisions by Reason
 	weather weather
 }
 
