@@ -289,7 +289,9 @@ func (y *loginTally) waited(q float64) float64 {
 	return y.minutes[int(q*float64(len(y.minutes)-1))]
 }
 
-func (y *loginTally) verifiedShare() float64 { return 100 * float64(y.verified) / float64(max(y.tried, 1)) }
+func (y *loginTally) verifiedShare() float64 {
+	return 100 * float64(y.verified) / float64(max(y.tried, 1))
+}
 
 func (y *loginTally) heldShare() float64 { return 100 * float64(y.held) / float64(max(y.logins, 1)) }
 
