@@ -59,6 +59,7 @@ type Alarm struct {
 	Unknown    int // … unknown, of those new ones
 	Reached    int // … existing, of those new ones
 	Networks   int // … logged in from
+	debug      string
 }
 
 // SuspectSince gives the time from which on the account's mail is suspect.
@@ -150,16 +151,16 @@ func (o *Outbound) Message(account int64, now Time) (over bool) {
 	return over
 }
 
-// Recipient counts a recipient, known by the canonical form of its address, and
-// tells whether it is one too many for now. With an alarm the account is to be
-// held.
-func (o *Outbound) Recipient(account int64, to string, fate Fate, now Time) (over bool, alarm *Alarm) {
+// Recipient counts a recipient, known by the canonical form of its address,
+// which a client at from named, and tells whether it is one too many for now.
+// With an alarm the account is to be held.
+func (o *Outbound) Recipient(account int64, from netip.Addr, to string, fate Fate, now Time) (over bool, alarm *Alarm) {
 	o.on(account, now, func(s *sending) {
 		usual, r := s.usual(), &o.rules
 		over = !s.Trusted && (s.Hour.within(now, hourSpan) >= max(float64(r.RecipientsPerHour), r.Growth*float64(usual.Hour)) ||
 			s.Day.within(now, daySpan) >= max(float64(r.RecipientsPerDay), r.Growth*float64(usual.Day)))
 		if !over {
-			s.write(r, contactKey(o.secret, to), fate, now)
+			s.write(r, SourceOf(from), contactKey(o.secret, to), fate)
 			alarm = o.judge(account, s, now)
 		}
 	})

@@ -22,6 +22,7 @@ type sendingState struct {
 	Today     uint32 // day number
 	Messages  meter  // an hour
 	Hour, Day meter  // recipients
+	Away      meter  // recipients in an hour, from networks new today
 	Most      peak   // of today
 	History   [outboundDays]peak
 	Before    shares // of whole days
@@ -64,6 +65,7 @@ func (s *sending) reach(r *OutboundRules, now Time) {
 	}
 	s.Hour.roll(now, hourSpan)
 	s.Day.roll(now, daySpan)
+	s.Away.roll(now, hourSpan)
 	s.Messages.roll(now, hourSpan)
 	if s.New+s.Unknown+s.Networks <= 0.1 && s.Held == 0 && now > s.Last+hourSpan/2 {
 		s.Stretch = stretch{Since: now}
@@ -119,22 +121,28 @@ func (s *sending) visit(r *OutboundRules, src Source, now Time) {
 }
 
 // write counts a recipient.
-func (s *sending) write(r *OutboundRules, key uint64, fate Fate, now Time) {
+func (s *sending) write(r *OutboundRules, from Source, key uint64, fate Fate) {
+	if s.Logins.fresh(from) {
+		s.Away.Cur++
+	}
 	s.Hour.Cur++
 	s.Day.Cur++
 	s.Most.Hour, s.Most.Day = max(s.Most.Hour, s.Hour.Cur), max(s.Most.Day, s.Day.Cur)
 	s.Stretch.Recipients++
 	isNew, again := s.Contacts.touch(key, s.Today)
 	p := share(s.Before.New, s.Before.Known, r.FirstNew, r.FirstWeight)
+	if p >= r.NewLists {
+		p = r.StolenNew // tells nothing
+	}
 	switch {
 	case isNew:
 		s.Now.New++
 		s.Stretch.New++
-		s.New = clamp(s.New+float32(r.NewWeight*math.Log(r.StolenNew/min(p, r.StolenNew))), r.NewLeast, r.NewMost)
+		s.New = clamp(s.New+float32(r.NewWeight*math.Log(r.StolenNew/p)), r.NewLeast, r.NewMost)
 	case !again:
 		s.Now.Known++
 		s.Stretch.Known++
-		s.New = clamp(s.New+float32(r.NewWeight*math.Log((1-r.StolenNew)/(1-min(p, r.StolenNew)))), r.NewLeast, r.NewMost)
+		s.New = clamp(s.New+float32(r.NewWeight*math.Log((1-r.StolenNew)/(1-p))), r.NewLeast, r.NewMost)
 	}
 	if fate != Elsewhere && s.Contacts.settle(key) {
 		s.learn(r, fate == Nobody)
@@ -143,16 +151,19 @@ func (s *sending) write(r *OutboundRules, key uint64, fate Fate, now Time) {
 
 // learn counts what a recipient never written to before turned out to be.
 func (s *sending) learn(r *OutboundRules, unknown bool) {
-	p := share(s.Before.Unknown, s.Before.Reached, r.FirstUnknown, r.FirstWeight)
+	p := max(share(s.Before.Unknown, s.Before.Reached, r.FirstUnknown, r.UnknownWeight), r.LeastUnknown)
+	if p >= r.BadLists {
+		p = r.StolenUnknown // tells nothing
+	}
 	var e float64
 	if unknown {
 		s.Now.Unknown++
 		s.Stretch.Unknown++
-		e = math.Log(r.StolenUnknown / min(p, r.StolenUnknown))
+		e = math.Log(r.StolenUnknown / p)
 	} else {
 		s.Now.Reached++
 		s.Stretch.Reached++
-		e = math.Log((1 - r.StolenUnknown) / (1 - min(p, r.StolenUnknown)))
+		e = math.Log((1 - r.StolenUnknown) / (1 - p))
 	}
 	s.Unknown = clamp(s.Unknown+float32(e), r.UnknownMin, r.UnknownMax)
 }
@@ -165,11 +176,14 @@ func clamp(x float32, least, most float64) float32 {
 func (s *sending) score(r *OutboundRules, now Time) float64 {
 	usual := s.usual()
 	volume := s.volume(r, usual, now)
-	fresh, unknown := float64(s.New), float64(s.Unknown)
-	if volume <= 0 && unknown <= 0.5 {
+	fresh := float64(s.New)
+	// One or two unknown recipients of a few are typing errors.
+	n := float64(s.Stretch.New)
+	unknown := max(float64(s.Unknown), r.UnknownCredit) * n / (n + r.Few)
+	if volume <= 0 && unknown < r.NewAlone {
 		fresh = min(fresh, r.NewAlone)
 	}
-	if volume <= 0 && (s.young(r) || float64(usual.Hour) >= r.PlainHour) {
+	if volume <= 0 && (s.young(r) || s.bulk(r)) {
 		fresh, unknown = fresh*r.Bulk, unknown*r.Bulk
 	}
 	logins := float64(s.Networks)
@@ -177,6 +191,17 @@ func (s *sending) score(r *OutboundRules, now Time) float64 {
 		logins += r.Crowd
 	}
 	return volume + fresh + unknown + min(logins, r.LoginsMost)
+}
+
+// bulk tells that the account writes to many at once, again and again.
+func (s *sending) bulk(r *OutboundRules) bool {
+	days := 0
+	for i := range s.History {
+		if float64(s.History[i].Hour) >= r.PlainHour {
+			days++
+		}
+	}
+	return days >= r.BulkDays
 }
 
 // young tells that the account has no history to be compared with. The limits
@@ -192,7 +217,9 @@ func (s *sending) volume(r *OutboundRules, usual peak, now Time) float64 {
 	}
 	inHour := s.Hour.within(now, hourSpan) / max(r.PlainHour, r.Growth*float64(usual.Hour))
 	inDay := s.Day.within(now, daySpan) / max(r.PlainDay, r.Growth*float64(usual.Day))
-	return min(r.Volume*max(math.Log2(max(inHour, inDay)), 0), r.VolumeMost)
+	// What it does from its own networks says nothing of what is done from a new one.
+	away := s.Away.within(now, hourSpan) / r.PlainHour
+	return min(r.Volume*max(math.Log2(max(inHour, inDay, away)), 0), r.VolumeMost)
 }
 
 // hold begins a hold and gives its end.
@@ -219,5 +246,5 @@ func (s *sending) release(vouched bool, now Time) {
 	s.Contacts.forget()
 	s.Logins.keep(func(n *loginNet) bool { return !n.Fresh })
 	s.Now, s.Most = shares{}, peak{}
-	s.Hour, s.Day, s.Messages = meter{Period: s.Hour.Period}, meter{Period: s.Day.Period}, meter{Period: s.Messages.Period}
+	s.Hour, s.Day, s.Away, s.Messages = meter{}, meter{}, meter{}, meter{}
 }

@@ -20,16 +20,22 @@ type OutboundRules struct {
 
 	StolenNew     float64 // share of recipients never written to before, of whoever uses a stolen password
 	StolenUnknown float64 // share of unknown recipients among these
-	FirstNew      float64 // the same shares of an account without history …
-	FirstUnknown  float64
+	FirstNew      float64 // share of new recipients of an account without history …
 	FirstWeight   float64 // … which counts as so many recipients
+	FirstUnknown  float64 // share of unknown ones among these …
+	UnknownWeight float64 // … which counts as so many
+	LeastUnknown  float64 // the same share at least, however clean the account's lists are
 
-	NewWeight  float64 // how much of the likelihood ratio of new recipients counts: they come in groups
-	NewMost    float64 // most evidence of new recipients
-	NewAlone   float64 // the same, while neither volume nor unknown recipients are unusual
-	NewLeast   float64 // least evidence of new recipients: credit is not saved up
-	UnknownMax float64 // most evidence of unknown recipients
-	UnknownMin float64 // least evidence of unknown recipients
+	NewWeight     float64 // how much of the likelihood ratio of new recipients counts: they come in groups
+	NewMost       float64 // most evidence of new recipients
+	NewAlone      float64 // the same, while volume is usual and the evidence of unknown recipients below this, too
+	NewLeast      float64 // least evidence of new recipients: credit is not saved up
+	UnknownMax    float64 // most evidence of unknown recipients
+	UnknownMin    float64 // least evidence of unknown recipients …
+	UnknownCredit float64 // … of which no more than this speaks against evidence of another kind
+	Few           float64 // new recipients of which their unknown ones count half
+	NewLists      float64 // share of new recipients of an account from which on they tell nothing
+	BadLists      float64 // share of unknown recipients among an account's new ones from which on they tell nothing
 
 	Network     float64 // a network that the account never logged in from; half of it for the narrow one, half for the wide one
 	NetworkMost float64 // most evidence of these
@@ -39,6 +45,7 @@ type OutboundRules struct {
 
 	Volume     float64 // each doubling over the usual volume
 	VolumeMost float64 // most evidence of volume
+	BulkDays   int     // days with more than PlainHour recipients in an hour that make an account one that writes to many
 	Bulk       float64 // what new and unknown recipients count for an account that writes to many, and does no more than usual
 }
 
@@ -47,11 +54,11 @@ func DefaultOutboundRules() OutboundRules {
 	return OutboundRules{
 		Hold: 6, Fade: 12 * 3600, HoldTime: 1800, HoldMost: 86400,
 		MessagesPerHour: 500, RecipientsPerHour: 500, RecipientsPerDay: 2000,
-		Growth: 4, PlainHour: 80, PlainDay: 240,
-		StolenNew: 0.95, StolenUnknown: 0.35, FirstNew: 0.8, FirstUnknown: 0.05, FirstWeight: 20,
-		NewWeight: 0.15, NewMost: 4, NewAlone: 2.5, NewLeast: -1, UnknownMax: 5, UnknownMin: -2,
+		Growth: 4, PlainHour: 100, PlainDay: 300,
+		StolenNew: 0.95, StolenUnknown: 0.35, FirstNew: 0.8, FirstWeight: 20, FirstUnknown: 0.08, UnknownWeight: 30, LeastUnknown: 0.05,
+		NewWeight: 0.15, NewMost: 3.5, NewAlone: 2.5, NewLeast: -1, UnknownMax: 5.5, UnknownMin: -4, UnknownCredit: -1, Few: 4, NewLists: 0.6, BadLists: 0.1,
 		Network: 3, NetworkMost: 3, Crowd: 3, Networks: 4, LoginsMost: 5.5,
-		Volume: 2, VolumeMost: 4, Bulk: 0.6,
+		Volume: 2, VolumeMost: 5, BulkDays: 3, Bulk: 0.5,
 	}
 }
 

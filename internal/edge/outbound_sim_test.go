@@ -293,7 +293,7 @@ func (w *world) transact(account int64, a act) (late []person) {
 		if p.here {
 			fate = map[bool]Fate{true: Nobody, false: Here}[p.dead]
 		}
-		over, alarm := w.o.Recipient(account, p.name, fate, a.at)
+		over, alarm := w.o.Recipient(account, a.from, p.name, fate, a.at)
 		if over {
 			late = append(late, p)
 			continue

@@ -98,6 +98,17 @@ func (n *loginNets) visit(s Source, now Time) (newNarrow, newWide bool, before T
 	return newNarrow, newWide, 0
 }
 
+// fresh tells whether the account's first login from there was today, and it
+// has other networks of its own.
+func (n loginNets) fresh(s Source) bool {
+	is, others := false, false
+	for i := range n {
+		is = is || n[i].Fresh && n[i].Narrow == s.narrow
+		others = others || !n[i].Fresh
+	}
+	return is && others
+}
+
 // victim gives the one that makes room: a fresh one, so that a crowd of new
 // networks cannot push out the account's own, and of these the one used
 // longest ago.
