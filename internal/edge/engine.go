@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"math"
+	mrand "math/rand/v2"
 	"unsafe"
 
 	"github.com/dchest/siphash"
@@ -51,24 +52,36 @@ type Engine struct {
 }
 
 // New makes an engine with empty tables. Close gives their memory back.
-func New(rules Rules, sizes Sizes) (_ *Engine, err error) {
+func New(rules Rules, sizes Sizes) (*Engine, error) {
+	var seed [32]byte
+	rand.Read(seed[:])
+	return newEngine(rules, sizes, seed)
+}
+
+// NewSeeded makes an engine whose secrets anybody can work out from the seed. It
+// is for simulations, which must be repeatable.
+func NewSeeded(rules Rules, sizes Sizes, seed uint64) (*Engine, error) {
+	var long [32]byte
+	binary.LittleEndian.PutUint64(long[:], seed)
+	return newEngine(rules, sizes, long)
+}
+
+func newEngine(rules Rules, sizes Sizes, seed [32]byte) (_ *Engine, err error) {
 	e := &Engine{rules: rules, sizes: sizes.withDefaults()}
 	defer func() {
 		if err != nil {
 			e.Close()
 		}
 	}()
-	var seed [40]byte
-	rand.Read(seed[:])
-	word := func(i int) uint64 { return binary.LittleEndian.Uint64(seed[8*i:]) }
-	e.secret = [2]uint64{word(0), word(1)}
-	if e.sources, err = newTable(e.sizes.Sources, word(2)); err != nil {
+	secrets := mrand.NewChaCha8(seed)
+	e.secret = [2]uint64{secrets.Uint64(), secrets.Uint64()}
+	if e.sources, err = newTable(e.sizes.Sources, secrets.Uint64()); err != nil {
 		return nil, err
 	}
-	if e.identities, err = newTable(e.sizes.Identities, word(3)); err != nil {
+	if e.identities, err = newTable(e.sizes.Identities, secrets.Uint64()); err != nil {
 		return nil, err
 	}
-	if e.networks, err = newNetTable(e.sizes.Networks, word(4)); err != nil {
+	if e.networks, err = newNetTable(e.sizes.Networks, secrets.Uint64()); err != nil {
 		return nil, err
 	}
 	e.realms = make([]realm, e.sizes.Realms)
