@@ -21,7 +21,8 @@ import (
 //
 // Like the engine it has no clock and no disk: times are arguments, Save and
 // Restore are called by whoever keeps the state. Its methods may be called from
-// any number of goroutines.
+// any number of goroutines, but for Save, which runs alone: what it takes from
+// memory must be given back to Restore before anything else is done with it.
 type Outbound struct {
 	rules  OutboundRules
 	secret [2]uint64
@@ -59,7 +60,6 @@ type Alarm struct {
 	Unknown    int // … unknown, of those new ones
 	Reached    int // … existing, of those new ones
 	Networks   int // … logged in from
-	debug      string
 }
 
 // SuspectSince gives the time from which on the account's mail is suspect.
@@ -95,25 +95,23 @@ func span(d Time) string {
 	}
 }
 
-// on runs fn with the state of an account, brought to now.
-func (o *Outbound) on(account int64, now Time, fn func(s *sending)) {
+// on runs fn with the state of an account, brought to now. A time before the
+// newest that the account knows counts as that one.
+func (o *Outbound) on(account int64, now Time, fn func(s *sending, now Time)) {
 	o.mu.RLock()
 	s := o.accounts[account]
+	o.mu.RUnlock()
 	if s == nil {
-		o.mu.RUnlock()
 		o.mu.Lock()
 		if s = o.accounts[account]; s == nil {
 			s = &sending{}
 			o.accounts[account] = s
 		}
 		o.mu.Unlock()
-		o.mu.RLock()
 	}
-	defer o.mu.RUnlock() // Save drops nothing meanwhile
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reach(&o.rules, now)
-	fn(s)
+	fn(s, s.reach(&o.rules, now))
 }
 
 // judge begins a hold when there is enough evidence.
@@ -133,44 +131,65 @@ func (o *Outbound) judge(account int64, s *sending, now Time) *Alarm {
 	}
 }
 
+// Leave says whether an account may send what it is about to.
+type Leave uint8
+
+// The leaves.
+const (
+	Granted Leave = iota
+	TooMany       // one of its limits is reached: later
+	Stopped       // it is held
+)
+
 // Login notes that the account has logged in from an address. It holds nobody:
 // who only logs in does no harm.
 func (o *Outbound) Login(account int64, from netip.Addr, now Time) {
-	o.on(account, now, func(s *sending) { s.visit(&o.rules, SourceOf(from), now) })
+	o.on(account, now, func(s *sending, now Time) { s.visit(&o.rules, SourceOf(from), now) })
 }
 
-// Message counts a message, and tells whether it is one too many for now.
-func (o *Outbound) Message(account int64, now Time) (over bool) {
-	o.on(account, now, func(s *sending) {
+// Message asks leave for a message and counts it.
+func (o *Outbound) Message(account int64, now Time) (l Leave) {
+	o.on(account, now, func(s *sending, now Time) {
 		most := max(float64(o.rules.MessagesPerHour), o.rules.Growth*float64(s.usual().Messages))
-		if over = !s.Trusted && s.Messages.within(now, hourSpan) >= most; !over {
+		switch {
+		case s.Held != 0:
+			l = Stopped
+		case !s.Trusted && s.Messages.within(now, hourSpan) >= most:
+			l = TooMany
+		default:
 			s.Messages.Cur++
 			s.Most.Messages = max(s.Most.Messages, s.Messages.Cur)
 		}
 	})
-	return over
+	return l
 }
 
-// Recipient counts a recipient, known by the canonical form of its address,
-// which a client at from named, and tells whether it is one too many for now.
-// With an alarm the account is to be held.
-func (o *Outbound) Recipient(account int64, from netip.Addr, to string, fate Fate, now Time) (over bool, alarm *Alarm) {
-	o.on(account, now, func(s *sending) {
+// Recipient asks leave for a recipient, known by the canonical form of its
+// address, which a client at from named, and counts it. With an alarm the
+// account is to be held.
+func (o *Outbound) Recipient(account int64, from netip.Addr, to string, fate Fate, now Time) (l Leave, alarm *Alarm) {
+	o.on(account, now, func(s *sending, now Time) {
 		usual, r := s.usual(), &o.rules
-		over = !s.Trusted && (s.Hour.within(now, hourSpan) >= max(float64(r.RecipientsPerHour), r.Growth*float64(usual.Hour)) ||
-			s.Day.within(now, daySpan) >= max(float64(r.RecipientsPerDay), r.Growth*float64(usual.Day)))
-		if !over {
+		switch {
+		case s.Held != 0:
+			l = Stopped
+		case !s.Trusted && (s.Hour.within(now, hourSpan) >= max(float64(r.RecipientsPerHour), r.Growth*float64(usual.Hour)) ||
+			s.Day.within(now, daySpan) >= max(float64(r.RecipientsPerDay), r.Growth*float64(usual.Day))):
+			l = TooMany
+		default:
 			s.write(r, SourceOf(from), contactKey(o.secret, to), fate)
-			alarm = o.judge(account, s, now)
+			if alarm = o.judge(account, s, now); alarm != nil {
+				l = Stopped
+			}
 		}
 	})
-	return over, alarm
+	return l, alarm
 }
 
 // Outcome tells what became of a recipient elsewhere: unknown there, or
 // reached. Only the first mail to a recipient counts.
 func (o *Outbound) Outcome(account int64, to string, unknown bool, now Time) (alarm *Alarm) {
-	o.on(account, now, func(s *sending) {
+	o.on(account, now, func(s *sending, now Time) {
 		if s.Contacts.settle(contactKey(o.secret, to)) {
 			s.learn(&o.rules, unknown)
 			alarm = o.judge(account, s, now)
@@ -182,7 +201,7 @@ func (o *Outbound) Outcome(account int64, to string, unknown bool, now Time) (al
 // Standing takes from whoever keeps the holds whether the account is held until
 // a time (0: it is not), and whether somebody vouches for it.
 func (o *Outbound) Standing(account int64, held Time, vouched bool, now Time) {
-	o.on(account, now, func(s *sending) {
+	o.on(account, now, func(s *sending, now Time) {
 		s.Trusted = vouched
 		switch {
 		case held != 0:

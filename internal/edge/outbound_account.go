@@ -48,8 +48,8 @@ type stretch struct {
 	Recipients, New, Unknown, Known, Reached, Logins uint32
 }
 
-// reach brings the state to now: evidence fades, days end.
-func (s *sending) reach(r *OutboundRules, now Time) {
+// reach brings the state to now, which it gives: evidence fades, days end.
+func (s *sending) reach(r *OutboundRules, now Time) Time {
 	s.dirty = true
 	now = max(now, s.Last)
 	if s.Last == 0 {
@@ -71,6 +71,7 @@ func (s *sending) reach(r *OutboundRules, now Time) {
 		s.Stretch = stretch{Since: now}
 	}
 	s.Last = now
+	return now
 }
 
 // endDay learns from the day that ended, unless a hold spoilt it.

@@ -284,7 +284,7 @@ func (w *world) held(now Time) Time {
 
 // transact sends one message and gives the recipients that were put off.
 func (w *world) transact(account int64, a act) (late []person) {
-	if w.held(a.at) != 0 || w.o.Message(account, a.at) {
+	if w.held(a.at) != 0 || w.o.Message(account, a.at) != Granted {
 		return slices.Clone(a.to)
 	}
 	w.messages++
@@ -293,8 +293,8 @@ func (w *world) transact(account int64, a act) (late []person) {
 		if p.here {
 			fate = map[bool]Fate{true: Nobody, false: Here}[p.dead]
 		}
-		over, alarm := w.o.Recipient(account, a.from, p.name, fate, a.at)
-		if over {
+		leave, alarm := w.o.Recipient(account, a.from, p.name, fate, a.at)
+		if leave == TooMany {
 			late = append(late, p)
 			continue
 		}

@@ -112,12 +112,6 @@ func steal(t *testing.T, o *Outbound, u *user, th theft, seed uint64) *world {
 	return w
 }
 
-func []uint64{1, 2, 3} (s []uint64) {
-	for i := range 20 {
-		s = append(s, uint64(i+1))
-	}
-	return
-}
 // TestOutboundSimulation: nobody honest is held in 28 days, and a thief is,
 // soon. What it logs is the table of docs/outbound.md.
 func TestOutboundSimulation(t *testing.T) {
