@@ -102,12 +102,10 @@ func (o *Outbound) on(account int64, now Time, fn func(s *sending, now Time)) {
 	s := o.accounts[account]
 	o.mu.RUnlock()
 	if s == nil {
-		o.mu.Lock()
-		if s = o.accounts[account]; s == nil {
-			s = &sending{}
-			o.accounts[account] = s
-		}
-		o.mu.Unlock()
+		o.Begin(account)
+		o.mu.RLock()
+		s = o.accounts[account]
+		o.mu.RUnlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,6 +19,15 @@ func (o *Outbound) Has(account int64) bool {
 	return o.accounts[account] != nil
 }
 
+// Begin makes an account known of which there is no saved state.
+func (o *Outbound) Begin(account int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.accounts[account] == nil {
+		o.accounts[account] = &sending{}
+	}
+}
+
 // Restore takes the saved state of an account that is not in memory. A damaged
 // one is ErrOutboundState, and the account has no history then.
 func (o *Outbound) Restore(account int64, saved []byte) error {
