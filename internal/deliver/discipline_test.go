@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/deliver/smtpc/peertest"
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/mail"
@@ -250,9 +251,8 @@ func TestOutcomesHold(t *testing.T) {
 		from = netip.AddrFrom4([4]byte{198, byte(i), 0, 1})
 		x.Login(ctx, 2, from)
 	}
-	p := newPeer(t)
-	p.rcpt = func(string) string { return "550 5.1.1 who?" }
-	s.route(p.addr)
+	p := (&peertest.Peer{Script: map[string]string{"RCPT": "550 5.1.1 who?"}}).Start(t)
+	s.route(p.Addr())
 	s.run()
 	for i := range 12 {
 		to := fmt.Sprintf("r%d@far.test", i)
