@@ -198,9 +198,7 @@ const (
 // save writes the states that changed, some in each transaction, so that mail
 // need not wait for all of them.
 func (d *Discipline) save(ctx context.Context) {
-	d.mu.Lock()
-	states := d.Outbound.Save(d.Clock.Now())
-	d.mu.Unlock()
+	states := d.Outbound.Save()
 	part := map[int64][]byte{}
 	for id, state := range states {
 		if part[id] = state; len(part) < 64 {
@@ -210,6 +208,9 @@ func (d *Discipline) save(ctx context.Context) {
 		part = map[int64][]byte{}
 	}
 	d.write(ctx, part)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Outbound.Forget(d.Clock.Now())
 }
 
 func (d *Discipline) write(ctx context.Context, states map[int64][]byte) {

@@ -21,8 +21,7 @@ import (
 //
 // Like the engine it has no clock and no disk: times are arguments, Save and
 // Restore are called by whoever keeps the state. Its methods may be called from
-// any number of goroutines, but for Save, which runs alone: what it takes from
-// memory must be given back to Restore before anything else is done with it.
+// any number of goroutines, but for Forget.
 type Outbound struct {
 	rules  OutboundRules
 	secret [2]uint64

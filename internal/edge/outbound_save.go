@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // ErrOutboundState means that a saved state of an account cannot be read: it is
@@ -43,23 +44,34 @@ func (o *Outbound) Restore(account int64, saved []byte) error {
 	return nil
 }
 
-// Save gives the states that changed since they were last saved, and takes
-// from memory those of accounts that have been idle for a day. What it gives
+// Save gives the states that changed since they were last saved. What it gives
 // and was not kept must be given back to Unsaved.
-func (o *Outbound) Save(now Time) map[int64][]byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (o *Outbound) Save() map[int64][]byte {
+	o.mu.RLock()
+	all := maps.Clone(o.accounts) // nobody waits while states are written out
+	o.mu.RUnlock()
 	out := map[int64][]byte{}
-	for id, s := range o.accounts {
+	for id, s := range all {
 		s.mu.Lock()
 		if s.dirty {
 			out[id], s.dirty = s.append(nil), false
-		} else if s.Last+forgetTime < now {
-			delete(o.accounts, id)
 		}
 		s.mu.Unlock()
 	}
 	return out
+}
+
+// Forget takes from memory the states of accounts that have been idle for a
+// day, and are saved. It runs alone: what it takes must be given to Restore
+// before anything else is done with the account.
+func (o *Outbound) Forget(now Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.accounts, func(_ int64, s *sending) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.dirty && s.Last+forgetTime < now
+	})
 }
 
 // Unsaved makes Save give these accounts again.

@@ -224,8 +224,8 @@ func TestNetworksKeepTheirOwn(t *testing.T) {
 func TestOutboundSave(t *testing.T) {
 	o, now := lived(t)
 	bully(t, o, now)
-	saved := o.Save(now)
-	if len(saved) != 1 || len(o.Save(now)) != 0 {
+	saved := o.Save()
+	if len(saved) != 1 || len(o.Save()) != 0 {
 		t.Fatalf("%d states", len(saved))
 	}
 	again := NewOutbound(o.rules, outboundSecret)
@@ -237,10 +237,13 @@ func TestOutboundSave(t *testing.T) {
 		t.Errorf("saved\n%+v\nread\n%+v", a, b)
 	}
 	o.Unsaved(saved)
-	if len(o.Save(now)) != 1 {
+	if len(o.Save()) != 1 {
 		t.Error("what was not kept is not given again")
 	}
-	if o.Save(now + 3*daySpan); o.Has(1) {
+	if o.Forget(now); !o.Has(1) {
+		t.Error("an account at work is forgotten")
+	}
+	if o.Forget(now + 3*daySpan); o.Has(1) {
 		t.Error("an idle account stays in memory")
 	}
 	for n := range saved[1] {
@@ -265,7 +268,7 @@ func TestOutboundAtOnce(t *testing.T) {
 				o.Outcome(account, to, i%2 == 0, now)
 				o.Standing(account, 0, false, now)
 				if i%50 == 0 {
-					o.Unsaved(o.Save(now))
+					o.Unsaved(o.Save())
 				}
 			}
 		})
