@@ -27,6 +27,9 @@ type PostfixOptions struct {
 	// Quiet leaves the log to syslog, as the package does. Otherwise it goes
 	// into a file and Log returns it.
 	Quiet bool
+	// Screen puts postscreen in front of smtpd, as the comments in Debian's
+	// master.cf say.
+	Screen bool
 	// Parameters are lines of main.cf that override all others.
 	Parameters map[string]string
 }
@@ -145,7 +148,7 @@ func (tree postfixTree) configure(dir string, port int, o PostfixOptions) error 
 	}
 	return writeFiles(dir, map[string]string{
 		"etc/main.cf":        string(mainCf) + tree.parameters(dir, nobody, o),
-		"etc/master.cf":      postfixServices(string(masterCf), port),
+		"etc/master.cf":      postfixServices(string(masterCf), port, o.Screen),
 		"etc/dynamicmaps.cf": "",
 		"etc/mailboxes":      postfixMailboxes(o.Mailboxes),
 		"etc/transport":      postfixTransport(o.Relay),
@@ -202,10 +205,14 @@ func (tree postfixTree) parameters(dir string, owner account, o PostfixOptions) 
 }
 
 // postfixServices takes Debian's master.cf, puts the SMTP listener on our port
-// and leaves out the chroot, whose files the package's scripts would copy.
-func postfixServices(masterCf string, port int) string {
+// and leaves out the chroot, whose files the package's scripts would copy. With
+// screen, postscreen has the listener.
+func postfixServices(masterCf string, port int, screen bool) string {
 	var b strings.Builder
 	for line := range strings.Lines(masterCf) {
+		if screen {
+			line = screened(line)
+		}
 		f := strings.Fields(line)
 		if len(f) == 8 && !strings.HasPrefix(line, "#") && line[0] != ' ' {
 			if f[0] == "smtp" && f[1] == "inet" {
@@ -217,6 +224,22 @@ func postfixServices(masterCf string, port int) string {
 		b.WriteString(line)
 	}
 	return b.String()
+}
+
+// screened turns a line of Debian's master.cf on or off for postscreen.
+func screened(line string) string {
+	on, off := strings.CutPrefix(line, "#")
+	f := strings.Fields(on)
+	if len(f) != 8 {
+		return line
+	}
+	switch {
+	case off && f[7] == "postscreen", off && f[0] == "smtpd" && f[1] == "pass", off && f[7] == "dnsblog", off && f[7] == "tlsproxy":
+		return on
+	case !off && f[0] == "smtp" && f[1] == "inet":
+		return "#" + line
+	}
+	return line
 }
 
 // makePostfixQueue makes what post-install would, from postfix-files.
