@@ -39,6 +39,7 @@ func (s Status) String() string {
 type Resolution struct {
 	Status  Status
 	Targets []Target // after aliases and forwarding, without repetition
+	Former  bool     // Unknown, but it was an account or alias once
 
 	owners []int64 // accounts reached without passing another account's forward
 }
@@ -76,11 +77,12 @@ func (d *Directory) Resolve(ctx context.Context, a mail.Address) (Resolution, er
 	generation := d.generation.Load()
 	r, ok := d.resolutions.get(key, generation)
 	if !ok {
-		if err := d.loadSRS(ctx, a); err != nil {
+		keys, err := d.loadSigned(ctx, a)
+		if err != nil {
 			return Resolution{}, err
 		}
-		err := d.DB.Read(ctx, func(tx *db.Tx) (err error) {
-			r, err = d.ResolveTx(tx, a)
+		err = d.DB.Read(ctx, func(tx *db.Tx) (err error) {
+			r, err = d.resolve(tx, a, keys)
 			return err
 		})
 		if err != nil {
@@ -120,11 +122,16 @@ func (d *Directory) refresh(ctx context.Context, r Resolution) (Resolution, erro
 }
 
 // ResolveTx is Resolve as the transaction sees the directory, past the cache.
-// SRS addresses are known only after the secret "srs" was asked for once.
+// SRS addresses are known only after the secret "srs" was asked for once; what
+// is signed for bounces is taken as it stands.
 func (d *Directory) ResolveTx(tx *db.Tx, a mail.Address) (Resolution, error) {
 	d.open()
+	return d.resolve(tx, a, nil)
+}
+
+func (d *Directory) resolve(tx *db.Tx, a mail.Address, keys *prvsKeys) (Resolution, error) {
 	x := &expansion{
-		d: d, tx: tx,
+		d: d, tx: tx, keys: keys,
 		seen:     map[string]visit{},
 		domains:  map[mail.Domain]*Domain{},
 		boxes:    map[int64]bool{},
@@ -141,7 +148,11 @@ func (d *Directory) ResolveTx(tx *db.Tx, a mail.Address) (Resolution, error) {
 	if err != nil {
 		return Resolution{}, err
 	}
-	return Resolution{Status: s, Targets: x.targets, owners: x.owners}, nil
+	res := Resolution{Status: s, Targets: x.targets, owners: x.owners}
+	if dom := x.domains[a.Domain]; s == Unknown && dom != nil {
+		res.Former, err = d.former(tx, a, dom.Settings.PlusSeparator)
+	}
+	return res, err
 }
 
 // Owns tells whether a is the account's address, or leads to it by aliases:

@@ -63,11 +63,14 @@ const (
 	IdentityPenalty // the identity's evidence
 	Gate            // unproven, in bad times
 	Rationed        // has retried, but so do the attackers
+	Flooded         // the null sender has brought enough for this mailbox or domain
+
+	reasons = iota
 )
 
 // String names the reason as events and metrics do.
 func (r Reason) String() string {
-	return [...]string{"calm", "proven", "admitted", "retried", "penalty", "identity-penalty", "gate", "rationed"}[r]
+	return [...]string{"calm", "proven", "admitted", "retried", "penalty", "identity-penalty", "gate", "rationed", "flooded"}[r]
 }
 
 // Decision is what Decide found. Learn and Credit need it again.

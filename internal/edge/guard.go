@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	mrand "math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -26,6 +27,13 @@ type Guard struct {
 	// recipients that were deferred; answered ones the caller looks up itself.
 	// nil: deferred recipients are no evidence.
 	Exists func(ctx context.Context, rcpt mail.Address) (Truth, error)
+	Flow   *Flow // nil: nothing is limited
+	// Load tells what share of the room for connections is taken, from 0 to 1;
+	// nil: none.
+	Load func() float64
+	// GreetPause is how long suspects wait for their greeting, Tarpit over how
+	// long a reply to a client in penalty is spread; 0: not at all.
+	GreetPause, Tarpit time.Duration
 	// LookupWait is the longest that a decision waits for DNS, default 1 s.
 	LookupWait time.Duration
 
@@ -54,6 +62,7 @@ const (
 	shadowQueue   = 4096
 	shadowWorkers = 4
 	shadowLimit   = 5 * time.Second
+	shadowPause   = 300 * time.Millisecond
 )
 
 // shadow is the look-up of a recipient whose sender was not told.
@@ -71,7 +80,9 @@ func (g *Guard) open() {
 	})
 }
 
-// Run looks deferred recipients up until ctx ends.
+// Run looks deferred recipients up until ctx ends. It does so some time later,
+// in batches: right behind the reply, what a look-up costs would show in the
+// time of the next one.
 func (g *Guard) Run(ctx context.Context) {
 	g.open()
 	var wg sync.WaitGroup
@@ -79,10 +90,17 @@ func (g *Guard) Run(ctx context.Context) {
 		wg.Go(func() {
 			for {
 				select {
-				case s := <-g.shadows:
-					g.look(ctx, s)
+				case <-time.After(shadowPause + mrand.N(shadowPause)):
 				case <-ctx.Done():
 					return
+				}
+				for more := true; more; {
+					select {
+					case s := <-g.shadows:
+						g.look(ctx, s)
+					default:
+						more = false
+					}
 				}
 			}
 		})
@@ -139,13 +157,15 @@ func (g *Guard) tell(r *Ruling, c Change) {
 // Dropped counts the look-ups of deferred recipients that load prevented.
 func (g *Guard) Dropped() int64 { return g.dropped.Load() }
 
-// grid is the raster on which deferring replies leave: how long the decision
-// took, from caches warm or cold, is rounded away.
+// grid is the raster on which deferring replies leave. It is that of the clock,
+// not of the command: then a client that waits for each reply sees the same
+// time between two, however long the server took.
 const grid = 5 * time.Millisecond
 
-// onGrid gives the next point of the grid that began at start.
-func onGrid(start time.Time) time.Time {
-	return start.Add((time.Since(start)/grid + 1) * grid)
+// onGrid gives the point of the grid on which a reply leaves, at least half a
+// step from now.
+func onGrid(now time.Time) time.Time {
+	return now.Add(grid / 2).Truncate(grid).Add(grid)
 }
 
 var refText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -156,6 +176,13 @@ func newRef() string {
 	rand.Read(b[:])
 	return refText.EncodeToString(b[:])[:6]
 }
+
+// Replies of limits. They say nothing of recipients.
+var (
+	tooManyConnections = mail.Reply{Code: 421, Enhanced: "4.7.0", Text: "Too many connections, try again later", Close: true}
+	tooManyMessages    = mail.Reply{Code: 450, Enhanced: "4.7.1", Text: "Too many messages, try again later"}
+	tooManyRecipients  = mail.Reply{Code: 450, Enhanced: "4.7.1", Text: "Too many recipients, try again later"}
+)
 
 // deferral is the one reply of a held client, the same for every recipient.
 func deferral(ref string) *mail.Reply {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/edge"
@@ -13,10 +14,10 @@ import (
 // of identities and networks.
 const sourceRoom = 66
 
-// newGuard builds the edge; nil when it is switched off.
+// newGuard builds the edge, once; nil when it is switched off.
 func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, error) {
-	if !cfg.Edge.Enabled {
-		return nil, nil
+	if !cfg.Edge.Enabled || n.guard != nil {
+		return n.guard, nil
 	}
 	rules := edge.DefaultRules()
 	rules.Disclosure, rules.Strict = float64(cfg.Edge.Disclosure), cfg.Edge.Strict
@@ -24,8 +25,12 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 	if err != nil {
 		return nil, err
 	}
+	path := filepath.Join(cfg.DataDir, "edge", "strangers")
+	clock := edge.NewClock(float64(cfg.Edge.TimeScale), edge.Recover(engine, path, n.Events))
+	keeper := &edge.Keeper{Engine: engine, Clock: clock, Path: path, Bus: n.Bus, Events: n.Events}
+	n.background.Go(func() { keeper.Run(run) })
 	n.guard = &edge.Guard{
-		Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), 0), Resolver: n.resolver, Events: n.Events,
+		Engine: engine, Clock: clock, Resolver: n.resolver, Events: n.Events,
 		LookupWait: cfg.Edge.LookupWait.D(),
 		Exists: func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
 			res, err := n.Directory.Resolve(ctx, rcpt)
