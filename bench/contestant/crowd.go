@@ -60,7 +60,6 @@ func PostfixForCrowd(users int, way stranger.Way, parameters map[string]string) 
 		o.Parameters["smtpd_authorized_xclient_hosts"] = "127.0.0.0/8"
 	case stranger.Proxy1, stranger.Proxy2:
 		o.Screen = true
-		o.Parameters["postscreen_upstream_proxy_protocol"] = "haproxy"
 	case stranger.Bind, stranger.Plain:
 	default:
 		return nil, errors.New("Postfix does not know the way " + string(way))

@@ -17,11 +17,12 @@ type report struct {
 	Hours   float64 `json:"attack_hours"`
 	Seconds float64 `json:"seconds"` // how long the play took
 
-	Guesses  leak       `json:"guesses"`
-	Honest   []service  `json:"honest"`
-	Lateness lateness   `json:"lateness"`
-	Probes   *adversary `json:"adversary,omitempty"`
-	Findings []string   `json:"findings"` // what tells validity, in words
+	Guesses  leak        `json:"guesses"`
+	Honest   []service   `json:"honest"`
+	Refusals []textCount `json:"honest_deferral_texts"` // what honest senders heard that was no answer
+	Lateness lateness    `json:"lateness"`
+	Probes   *adversary  `json:"adversary,omitempty"`
+	Findings []string    `json:"findings"` // what tells validity, in words
 }
 
 // leak is what the guesses of bots were worth.
@@ -100,6 +101,7 @@ func judge(p *plan, log []attempt) report {
 			}
 		}
 	}
+	r.Refusals = judgeRefusals(log)
 	r.Lateness = judgeLateness(p, log)
 	if p.Adversary {
 		r.Probes = judgeAdversary(log)
@@ -219,6 +221,17 @@ func judgeService(p *plan, messages map[int][]attempt, k kind, ph phase) service
 	slices.Sort(delays)
 	s.Median, s.P95, s.Max = quantile(delays, 0.5), quantile(delays, 0.95), quantile(delays, 1)
 	return s
+}
+
+// judgeRefusals counts what honest senders heard that was no answer.
+func judgeRefusals(log []attempt) []textCount {
+	texts := make(map[string]*textCount)
+	for _, a := range log {
+		if slices.Contains(honest, a.Kind) && (a.Class == deferred || a.Class == failed) {
+			count(texts, a.Text, a.Valid)
+		}
+	}
+	return judgeTexts(texts)
 }
 
 // quantile of sorted values; 0 of none.

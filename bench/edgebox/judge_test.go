@@ -26,8 +26,8 @@ func TestPlantedLeaks(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := standard()
-			p.Scale, p.Warmup, p.Peace, p.Attack, p.Recovery = 200, 0, 0, 0.3, 0
-			p.Bots, p.Rate, p.Hits, p.Way = 300, 10, 0.3, stranger.Proxy1
+			p.Scale, p.Warmup, p.Peace, p.Attack, p.Recovery = 200, 0, 0, 0.2, 0
+			p.Bots, p.Rate, p.Hits, p.Way = 300, 15, 0.3, stranger.Proxy1
 			w := newWorld(&p)
 			r := judge(&p, play(&p, w, c.stub.start(t)))
 			if r.Guesses.Guesses < 500 {

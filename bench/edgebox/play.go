@@ -170,7 +170,7 @@ func (g *game) text(m *message, to string) string {
 // without the reference number, which differ in any case.
 func mask(o stranger.Outcome, h stranger.Host, from, to string) string {
 	if o.Err != nil {
-		return ""
+		return fmt.Sprintf("no reply at %s", o.Step)
 	}
 	text := strings.NewReplacer(to, "TO", from, "FROM", h.Addr.String(), "ADDR", h.Hello, "HELLO").Replace(o.Reply.Text)
 	before, rest, ok := strings.Cut(text, "(ref ")

@@ -45,6 +45,9 @@ func (r *report) print(w io.Writer) {
 		say("  %-11s %-9s %8d %6d %6.2f %% %6.0f/%6.0f/%6.0f %8d %5d %8d of %d", s.Kind, s.Phase, s.Messages, s.Delayed, 100*s.Share,
 			s.Median, s.P95, s.Max, s.Waiting, s.Lost, s.Told, s.Unknown)
 	}
+	for _, t := range r.Refusals {
+		say("    %8d  %q", t.Unknown+t.Valid, t.Text)
+	}
 	if r.Probes != nil {
 		r.Probes.print(say)
 	}

@@ -28,7 +28,8 @@ type PostfixOptions struct {
 	// into a file and Log returns it.
 	Quiet bool
 	// Screen puts postscreen in front of smtpd, as the comments in Debian's
-	// master.cf say.
+	// master.cf say, and a balancer in front of it: each connection must begin
+	// with a PROXY header.
 	Screen bool
 	// Parameters are lines of main.cf that override all others.
 	Parameters map[string]string
@@ -83,7 +84,11 @@ func StartPostfix(o PostfixOptions) (*PostfixServer, error) {
 	if s.process, err = startProcess(dir, cmd, syscall.SIGTERM, nil); err != nil {
 		return nil, err
 	}
-	return s, s.waitReady(greets(s.Addr, "220 "))
+	ready := greets(s.Addr, "220 ")
+	if o.Screen {
+		ready = greetsAfter("PROXY TCP4 127.0.0.1 127.0.0.1 40000 25\r\n", s.Addr, "220") // 220- while it still tests
+	}
+	return s, s.waitReady(ready)
 }
 
 // Command returns a command of Postfix, such as postqueue or postsuper, that
@@ -197,6 +202,9 @@ func (tree postfixTree) parameters(dir string, owner account, o PostfixOptions) 
 		set("smtpd_tls_security_level", "may")
 		set("smtpd_tls_cert_file", o.CertFile)
 		set("smtpd_tls_key_file", o.KeyFile)
+	}
+	if o.Screen {
+		set("postscreen_upstream_proxy_protocol", "haproxy")
 	}
 	for _, key := range slices.Sorted(maps.Keys(o.Parameters)) {
 		set(key, o.Parameters[key])
