@@ -96,7 +96,8 @@ func round(l load, name, binary string) (r result, err error) {
 	return r, nil
 }
 
-// introduce lets every honest address send letters over the warm-up.
+// introduce lets every honest address send letters over the warm-up; the last
+// ones must be taken.
 func (g *game) introduce() error {
 	var senders sync.WaitGroup
 	var lost atomic.Int64
@@ -104,18 +105,18 @@ func (g *game) introduce() error {
 		senders.Go(func() {
 			for n := range letters {
 				time.Sleep(warmup / letters * time.Duration(i) / time.Duration(g.load.Honest))
-				if !g.letter(i, time.Now().Add(warmup/letters)) {
-					lost.Add(1)
-				}
+				taken := g.letter(i, time.Now().Add(2*warmup/letters))
 				if n < letters-1 {
 					time.Sleep(warmup / letters * time.Duration(g.load.Honest-i) / time.Duration(g.load.Honest))
+				} else if !taken {
+					lost.Add(1)
 				}
 			}
 		})
 	}
 	senders.Wait()
 	if n := lost.Load(); int(n) > g.load.Honest/10 {
-		return fmt.Errorf("%d of %d letters of the warm-up were not taken", n, letters*g.load.Honest)
+		return fmt.Errorf("after the warm-up %d of %d honest addresses are not let in", n, g.load.Honest)
 	}
 	return nil
 }
