@@ -108,6 +108,7 @@ type Change struct {
 	Until    Time // end of the penalty
 	Evidence float32
 	Unknown  int  // distinct unknown recipients counted for it
+	Distinct int  // about how many there are by Attempt.bit: for logins, accounts
 	Since    Time // about when the first of them was
 }
 

@@ -36,7 +36,8 @@ type Node struct {
 	intake   *deliver.Intake
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
-	guard    *edge.Guard // nil: strangers are not judged
+	logins   *edge.Logins // nil: nobody is held
+	guard    *edge.Guard  // nil: strangers are not judged
 	registry *prometheus.Registry
 	services *services
 
@@ -153,6 +154,9 @@ func (n *Node) closeRooms() error {
 		n.certs.Close()
 	}
 	var errs []error
+	if n.logins != nil {
+		n.logins.Engine.Close()
+	}
 	if n.locks != nil {
 		errs = append(errs, n.locks.Close())
 	}
