@@ -173,10 +173,10 @@ func (g *game) letter(i int, end time.Time) bool {
 		g.mu.Lock()
 		g.retries++
 		g.mu.Unlock()
-		if time.Now().Add(again).After(end) {
+		time.Sleep(min(again, time.Until(end)))
+		if !time.Now().Before(end) {
 			return false
 		}
-		time.Sleep(again)
 	}
 }
 

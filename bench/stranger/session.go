@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -54,7 +55,7 @@ func (d *Dialer) Try(h Host, from, to, message string) Outcome {
 		o.Err = err
 		return o
 	}
-	s := session{c: c, r: bufio.NewReaderSize(c, 1024)}
+	s := session{c: c, r: bufio.NewReaderSize(c, maxLine)}
 	defer s.quit()
 	if o.Reply, o.Err = s.read(); !o.goesOn() {
 		return o
@@ -124,8 +125,11 @@ func (s *session) hello(o *Outcome, way Way, h Host) {
 	o.Reply, o.Err = s.say(ehlo)
 }
 
-// maxLines bounds a reply.
-const maxLines = 100
+// maxLines and maxLine, in octets, bound a reply.
+const (
+	maxLines = 100
+	maxLine  = 2048
+)
 
 // read reads one reply of one or more lines.
 func (s *session) read() (Reply, error) {
@@ -136,13 +140,13 @@ func (s *session) read() (Reply, error) {
 	var r Reply
 	var texts []string
 	for range maxLines {
-		line, err := s.r.ReadString('\n')
+		octets, err := s.r.ReadSlice('\n')
 		if err != nil {
 			return Reply{}, err
 		}
-		line = strings.TrimRight(line, "\r\n")
-		if _, err := fmt.Sscanf(line, "%3d", &r.Code); err != nil || len(line) < 3 {
-			return Reply{}, fmt.Errorf("not a reply: %q", line)
+		line := strings.TrimRight(string(octets), "\r\n")
+		if r.Code, err = code(line); err != nil {
+			return Reply{}, err
 		}
 		if len(line) > 4 {
 			texts = append(texts, line[4:])
@@ -153,6 +157,18 @@ func (s *session) read() (Reply, error) {
 		}
 	}
 	return Reply{}, errors.New("a reply without end")
+}
+
+// code reads the code that a line of a reply begins with.
+func code(line string) (int, error) {
+	if len(line) < 3 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
+		return 0, fmt.Errorf("not a reply: %q", line)
+	}
+	n, err := strconv.Atoi(line[:3])
+	if err != nil || n < 200 || n > 599 {
+		return 0, fmt.Errorf("not a reply: %q", line)
+	}
+	return n, nil
 }
 
 // quit ends the session and lets the server close first, so that the waiting
