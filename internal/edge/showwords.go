@@ -73,6 +73,9 @@ func (h *History) Words(now time.Time) string {
 
 // Words says what is known of a network.
 func (n Neighbourhood) Words() string {
+	if n.Bad+n.Good == 0 && n.Unknown == 0 && n.Sources == 0 {
+		return "nothing of " + n.Network + " lately"
+	}
 	return fmt.Sprintf("%s from %s of %s in %d h; %.0f %% of votes",
 		count(n.Unknown, "unknown recipient", "unknown recipients"), count(n.Sources, "address", "addresses"),
 		n.Network, n.Hours, 100*n.Share)

@@ -45,6 +45,16 @@ func (e *Engine) Suspect(now Time, s Source) Suspicion {
 	return e.suspectStranger(now, s)
 }
 
+// Knows tells whether a source has a history of wanted mail.
+func (e *Engine) Knows(now Time, s Source) bool {
+	key := e.keyOf(s, now)
+	p := e.sources.place(key)
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	st := p.find(key)
+	return st != nil && st.proven(now, provenAge)
+}
+
 // suspectStranger judges one of whom nothing is known by its networks and the
 // times: it waits where it more likely guesses than not.
 func (e *Engine) suspectStranger(now Time, s Source) Suspicion {

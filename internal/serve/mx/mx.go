@@ -31,7 +31,7 @@ func (h *Handler) Connect(_ context.Context, c *smtpd.Conn) (smtpd.Session, smtp
 	if reply != nil {
 		return s, s.Refused("CONNECT", nil, reply)
 	}
-	return s, smtpd.Verdict{}
+	return s, smtpd.Verdict{Delay: visit.GreetPause()}
 }
 
 type session struct {
@@ -59,9 +59,13 @@ func (s *session) Mail(_ context.Context, env *mail.Envelope) smtpd.Verdict {
 // directory what that is. A client that may not gets one reply for all
 // recipients, on a time grid; they are looked up once it has left.
 func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient) smtpd.Verdict {
-	ruling := s.visit.Rcpt(ctx, r.Address)
+	b, err := s.bounce(ctx, env, r.Address)
+	if err != nil {
+		return s.Answer(s.RcptEvent(env, r), mail.AsReply(err))
+	}
+	ruling := s.visit.Rcpt(ctx, r.Address, b.Proof == directory.BounceOurs)
 	if ruling.Reply != nil {
-		return smtpd.Verdict{Reply: ruling.Reply, Delay: time.Until(ruling.At), After: ruling.After}
+		return smtpd.Verdict{Reply: ruling.Reply, Delay: time.Until(ruling.At), Tarpit: ruling.Tarpit, After: ruling.After}
 	}
 	e := s.RcptEvent(env, r)
 	ruling.Describe(&e)
@@ -116,8 +120,11 @@ func (s *session) Data(_ context.Context, env *mail.Envelope) smtpd.Verdict {
 func (s *session) Other(_ context.Context, verb, _ string) smtpd.Verdict {
 	switch verb {
 	case "RSET":
+		s.visit.Asked()
 		s.visit.Reset()
 		return smtpd.Verdict{}
+	case "VRFY", "EXPN":
+		s.visit.Asked()
 	case "NOOP":
 		return smtpd.Verdict{}
 	}
@@ -125,6 +132,14 @@ func (s *session) Other(_ context.Context, verb, _ string) smtpd.Verdict {
 		return s.Refused(verb, nil, reply)
 	}
 	return smtpd.Verdict{}
+}
+
+// Broken takes a fault of the client as evidence where it is one.
+func (s *session) Broken(ctx context.Context, f smtpd.Fault) smtpd.Verdict {
+	if f == smtpd.EarlyTalk {
+		s.visit.Misbehaved(edge.EarlyTalk)
+	}
+	return s.Session.Broken(ctx, f)
 }
 
 // End ends the visit, too.
