@@ -2,6 +2,7 @@ package sasl
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -25,6 +26,33 @@ func guarded(t *testing.T) (*Server, edge.Client) {
 	return s, edge.Client{Role: "test", Remote: netip.MustParseAddrPort("203.0.113.5:4000")}
 }
 
+// try makes one login as a client does.
+func try(t *testing.T, s *Server, peer edge.Client, state *tls.ConnectionState, mechanism, user, password string) (err error) {
+	t.Helper()
+	switch mechanism {
+	case Plain:
+		_, err = s.Run(t.Context(), peer, Plain, []byte("\x00"+user+"\x00"+password), script(t, nil), state)
+		return err
+	case Login:
+		_, err = s.Run(t.Context(), peer, Login, nil, script(t, nil, user, password), state)
+		return err
+	}
+	c, err := scram.SHA256.NewClientUnprepped(user, password, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk := c.NewConversation()
+	first, err := talk.Step("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Run(t.Context(), peer, mechanism, []byte(first), func(challenge []byte) ([]byte, error) {
+		answer, err := talk.Step(string(challenge))
+		return []byte(answer), err
+	}, state)
+	return err
+}
+
 // TestGuesserIsHeld: after some guesses by any mechanism nobody looks any more,
 // and what was guessed makes no difference.
 func TestGuesserIsHeld(t *testing.T) {
@@ -42,32 +70,8 @@ func TestGuesserIsHeld(t *testing.T) {
 				looks++
 				return keys(ctx, user)
 			}
-			try := func(user, password string) error {
-				switch m {
-				case Plain:
-					_, err := s.Run(t.Context(), peer, m, []byte("\x00"+user+"\x00"+password), script(t, nil), state)
-					return err
-				case Login:
-					_, err := s.Run(t.Context(), peer, m, nil, script(t, nil, user, password), state)
-					return err
-				}
-				c, err := scram.SHA256.NewClientUnprepped(user, password, "")
-				if err != nil {
-					t.Fatal(err)
-				}
-				talk := c.NewConversation()
-				first, err := talk.Step("")
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, err = s.Run(t.Context(), peer, m, []byte(first), func(challenge []byte) ([]byte, error) {
-					answer, err := talk.Step(string(challenge))
-					return []byte(answer), err
-				}, state)
-				return err
-			}
 			for i := range 10 {
-				if err := try(fmt.Sprint("user", i), "guess"); !errors.Is(err, ErrDenied) && !errors.Is(err, ErrHeld) {
+				if err := try(t, s, peer, state, m, fmt.Sprint("user", i), "guess"); !errors.Is(err, ErrDenied) && !errors.Is(err, ErrHeld) {
 					t.Fatal(err)
 				}
 			}
@@ -76,7 +80,7 @@ func TestGuesserIsHeld(t *testing.T) {
 				t.Errorf("looked at %d guesses of 10", before)
 			}
 			for _, c := range [][2]string{{"taro", "pa ss"}, {"taro", "wrong"}, {"nobody", "wrong"}, {"trouble", "x"}} {
-				if err := try(c[0], c[1]); !errors.Is(err, ErrHeld) || errors.Is(err, ErrDenied) {
+				if err := try(t, s, peer, state, m, c[0], c[1]); !errors.Is(err, ErrHeld) || errors.Is(err, ErrDenied) {
 					t.Errorf("%v: %v", c, err)
 				}
 			}
@@ -84,7 +88,7 @@ func TestGuesserIsHeld(t *testing.T) {
 				t.Error("looked at an attempt that was held")
 			}
 			peer.Exempt = true
-			if err := try("taro", "pa ss"); err != nil {
+			if err := try(t, s, peer, state, m, "taro", "pa ss"); err != nil {
 				t.Errorf("exempt: %v", err)
 			}
 		})
