@@ -36,12 +36,12 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	bad := t != Exists
 	// Bounces to unknown addresses come to the victims of forged senders from
 	// honest servers: from a proven one they are no guesses.
-	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted {
-		e.rules.blame(a, s)
+	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && e.rules.blames(a, s) {
+		e.sawBad(a, d, s)
 	}
 	if t == Trap {
 		s.setEvidence(most)
-		s.sawBad(a.Time)
+		e.sawBad(a, d, s)
 	}
 	if !d.Defer {
 		if bad && !d.proven {
@@ -63,16 +63,17 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	return c
 }
 
-// blame counts an unknown recipient against an entry.
-func (r *Rules) blame(a *Attempt, s *state) {
+// blames adds an unknown recipient to an entry's evidence, and tells whether it
+// counted.
+func (r *Rules) blames(a *Attempt, s *state) bool {
 	weight := r.Again
 	if s.distinct(a.bit()) {
 		weight = r.Unknown
 	}
 	if weight > 0 {
 		s.add(weight)
-		s.sawBad(a.Time)
 	}
+	return weight > 0
 }
 
 // distinct tells whether the recipient of that bit was not counted before, and
@@ -91,14 +92,32 @@ func (s *state) add(nats float64) {
 	s.setEvidence(min(max(s.evidence()+nats, worst), most))
 }
 
-// sawBad counts an unknown recipient, for the words of events.
+// sawBad counts an unknown recipient for the words of events: of the source,
+// and of the networks around it where it is unproven. A source of IPv4 counts
+// among those of its networks from its first one on; one of IPv6 did when it
+// appeared.
+func (e *Engine) sawBad(a *Attempt, d *Decision, s *state) {
+	first := s.bad == 0 && a.Source.isIPv4()
+	s.sawBad(a.Time)
+	if d.proven {
+		return
+	}
+	for _, k := range a.Source.networks() {
+		n, l := e.networks.locked(k.key, a.Time, k.life, true)
+		increase(&n.unknown)
+		if first {
+			increase(&n.sources)
+		}
+		l.Unlock()
+	}
+}
+
+// sawBad counts an unknown recipient of a source or an identity.
 func (s *state) sawBad(now Time) {
 	if s.bad == 0 {
 		s.since = uint8(hourOf(now))
 	}
-	if s.bad < math.MaxUint16 {
-		s.bad++
-	}
+	increase(&s.bad)
 }
 
 // countSecond counts answers to those who came through the gate.
@@ -115,11 +134,13 @@ func (e *Engine) countSecond(a *Attempt, d *Decision, s *state, bad bool) {
 
 // countPopulation votes in what strangers are judged by: at most once a source,
 // hour and side. What waits in a slot is left out of the networks, so that
-// whether a recipient exists never changes the wait of its own retry.
+// whether a recipient exists does not change the wait of its own retry. Among
+// the votes of all newcomers it is one of thousands, and must be counted: bots
+// that guess twice and are never seen again have no other.
 func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 	if bad {
 		if s.vote(a.Time, votedBad) && !d.proven {
-			e.countRoot(a, true, s.voted(a.Time, votedGood))
+			e.countRoot(a, d, true, s.voted(a.Time, votedGood))
 		}
 		if !d.slotted && s.vote(a.Time, votedNets) {
 			e.countNetworks(a, true)
@@ -127,15 +148,17 @@ func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 		return
 	}
 	if !d.proven && !s.voted(a.Time, votedBad) && s.vote(a.Time, votedGood) {
-		e.countRoot(a, false, false)
+		e.countRoot(a, d, false, false)
 	}
 }
 
 // countRoot votes in the levels of all and of the realm. A vote against takes
-// back the one that the source gave for itself in the same hour.
-func (e *Engine) countRoot(a *Attempt, bad, takeBack bool) {
+// back the one that the source gave for itself in the same hour. In a realm that
+// few strangers come to one vote weighs much, so that of a transaction that
+// waits for its retry is left out there.
+func (e *Engine) countRoot(a *Attempt, d *Decision, bad, takeBack bool) {
 	levels := [2]*level{&e.root}
-	if r := e.realm(a.Realm, a.Time); r != nil {
+	if r := e.realm(a.Realm, a.Time); r != nil && !d.slotted {
 		levels[1] = &r.level
 	}
 	for _, l := range levels {
@@ -153,18 +176,15 @@ func (e *Engine) countRoot(a *Attempt, bad, takeBack bool) {
 }
 
 func (e *Engine) countNetworks(a *Attempt, bad bool) {
-	e.countNetwork(a.Source.narrow, a.Time, narrowLife, bad)
-	e.countNetwork(a.Source.wide, a.Time, wideLife, bad)
-}
-
-func (e *Engine) countNetwork(key uint64, now Time, halfLife float64, bad bool) {
-	n, l := e.networks.locked(key, now, halfLife, true)
-	if bad {
-		n.bad++
-	} else {
-		n.good++
+	for _, k := range a.Source.networks() {
+		n, l := e.networks.locked(k.key, a.Time, k.life, true)
+		if bad {
+			n.bad++
+		} else {
+			n.good++
+		}
+		l.Unlock()
 	}
-	l.Unlock()
 }
 
 // threshold is the evidence at which a penalty begins.
@@ -227,7 +247,9 @@ func (s *state) badSince(now Time) Time {
 // convictIdentity counts an unknown recipient that the identity was told of,
 // and begins its penalty.
 func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
-	e.rules.blame(a, id)
+	if e.rules.blames(a, id) {
+		id.sawBad(a.Time)
+	}
 	if id.evidence() < e.rules.Calm {
 		return Change{}
 	}
@@ -283,9 +305,7 @@ func (r *Rules) credit(s *state, now Time) (c Change) {
 	if s.ham == 0 {
 		s.first = hourOf(now)
 	}
-	if s.ham < math.MaxUint16 {
-		s.ham++
-	}
+	increase(&s.ham)
 	s.add(-r.Wanted)
 	if s.nats < 0 {
 		if s.flags&onParole != 0 {

@@ -233,7 +233,7 @@ func (e *Engine) demanded(a *Attempt) {
 	if !voted {
 		return
 	}
-	e.countRoot(a, true, false)
+	e.countRoot(a, &Decision{}, true, false)
 	if e.fill(a.Time) > 0 {
 		e.disclosure.take(a.Time, demand, e.rules.Disclosure, e.rules.Disclosure*burst)
 	}

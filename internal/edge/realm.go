@@ -7,6 +7,7 @@ import "sync/atomic"
 type realm struct {
 	key   atomic.Uint64
 	level level
+	nulls budget // null-sender mail to it
 }
 
 const realmProbes = 8

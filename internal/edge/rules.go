@@ -40,6 +40,17 @@ type Rules struct {
 	Strict     bool    // nothing more is told once the budget is spent
 	Rationed   float64 // retries an hour that count for who has neither name nor SPF, once retrying tells nothing
 
+	// Evidence of what a dialogue shows, in nats: it counts once an hour each,
+	// is bounded, and never decides alone (Engine.Misbehave).
+	EarlyTalk float64
+	Probe     float64
+	Scan      float64
+	BareProbe float64
+	NullFlood float64
+
+	NullMailbox float64 // null-sender messages to one mailbox and hour; 0: no limit
+	NullRealm   float64 // the same to one protected domain
+
 	CreditsPerRecipient int // accepted messages to one recipient and day that earn unproven sources credit
 }
 
@@ -53,6 +64,8 @@ func DefaultRules() Rules {
 		Fade: 86400, CreditFade: 14 * 86400, LevelFade: 900,
 		Retry: 300, RetryMax: 4 * 3600, RetryVouched: 3600, Proof: 2,
 		Disclosure: 1000, Gate: 2, Rationed: 500,
+		EarlyTalk: 2.0, Probe: 0.3, Scan: 1.0, BareProbe: 0.2, NullFlood: 0.4,
+		NullMailbox: 20, NullRealm: 2000,
 		CreditsPerRecipient: 20,
 	}
 }

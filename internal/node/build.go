@@ -130,6 +130,11 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 			return err
 		}
 	}
+	if cfg.Has(config.EdgePolicy) || cfg.Has(config.EdgeMilter) {
+		if err := n.addForeign(run, cfg); err != nil {
+			return err
+		}
+	}
 	if err := n.services.open("metrics", cfg.Listen.Metrics, n.newMetrics()); err != nil {
 		return err
 	}
