@@ -50,13 +50,13 @@ func (q *tryQueue) Pop() any {
 // The classes of whom the result speaks.
 const (
 	atHome   = iota // from a place where the account logged in before
-	inPool   = iota // by a telephone whose address changes in a carrier's network
-	onTravel = iota // from a network never seen with this account
-	inOffice = iota // from behind an address that a bot shares
-	forgot   = iota // a program with an old stored password
-	usual    = iota // guessers whom every server sees, and bots among the users
-	attacker = iota
-	classes  = iota
+	inPool          // by a telephone whose address changes in a carrier's network
+	onTravel        // from a network never seen with this account
+	inOffice        // from behind an address that a bot shares
+	forgot          // a program with an old stored password
+	usual           // guessers whom every server sees, and bots among the users
+	inWave          // those of the attack
+	classes
 )
 
 // loginTally is what happened to one class since counting began.
@@ -271,7 +271,7 @@ func (s *loginSim) background(from Time, days int) {
 // show logs one row of the table.
 func (s *loginSim) show(t testing.TB, name string) {
 	t.Log(name)
-	for who, class := range map[int]string{usual: "background", attacker: "attack"} {
+	for who, class := range map[int]string{usual: "background", inWave: "attack"} {
 		g := &s.tallies[who]
 		t.Logf("    %-10s %6d guesses, looked at %4d = %6.3f %%; accounts cracked %d of %d", class, g.tried, g.verified,
 			g.verifiedShare(), len(g.cracked), len(g.crackable))
@@ -292,7 +292,9 @@ func (y *loginTally) waited(q float64) float64 {
 	return y.minutes[int(q*float64(len(y.minutes)-1))]
 }
 
-func (y *loginTally) verifiedShare() float64 { return 100 * float64(y.verified) / float64(max(y.tried, 1)) }
+func (y *loginTally) verifiedShare() float64 {
+	return 100 * float64(y.verified) / float64(max(y.tried, 1))
+}
 
 func (y *loginTally) heldShare() float64 { return 100 * float64(y.held) / float64(max(y.logins, 1)) }
 
@@ -327,7 +329,7 @@ func TestSimulatedLogins(t *testing.T) {
 			s.honest(simStart, 4)
 			s.background(simStart, 4)
 			s.counting = simStart + 2*simDay
-			s.bots(attacker, s.counting, 1, c.sources, c.perDay, c.account, c.retry)
+			s.bots(inWave, s.counting, 1, c.sources, c.perDay, c.account, c.retry)
 			s.run(simStart + 3*simDay)
 			s.show(t, c.name)
 			s.check(t, &c)
@@ -343,7 +345,7 @@ func TestSimulatedLogins(t *testing.T) {
 func (s *loginSim) check(t *testing.T, c *loginScenario) {
 	t.Helper()
 	s.knownPlacesAreOpen(t)
-	if share := s.tallies[attacker].verifiedShare(); share > c.verified {
+	if share := s.tallies[inWave].verifiedShare(); share > c.verified {
 		t.Errorf("%.2f %% of the attackers' guesses were looked at, more than %.2f %%", share, c.verified)
 	}
 	if share := s.tallies[usual].verifiedShare(); share > 20 {
