@@ -109,7 +109,7 @@ type SMTP struct {
 	MaxMessages    int      `toml:"max_messages" doc:"Transactions in one connection."`
 	MaxErrors      int      `toml:"max_errors" doc:"Faulty commands before the connection is closed."`
 	MaxConnections int      `toml:"max_connections" doc:"Connections of one service at once; more are answered with 421."`
-	MaxPerAddress  int      `toml:"max_per_address" doc:"Connections of one service from one client address at once; this machine itself is exempt."`
+	MaxPerAddress  int      `toml:"max_per_address" doc:"Connections of one service from one client address at once, proven or not; this machine itself is exempt. For clients on port 25 that are not proven, edge.flow draws tighter limits."`
 	Idle           Duration `toml:"idle" doc:"How long the node waits for the next command."`
 	Total          Duration `toml:"total" doc:"Longest connection."`
 	MinRate        Size     `toml:"min_rate" doc:"Least octets a second while a message comes in."`

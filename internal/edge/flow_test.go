@@ -67,7 +67,7 @@ func (m *model) spend(key uint64, scope, rate int, now Time, n int64) {
 	m.until[name] = max(m.until[name], min(max(m.until[name], at)+c.of(n), at+c.most*3/2))
 }
 
-// visit is a source at a moment, and the entries that it concerns.
+// scopes are the entries that a source concerns.
 func (m *model) scopes(s Source, trusted bool) map[int]uint64 {
 	if trusted {
 		return map[int]uint64{ofTrusted: s.key}
@@ -123,19 +123,10 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 	f := newTestFlow(t, rules, 4*groupSlots)
 	m := &model{rules: rules, until: map[string]uint64{}, open: map[string]int64{}}
 	now := noon
-	type held struct {
-		session Session
-		source  Source
-		trusted bool
-	}
-	var sessions []held
+	var sessions []Session
 	for ; len(play) >= 4; play = play[4:] {
 		now += Time(play[3]) * Time(play[3]) / 64
-		trusted := play[1]&0x40 != 0
-		s := from("192.0.2." + strconv.Itoa(int(play[1]&7)+1))
-		if play[1]&0x20 != 0 {
-			s = from("2001:db8:0:" + strconv.Itoa(int(play[1]&7)+1) + "::1")
-		}
+		s, trusted := flowPlayer(play[1])
 		n := int64(play[2]) * int64(play[2])
 		got, want := true, true
 		switch play[0] % 6 {
@@ -143,13 +134,13 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 			session, l := f.Connect(now, s, trusted, 0)
 			got, want = l == Within, m.connect(now, s, trusted)
 			if got {
-				sessions = append(sessions, held{session, s, trusted})
+				sessions = append(sessions, session)
 			}
 		case 2:
 			if len(sessions) > 0 {
 				i := int(play[2]) % len(sessions)
-				f.Disconnect(&sessions[i].session)
-				f.Disconnect(&sessions[i].session) // once is enough
+				f.Disconnect(&sessions[i])
+				f.Disconnect(&sessions[i]) // once is enough
 				m.disconnect(sessions[i].source, sessions[i].trusted)
 				sessions = append(sessions[:i], sessions[i+1:]...)
 			}
@@ -168,6 +159,15 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 	if all, _ := f.Open(); all != int64(len(sessions)) {
 		t.Fatalf("%d sessions are open, want %d", all, len(sessions))
 	}
+}
+
+// flowPlayer is one of eight sources in an IPv4 network or in an IPv6 one.
+func flowPlayer(who byte) (s Source, trusted bool) {
+	s = from("192.0.2." + strconv.Itoa(int(who&7)+1))
+	if who&0x20 != 0 {
+		s = from("2001:db8:0:" + strconv.Itoa(int(who&7)+1) + "::1")
+	}
+	return s, who&0x40 != 0
 }
 
 // tightRules meet every limit soon, with counts that divide nothing.
@@ -254,6 +254,25 @@ func TestEveryLimitHasWords(t *testing.T) {
 	}
 }
 
+func TestNewsOnceAnHour(t *testing.T) {
+	f := newTestFlow(t, DefaultFlowRules(), 0)
+	a, b, c := from("192.0.2.1"), from("192.0.2.2"), from("198.51.100.1")
+	for i, step := range []struct {
+		after Time
+		who   Source
+		limit Limit
+		want  bool
+	}{
+		{0, a, sourceRate, true}, {0, a, sourceRate, false}, {0, b, sourceRate, true}, {0, a, sourceOpen, true},
+		{0, a, networkRate, true}, {0, b, networkRate, false}, {0, c, networkRate, true},
+		{0, a, Stressed, true}, {0, c, Stressed, false}, {0, a, Full, true}, {3600, a, sourceRate, true},
+	} {
+		if got := f.News(noon+step.after, step.who, step.limit); got != step.want {
+			t.Errorf("step %d: %v", i, got)
+		}
+	}
+}
+
 // TestProvenAreApart fills a network with strangers: proven sources in it do not
 // notice, and strangers do not notice proven ones.
 func TestProvenAreApart(t *testing.T) {
@@ -318,50 +337,69 @@ func TestSessionsAreExact(t *testing.T) {
 	rules := DefaultFlowRules()
 	rules.Rates = [quantities]Rate{}
 	rules.Trusted = 3
-	f := newTestFlow(t, rules, groupSlots)
-	var mine [512]atomic.Int64 // open by source
-	var full, denied atomic.Int64
+	h := &hustle{t: t, f: newTestFlow(t, rules, groupSlots), most: int64(rules.Sessions) * rules.Trusted}
 	var wg sync.WaitGroup
 	for g := range uint64(16) {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(g, 7))
-			var open []Session
-			var who []uint32
-			for i := range 20_000 {
-				if len(open) > 40 || len(open) > 0 && r.IntN(5) < 2 {
-					last := len(open) - 1
-					mine[who[last]].Add(-1)
-					f.Disconnect(&open[last])
-					open, who = open[:last], who[:last]
-					continue
-				}
-				n := r.Uint32N(uint32(len(mine)))
-				s := fromNumber(10<<24 | n<<6) // four of them share a network
-				session, l := f.Connect(noon+Time(i/100), s, n%5 == 0, 0)
-				switch l {
-				case Within:
-					if got := mine[n].Add(1); got > int64(rules.Sessions)*rules.Trusted {
-						t.Errorf("%d sessions of one source", got)
-					}
-					open, who = append(open, session), append(who, n)
-				case Full:
-					full.Add(1)
-				default:
-					denied.Add(1)
-				}
-				f.Recipient(noon, fromNumber(r.Uint32()), false) // others come by
-			}
-			for i := range open {
-				f.Disconnect(&open[i])
-			}
-		})
+		wg.Go(func() { h.run(rand.New(rand.NewPCG(g, 7))) })
 	}
 	wg.Wait()
-	all, unproven := f.Open()
-	if all != 0 || unproven != 0 || stillOpen(f) != 0 {
-		t.Errorf("open are %d, unproven %d, in entries %d: want none", all, unproven, stillOpen(f))
+	all, unproven := h.f.Open()
+	if all != 0 || unproven != 0 || stillOpen(h.f) != 0 {
+		t.Errorf("open are %d, unproven %d, in entries %d: want none", all, unproven, stillOpen(h.f))
 	}
-	t.Logf("table full %d times, limits met %d times", full.Load(), denied.Load())
+	if h.f.Denied(Full) == 0 {
+		t.Error("the table was never full")
+	}
+}
+
+// hustle is many goroutines that open and close sessions of the same sources.
+type hustle struct {
+	t    *testing.T
+	f    *Flow
+	most int64             // sessions of one source
+	open [512]atomic.Int64 // by source
+}
+
+func (h *hustle) run(r *rand.Rand) {
+	var mine []Session
+	var who []uint32
+	leave := func() {
+		last := len(mine) - 1
+		h.open[who[last]].Add(-1)
+		h.f.Disconnect(&mine[last])
+		mine, who = mine[:last], who[:last]
+	}
+	for i := range 20_000 {
+		if len(mine) > 40 || len(mine) > 0 && r.IntN(5) < 2 {
+			leave()
+			continue
+		}
+		n := r.Uint32N(uint32(len(h.open)))
+		s := fromNumber(10<<24 | n<<6) // four of them share a network
+		if session, l := h.f.Connect(noon+Time(i/100), s, n%5 == 0, 0); l == Within {
+			if got := h.open[n].Add(1); got > h.most {
+				h.t.Errorf("%d sessions of one source", got)
+			}
+			mine, who = append(mine, session), append(who, n)
+		}
+		h.f.Recipient(noon, fromNumber(r.Uint32()), false) // others come by
+	}
+	for len(mine) > 0 {
+		leave()
+	}
+}
+
+// openMany opens a session each of so many sources, half of them proven.
+func openMany(t *testing.T, f *Flow, n uint32) (open []Session) {
+	t.Helper()
+	for i := range n {
+		session, l := f.Connect(noon, fromNumber(i*8191), i%2 == 0, 0)
+		if l != Within {
+			t.Fatal(l)
+		}
+		open = append(open, session)
+	}
+	return open
 }
 
 // stillOpen sums the sessions in the table.
@@ -380,14 +418,7 @@ func stillOpen(f *Flow) (n int) {
 // sessions: these stay, and memory does not grow.
 func TestFloodMovesNobody(t *testing.T) {
 	f := newTestFlow(t, DefaultFlowRules(), 1<<16)
-	var open []Session
-	for i := range uint32(5000) {
-		session, l := f.Connect(noon, fromNumber(i*8191), i%2 == 0, 0)
-		if l != Within {
-			t.Fatal(l)
-		}
-		open = append(open, session)
-	}
+	open := openMany(t, f, 5000)
 	busy := from("203.0.113.5") // over its limit, and away
 	for range 300 {
 		f.Message(noon, busy, false, 0)

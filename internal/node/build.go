@@ -175,13 +175,16 @@ func (n *Node) addMX(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	h := &mx.Handler{Reception: n.reception("mx", cfg), Guard: guard}
-	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
+	direct := n.smtpServer("mx", h, cfg)
+	n.mx = append(n.mx, direct)
+	if err := n.services.open("mx", cfg.Listen.MX, direct); err != nil {
 		return err
 	}
 	if len(cfg.Listen.MXProxy) == 0 {
 		return nil
 	}
 	behind := n.smtpServer("mx_proxy", h, cfg)
+	n.mx = append(n.mx, behind)
 	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}
 	return n.services.open("mx_proxy", cfg.Listen.MXProxy, behind)
 }
