@@ -235,7 +235,7 @@ func (n *Node) newSASL(ctx context.Context, cfg *config.Config) (*sasl.Server, e
 		}
 		return err
 	}
-	if n.logins, err = n.newLogins(cfg); err != nil {
+	if n.logins, err = n.newLogins(ctx, cfg); err != nil {
 		return nil, err
 	}
 	return &sasl.Server{
