@@ -23,6 +23,13 @@ type Edge struct {
 	OwnNetworks []netip.Prefix `toml:"own_networks" doc:"Networks that the mail server relays for: edge-milter and edge-policy do not judge their clients."`
 	TimeScale   int            `toml:"time_scale" doc:"Divides all times of the edge. For tests: days pass in minutes."`
 	Flow        Flow           `toml:"flow"`
+	Login       EdgeLogin      `toml:"login"`
+}
+
+// EdgeLogin says how those who guess passwords are met.
+type EdgeLogin struct {
+	Enabled    bool `toml:"enabled" doc:"Whether logins are judged by account, source and network before a password is looked at. Who guesses hears that it is for the moment. Clients on this machine are not judged."`
+	Disclosure int  `toml:"disclosure" doc:"Wrong passwords an hour that places unknown to their account may be told of, in all. When it is used up, a new place gets in after trying the same password again for some minutes, as mail programs do."`
 }
 
 // Flow bounds what one client may bring in a time, whatever it is; what is over
@@ -40,8 +47,9 @@ type Flow struct {
 func defaultEdge() Edge {
 	return Edge{
 		Enabled: true, Memory: 64 << 20, Disclosure: 1000, LookupWait: Duration(time.Second),
-		GreetPause: Duration(5 * time.Second), NullPerMailbox: 20, NullPerDomain: 2000, TimeScale: 1,
+		GreetPause: Duration(5 * time.Second), NullPerMailbox: 100, NullPerDomain: 2000, TimeScale: 1,
 		OwnNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")},
+		Login:       EdgeLogin{Enabled: true, Disclosure: 30},
 		Flow:        Flow{Connections: 30, Sessions: 10, Messages: 100, Recipients: 500, Octets: 128 << 20, Network: 4, Proven: 50},
 	}
 }
@@ -63,6 +71,7 @@ func (c *Config) checkEdge(ck *checker) {
 	if i := slices.IndexFunc(c.Roles, func(r Role) bool { return r == EdgeMilter || r == EdgePolicy }); i >= 0 {
 		ck.bad(e.Enabled, "edge.enabled", "%s is nothing without it", c.Roles[i])
 	}
+	ck.bad(e.Login.Disclosure >= 1, "edge.login.disclosure", "must be at least 1")
 }
 
 func (f *Flow) check(ck *checker) {

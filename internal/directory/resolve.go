@@ -122,8 +122,8 @@ func (d *Directory) refresh(ctx context.Context, r Resolution) (Resolution, erro
 }
 
 // ResolveTx is Resolve as the transaction sees the directory, past the cache.
-// SRS addresses are known only after the secret "srs" was asked for once; what
-// is signed for bounces is taken as it stands.
+// SRS addresses are known only after the secret "srs" was asked for once; in a
+// routed domain no tag of a signed sender is known.
 func (d *Directory) ResolveTx(tx *db.Tx, a mail.Address) (Resolution, error) {
 	d.open()
 	return d.resolve(tx, a, nil)

@@ -178,6 +178,7 @@ func TestProvenAreSpared(t *testing.T) {
 
 func TestNullSender(t *testing.T) {
 	e := newTest(t, Sizes{Sources: 4096})
+	e.rules.NullMailbox = 20
 	realm := e.Hash("example.jp")
 	pass := func(now Time, rcpt string, times int) (n int) {
 		for range times {
@@ -212,7 +213,7 @@ func TestNullSender(t *testing.T) {
 
 func TestNullSenderUnderLoad(t *testing.T) {
 	e := newTest(t, Sizes{Sources: 4096})
-	e.rules.NullRealm = 0
+	e.rules.NullMailbox, e.rules.NullRealm = 20, 0
 	for i := range uint64(3000) { // others' mail
 		e.NullSender(noon, mix(i, 77), 1)
 	}

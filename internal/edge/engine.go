@@ -126,8 +126,8 @@ func (e *Engine) Pair(s Source, domain string) Identity {
 // realm have lately done, as log odds that an unproven source guesses.
 func (e *Engine) prior(a *Attempt) float64 {
 	q := e.rootShare(a.Time)
-	if r := e.realm(a.Realm); r != nil {
-		r.level.decay(a.Time, rootLife, rootLimit)
+	if r := e.realm(a.Realm, a.Time); r != nil {
+		r.level.decay(a.Time, e.rules.LevelFade, rootLimit)
 		q = r.level.share(q, realmWeight)
 	}
 	q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)

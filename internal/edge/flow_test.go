@@ -127,7 +127,7 @@ func against(t *testing.T, rules FlowRules, play []byte) *Flow {
 	var sessions []Session
 	for ; len(play) >= 4; play = play[4:] {
 		now += Time(play[3]) * Time(play[3]) / 64
-		s, trusted := player(play[1])
+		s, trusted := flowPlayer(play[1])
 		n := int64(play[2]) * int64(play[2])
 		got, want := true, true
 		switch play[0] % 6 {
@@ -163,8 +163,8 @@ func against(t *testing.T, rules FlowRules, play []byte) *Flow {
 	return f
 }
 
-// player is one of eight sources in an IPv4 network or in an IPv6 one.
-func player(who byte) (s Source, trusted bool) {
+// flowPlayer is one of eight sources in an IPv4 network or in an IPv6 one.
+func flowPlayer(who byte) (s Source, trusted bool) {
 	s = from("192.0.2." + strconv.Itoa(int(who&7)+1))
 	if who&0x20 != 0 {
 		s = from("2001:db8:0:" + strconv.Itoa(int(who&7)+1) + "::1")

@@ -12,7 +12,7 @@ func (e *Engine) NullSender(now Time, rcpt, realm uint64) bool {
 	if !e.nulls.spend(rcpt, now, e.rules.NullMailbox) {
 		return false
 	}
-	r := e.realm(realm)
+	r := e.realm(realm, now)
 	return r == nil || r.nulls.spend(now, e.rules.NullRealm)
 }
 

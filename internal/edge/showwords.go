@@ -73,6 +73,9 @@ func (h *History) Words(now time.Time) string {
 
 // Words says what is known of a network.
 func (n Neighbourhood) Words() string {
+	if n.Bad+n.Good == 0 && n.Unknown == 0 && n.Sources == 0 {
+		return "nothing of " + n.Network + " lately"
+	}
 	return fmt.Sprintf("%s from %s of %s in %d h; %.0f %% of votes",
 		count(n.Unknown, "unknown recipient", "unknown recipients"), count(n.Sources, "address", "addresses"),
 		n.Network, n.Hours, 100*n.Share)
@@ -100,7 +103,10 @@ func moment(t, now time.Time) string {
 	return at + " (" + span(now.Sub(t)) + " ago)"
 }
 
-// span writes how long something takes, in its largest two units.
+// span writes how long t seconds are.
+func (t Time) span() string { return span(time.Duration(t) * time.Second) }
+
+// span writes how long something takes.
 func span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:

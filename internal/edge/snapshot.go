@@ -237,7 +237,7 @@ func (e *Engine) loadEntry(kind section, c *cursor, saved Time) (last Time, err 
 	case networkSection:
 		last, err = e.networks.load(key, c, saved)
 	case realmSection:
-		if r := e.realm(key); r != nil {
+		if r := e.realm(key, saved); r != nil {
 			r.level.read(c)
 		} else {
 			c.skip(entrySize[realmSection] - 8)

@@ -36,7 +36,9 @@ type Node struct {
 	intake   *deliver.Intake
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
-	guard    *edge.Guard // nil: strangers are not judged
+	logins   *edge.Logins    // nil: nobody is held
+	guard    *edge.Guard     // nil: strangers are not judged
+	mx       []*smtpd.Server // of port 25, made before anything serves
 	registry *prometheus.Registry
 	services *services
 
@@ -153,6 +155,9 @@ func (n *Node) closeRooms() error {
 		n.certs.Close()
 	}
 	var errs []error
+	if n.logins != nil {
+		n.logins.Engine.Close()
+	}
 	if n.locks != nil {
 		errs = append(errs, n.locks.Close())
 	}
@@ -160,7 +165,7 @@ func (n *Node) closeRooms() error {
 		errs = append(errs, n.Rooms.Close())
 	}
 	if n.guard != nil {
-		n.guard.Engine.Close()
+		n.guard.Close()
 	}
 	return errors.Join(errs...)
 }
