@@ -63,11 +63,14 @@ const (
 	IdentityPenalty // the identity's evidence
 	Gate            // unproven, in bad times
 	Rationed        // has retried, but so do the attackers
+	Flooded         // the null sender has brought enough for this mailbox or domain
+
+	reasons = iota
 )
 
 // String names the reason as events and metrics do.
 func (r Reason) String() string {
-	return [...]string{"calm", "proven", "admitted", "retried", "penalty", "identity-penalty", "gate", "rationed"}[r]
+	return [...]string{"calm", "proven", "admitted", "retried", "penalty", "identity-penalty", "gate", "rationed", "flooded"}[r]
 }
 
 // Defers tells to which group a reason belongs.
@@ -108,6 +111,7 @@ type Change struct {
 	Until    Time // end of the penalty
 	Evidence float32
 	Unknown  int  // distinct unknown recipients counted for it
+	Distinct int  // about how many there are by Attempt.bit: for logins, accounts
 	Since    Time // about when the first of them was
 }
 

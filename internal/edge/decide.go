@@ -50,7 +50,7 @@ func (e *Engine) fill(now Time) float64 {
 }
 
 // gateAt is the score above which newcomers are gated.
-func (e *Engine) gateAt(now Time) float64 { return e.rules.Gate * math.Max(0, e.fill(now)) }
+func (e *Engine) gateAt(now Time) float64 { return e.rules.Gate * math.Max(-e.rules.Sunk, e.fill(now)) }
 
 // judge decides, with the entries of source and identity in hand; id may be
 // nil.

@@ -12,10 +12,10 @@ import (
 
 // Sizes says how much an engine remembers, in entries.
 type Sizes struct {
-	Sources    int // default 1<<20, 48 octets each
+	Sources    int // default 1<<20, 50 octets each
 	Identities int // default Sources/8, 48 octets each
 	Networks   int // default Sources/2, 24 octets each
-	Realms     int // default 1<<12, 24 octets each
+	Realms     int // default 1<<12, 40 octets each
 }
 
 func (z Sizes) withDefaults() Sizes {
@@ -41,14 +41,16 @@ type Engine struct {
 	identities *table
 	networks   *netTable
 	realms     []realm
-	credits    *sketch // accepted messages by recipient and day
+	credits    *sketch  // accepted messages by recipient and day
+	nulls      *budgets // null-sender mail by recipient
+	shown      shown    // behaviour by source and hour
 
 	root       level  // unproven sources: with an unknown recipient, and without
 	second     level  // answers to admitted, unproven sources: unknown, and not
 	disclosure budget // unknown recipients told of to unproven sources
 	ration     budget // retries that count while retrying tells nothing
 
-	counts  [8]counter // decisions by Reason
+	counts  [reasons]counter // decisions by Reason
 	weather weather
 }
 
@@ -87,6 +89,8 @@ func newEngine(rules Rules, sizes Sizes, seed [32]byte) (_ *Engine, err error) {
 	}
 	e.realms = make([]realm, e.sizes.Realms)
 	e.credits = newSketch()
+	e.nulls = new(budgets)
+	e.shown = newShown(e.sizes.Sources / 4)
 	return e, nil
 }
 
@@ -122,8 +126,8 @@ func (e *Engine) Pair(s Source, domain string) Identity {
 // realm have lately done, as log odds that an unproven source guesses.
 func (e *Engine) prior(a *Attempt) float64 {
 	q := e.rootShare(a.Time)
-	if r := e.realm(a.Realm); r != nil {
-		r.level.decay(a.Time, rootLife, rootLimit)
+	if r := e.realm(a.Realm, a.Time); r != nil {
+		r.level.decay(a.Time, e.rules.LevelFade, rootLimit)
 		q = r.level.share(q, realmWeight)
 	}
 	q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)

@@ -36,8 +36,7 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	bad := t != Exists
 	// Bounces to unknown addresses come to the victims of forged senders from
 	// honest servers: from a proven one they are no guesses.
-	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && s.distinct(a.bit()) {
-		s.add(e.rules.Unknown)
+	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && e.rules.blames(a, s) {
 		e.sawBad(a, d, s)
 	}
 	if t == Trap {
@@ -62,6 +61,19 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 		}
 	}
 	return c
+}
+
+// blames adds an unknown recipient to an entry's evidence, and tells whether it
+// counted.
+func (r *Rules) blames(a *Attempt, s *state) bool {
+	weight := r.Again
+	if s.distinct(a.bit()) {
+		weight = r.Unknown
+	}
+	if weight > 0 {
+		s.add(weight)
+	}
+	return weight > 0
 }
 
 // distinct tells whether the recipient of that bit was not counted before, and
@@ -146,7 +158,7 @@ func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 // waits for its retry is left out there.
 func (e *Engine) countRoot(a *Attempt, d *Decision, bad, takeBack bool) {
 	levels := [2]*level{&e.root}
-	if r := e.realm(a.Realm); r != nil && !d.slotted {
+	if r := e.realm(a.Realm, a.Time); r != nil && !d.slotted {
 		levels[1] = &r.level
 	}
 	for _, l := range levels {
@@ -206,11 +218,11 @@ func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
 	if ev < h {
 		return Change{}
 	}
-	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0)), r.PenaltyMax)
+	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0))*math.Exp2(r.Repeated*float64(s.strikes())), r.PenaltyMax)
 	if a.proofed() {
 		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())))
 	}
-	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Since: s.badSince(a.Time)}
+	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Distinct: s.kinds(), Since: s.badSince(a.Time)}
 	if s.pen <= a.Time {
 		s.setStrikes(min(s.strikes()+1, 3))
 		c.Kind = Penalised
@@ -235,14 +247,13 @@ func (s *state) badSince(now Time) Time {
 // convictIdentity counts an unknown recipient that the identity was told of,
 // and begins its penalty.
 func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
-	if id.distinct(a.bit()) {
-		id.add(e.rules.Unknown)
+	if e.rules.blames(a, id) {
 		id.sawBad(a.Time)
 	}
 	if id.evidence() < e.rules.Calm {
 		return Change{}
 	}
-	c := Change{Identity: true, Evidence: float32(id.evidence()), Unknown: int(id.bad), Since: id.badSince(a.Time)}
+	c := Change{Identity: true, Evidence: float32(id.evidence()), Unknown: int(id.bad), Distinct: id.kinds(), Since: id.badSince(a.Time)}
 	if id.pen <= a.Time {
 		id.setStrikes(min(id.strikes()+1, 3))
 		c.Kind = Penalised

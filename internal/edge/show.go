@@ -133,8 +133,8 @@ func (e *Engine) terms(a *Attempt) Terms {
 		sum = e.odds(q)
 		return sum - was
 	}
-	if r := e.realm(a.Realm); r != nil {
-		r.level.decay(a.Time, rootLife, rootLimit)
+	if r := e.realm(a.Realm, a.Time); r != nil {
+		r.level.decay(a.Time, e.rules.LevelFade, rootLimit)
 		q = r.level.share(q, realmWeight)
 		t.Realm = step()
 	}

@@ -44,7 +44,7 @@ const (
 // entrySize is the size of an entry of each section, in octets.
 var entrySize = [sections]int{
 	endSection:    8 * int(sections),
-	headSection:   16 + 4 + 4*8 + 2*20 + 2*8 + 8*8 + 13,
+	headSection:   16 + 4 + 4*8 + 2*20 + 2*8 + int(reasons)*8 + 13,
 	sourceSection: 48, identitySection: 48, networkSection: 24, realmSection: 28,
 }
 
@@ -237,7 +237,7 @@ func (e *Engine) loadEntry(kind section, c *cursor, saved Time) (last Time, err 
 	case networkSection:
 		last, err = e.networks.load(key, c, saved)
 	case realmSection:
-		if r := e.realm(key); r != nil {
+		if r := e.realm(key, saved); r != nil {
 			r.level.read(c)
 		} else {
 			c.skip(entrySize[realmSection] - 8)

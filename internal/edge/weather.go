@@ -100,6 +100,6 @@ func (e *Engine) Observe(now Time) (Weather, bool) {
 // rootShare is the share of all unproven sources that lately met unknown
 // recipients.
 func (e *Engine) rootShare(now Time) float64 {
-	e.root.decay(now, rootLife, rootLimit)
+	e.root.decay(now, e.rules.LevelFade, rootLimit)
 	return e.root.share(expected, rootWeight)
 }

@@ -111,7 +111,7 @@ func relayDomains(cfg *config.Config) map[mail.Domain]directory.Route {
 // addServices opens the listeners of the node's roles and starts what works in
 // the background.
 func (n *Node) addServices(run context.Context, cfg *config.Config) error {
-	logins, err := n.newSASL(run)
+	logins, err := n.newSASL(run, cfg)
 	if err != nil {
 		return err
 	}
@@ -127,6 +127,11 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 	}
 	if cfg.Has(config.POP3) {
 		if err := n.addPOP3(cfg, logins); err != nil {
+			return err
+		}
+	}
+	if cfg.Has(config.EdgePolicy) || cfg.Has(config.EdgeMilter) {
+		if err := n.addForeign(run, cfg); err != nil {
 			return err
 		}
 	}
@@ -212,7 +217,7 @@ func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {
 }
 
 // newSASL lets accounts log in; it names them by their number.
-func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
+func (n *Node) newSASL(ctx context.Context, cfg *config.Config) (*sasl.Server, error) {
 	secret, err := n.Directory.Secret(ctx, "sasl", 32)
 	if err != nil {
 		return nil, err
@@ -223,8 +228,11 @@ func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
 		}
 		return err
 	}
+	if n.logins, err = n.newLogins(ctx, cfg); err != nil {
+		return nil, err
+	}
 	return &sasl.Server{
-		Secret: secret,
+		Secret: secret, Logins: n.logins,
 		Verify: func(ctx context.Context, user, password string) (string, error) {
 			a, err := n.Directory.Verify(ctx, user, password)
 			return strconv.FormatInt(a.ID, 10), denied(err)

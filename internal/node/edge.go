@@ -14,18 +14,19 @@ import (
 // of identities and networks.
 const sourceRoom = 66
 
-// newGuard builds the edge; nil when it is switched off.
+// newGuard builds the edge, once; nil when it is switched off.
 func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, error) {
-	if !cfg.Edge.Enabled {
-		return nil, nil
+	if !cfg.Edge.Enabled || n.guard != nil {
+		return n.guard, nil
 	}
 	engine, err := edge.New(EdgeRules(cfg), edge.Sizes{Sources: int(cfg.Edge.Memory) / sourceRoom})
 	if err != nil {
 		return nil, err
 	}
-	newest := edge.Recover(engine, edgeSnapshot(cfg), n.Events)
+	path := edgeSnapshot(cfg)
+	clock := edge.NewClock(float64(cfg.Edge.TimeScale), edge.Recover(engine, path, n.Events))
 	n.guard = &edge.Guard{
-		Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), newest), Resolver: n.resolver, Events: n.Events,
+		Engine: engine, Clock: clock, Resolver: n.resolver, Events: n.Events,
 		LookupWait: cfg.Edge.LookupWait.D(),
 		Exists: func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
 			res, err := n.Directory.Resolve(ctx, rcpt)
@@ -33,7 +34,7 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 			return truth, err
 		},
 	}
-	keeper := &edge.Keeper{Engine: engine, Clock: n.guard.Clock, Path: edgeSnapshot(cfg), Bus: n.Bus, Events: n.Events}
+	keeper := &edge.Keeper{Engine: engine, Clock: clock, Path: path, Bus: n.Bus, Events: n.Events}
 	n.registry.MustRegister(edgeMetrics{n.guard, keeper})
 	n.background.Go(func() { n.guard.Run(run) })
 	n.background.Go(func() { keeper.Run(run) })
@@ -47,4 +48,4 @@ func EdgeRules(cfg *config.Config) edge.Rules {
 	return rules
 }
 
-func edgeSnapshot(cfg *config.Config) string { return filepath.Join(cfg.DataDir, edge.SnapshotName) }
+func edgeSnapshot(cfg *config.Config) string { return filepath.Join(cfg.DataDir, edge.StrangersName) }
