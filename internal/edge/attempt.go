@@ -58,6 +58,7 @@ const (
 	Proven                 // source or identity has sent wanted mail before
 	Admitted               // has proved to be a mail server, earlier
 	Retried                // has just proved it, by this retry
+	Signed                 // the recipient bears our own tag: who has it knows that it exists
 
 	Penalty         // the source's own evidence
 	IdentityPenalty // the identity's evidence
@@ -70,7 +71,7 @@ const (
 
 // String names the reason as events and metrics do.
 func (r Reason) String() string {
-	return [...]string{"calm", "proven", "admitted", "retried", "penalty", "identity-penalty", "gate", "rationed", "flooded"}[r]
+	return [...]string{"calm", "proven", "admitted", "retried", "signed", "penalty", "identity-penalty", "gate", "rationed", "flooded"}[r]
 }
 
 // Defers tells to which group a reason belongs.

@@ -24,7 +24,7 @@ const classRule = "sender: the source, or its proven identity, had a message acc
 // census is what the first reading finds out.
 type census struct {
 	sources    map[uint64]sourceTally // by Source.key
-	identities map[string]bool  // proven ones whose messages were accepted
+	identities map[string]bool        // proven ones whose messages were accepted
 }
 
 // sourceTally counts for one source, each up to 255.

@@ -58,8 +58,8 @@ const (
 	classes  = iota
 )
 
-// tally is what happened to one class since counting began.
-type tally struct {
+// loginTally is what happened to one class since counting began.
+type loginTally struct {
 	logins, held, lost int       // logins with the right password; of them held at first, and never let in
 	minutes            []float64 // that held ones waited
 	tried, verified    int       // guesses
@@ -72,7 +72,7 @@ type loginSim struct {
 	rnd      *rand.Rand
 	queue    tryQueue
 	counting Time
-	tallies  [classes]tally
+	tallies  [classes]loginTally
 	names    [simAccounts]string
 }
 
@@ -129,7 +129,7 @@ func (s *loginSim) play(t loginTry) {
 	s.tallies[t.who].count(&t, held)
 }
 
-func (y *tally) count(t *loginTry, held bool) {
+func (y *loginTally) count(t *loginTry, held bool) {
 	switch {
 	case t.who == guesser:
 		if t.since == 0 {
@@ -281,7 +281,7 @@ func (s *loginSim) show(t testing.TB, name string) {
 }
 
 // waited gives a quantile of the minutes that those held at first waited.
-func (y *tally) waited(q float64) float64 {
+func (y *loginTally) waited(q float64) float64 {
 	if len(y.minutes) == 0 {
 		return 0
 	}
@@ -289,9 +289,9 @@ func (y *tally) waited(q float64) float64 {
 	return y.minutes[int(q*float64(len(y.minutes)-1))]
 }
 
-func (y *tally) verifiedShare() float64 { return 100 * float64(y.verified) / float64(max(y.tried, 1)) }
+func (y *loginTally) verifiedShare() float64 { return 100 * float64(y.verified) / float64(max(y.tried, 1)) }
 
-func (y *tally) heldShare() float64 { return 100 * float64(y.held) / float64(max(y.logins, 1)) }
+func (y *loginTally) heldShare() float64 { return 100 * float64(y.held) / float64(max(y.logins, 1)) }
 
 // TestSimulatedLogins lets two quiet days pass, a day of attack and one after
 // it. What is asked leaves a margin to what is seen, so that another seed
@@ -347,7 +347,7 @@ func TestSimulatedLogins(t *testing.T) {
 func (s *loginSim) forget(from Time) {
 	s.counting = from
 	for i := range s.tallies {
-		s.tallies[i] = tally{cracked: map[int]bool{}, crackable: map[int]bool{}}
+		s.tallies[i] = loginTally{cracked: map[int]bool{}, crackable: map[int]bool{}}
 	}
 }
 

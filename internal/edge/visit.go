@@ -16,7 +16,7 @@ import (
 //	v, reply := guard.Open(client)   // reply: turn it away
 //	v.Hello(name)
 //	reply = v.Mail(from, size)       // reply: over a limit
-//	r := v.Rcpt(ctx, to)
+//	r := v.Rcpt(ctx, to, false)
 //	if r.Reply != nil                // deferred: say it at r.At, then r.After()
 //	else look the recipient up, answer, and v.Told(r, truth)
 //	reply = v.Held()                 // before DATA, VRFY and everything else
@@ -124,8 +124,9 @@ func (v *Visit) Mail(from mail.Address, size int64) *mail.Reply {
 	return nil
 }
 
-// Rcpt judges one recipient, before anybody looks it up.
-func (v *Visit) Rcpt(ctx context.Context, to mail.Address) *Ruling {
+// Rcpt judges one recipient, before anybody looks it up. One that bears a good
+// tag of ours (signed) is a bounce of mail that we sent: it always gets through.
+func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling {
 	if v == nil {
 		return &Ruling{}
 	}
@@ -136,6 +137,12 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address) *Ruling {
 			v.overFlow(r, l)
 			return r
 		}
+	}
+	if signed {
+		v.attempt(r)
+		r.decision.Why = Signed
+		v.guard.Engine.counts[Signed].add(1)
+		return r
 	}
 	v.decide(ctx, r)
 	if !r.decision.Defer {

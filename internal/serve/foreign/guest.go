@@ -97,7 +97,7 @@ func (g *Guest) Ask(ctx context.Context, tr Transaction, to mail.Address, silent
 	if g.full != nil {
 		return &edge.Ruling{Reply: g.full, At: time.Now(), After: func() {}}
 	}
-	r := g.visit.Rcpt(ctx, to)
+	r := g.visit.Rcpt(ctx, to, false)
 	if r.Reply != nil || g.visit == nil || len(g.asked) >= maxAsked {
 		return r
 	}

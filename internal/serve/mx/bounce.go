@@ -7,6 +7,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 )
@@ -72,13 +73,17 @@ func (s *session) judgeBounces(ctx context.Context, env *mail.Envelope, h *mail.
 	for i := range s.Recipients {
 		r := &s.Recipients[i]
 		b, err := s.bounce(ctx, env, r.Address)
-		switch {
-		case err != nil:
+		if err != nil {
 			return mail.AsReply(err)
-		case b.Proof != directory.BounceForeign:
-		case b.Mode == directory.BounceTempfail:
+		}
+		if b.Proof != directory.BounceForeign {
+			continue
+		}
+		s.visit.Misbehaved(edge.NullFlood)
+		switch b.Mode {
+		case directory.BounceTempfail:
 			return notNow.Because(errors.New(b.Reason))
-		case b.Mode == directory.BounceLabel:
+		case directory.BounceLabel:
 			s.label(r, mail.Finding{Symbol: unsignedBounce, Score: unsignedBounceScore, Evidence: b.Reason})
 		}
 	}

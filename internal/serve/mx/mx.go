@@ -59,7 +59,11 @@ func (s *session) Mail(_ context.Context, env *mail.Envelope) smtpd.Verdict {
 // directory what that is. A client that may not gets one reply for all
 // recipients, on a time grid; they are looked up once it has left.
 func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient) smtpd.Verdict {
-	ruling := s.visit.Rcpt(ctx, r.Address)
+	b, err := s.bounce(ctx, env, r.Address)
+	if err != nil {
+		return s.Answer(s.RcptEvent(env, r), mail.AsReply(err))
+	}
+	ruling := s.visit.Rcpt(ctx, r.Address, b.Proof == directory.BounceOurs)
 	if ruling.Reply != nil {
 		return smtpd.Verdict{Reply: ruling.Reply, Delay: time.Until(ruling.At), Tarpit: ruling.Tarpit, After: ruling.After}
 	}
@@ -76,9 +80,6 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 	if truth, ours := Truth(res); ours {
 		s.visit.Told(ruling, truth)
 		e.Truth = truth.String()
-	}
-	if b, err := s.bounce(ctx, env, r.Address); err == nil && b.Proof == directory.BounceForeign {
-		s.visit.Misbehaved(edge.NullFlood)
 	}
 	if res.Status == directory.Known {
 		if reply := s.alone(ctx, env, r.Address); reply != nil {
