@@ -39,9 +39,10 @@ func (e *Engine) Recorded(ev *event.Event) (a Attempt, ok bool) {
 	return a, true
 }
 
-// judged tells whether an event is of an attempt that the engine decided.
+// judged tells whether an event is of an attempt that the engine decided:
+// bounces with our tag and floods of bounces are decided beside it.
 func judged(ev *event.Event) bool {
-	return ev.Kind == event.Rcpt && ev.Verdict != "" && ev.Why != Flooded.String()
+	return ev.Kind == event.Rcpt && ev.Verdict != "" && ev.Why != Signed.String() && ev.Why != Flooded.String()
 }
 
 func recordedName(name string, addr netip.Addr) Finding {
