@@ -177,7 +177,8 @@ func (v *Visit) decide(ctx context.Context, r *Ruling) {
 	e := v.guard.Engine
 	v.attempt(r)
 	r.decision = e.consider(&r.attempt)
-	if r.decision.Defer && !v.waited && v.await(ctx) {
+	if r.decision.Defer && !v.waited {
+		v.await(ctx) // or it came a moment ago
 		v.attempt(r)
 		r.decision = e.consider(&r.attempt)
 	}
@@ -195,6 +196,11 @@ func (v *Visit) Told(r *Ruling, t Truth) {
 	if t == Exists {
 		v.told = append(v.told, r)
 		v.held = false
+	} else if !v.waited {
+		// Blame must go where credit goes (Accepted): to whom SPF proves, not
+		// to the pair that stands in for it while the check runs.
+		v.await(context.Background())
+		v.attempt(r)
 	}
 	v.guard.tell(r, v.guard.Engine.Learn(&r.attempt, &r.decision, t))
 }
