@@ -69,6 +69,10 @@ type Client struct {
 	Looked bool   // the server has looked for a name
 }
 
+// HearsEnds tells that each accepted message will be told, from the first one
+// on; otherwise that is known once one was.
+func (d *Desk) HearsEnds() { d.ends.Store(true) }
+
 // Known gives the guest that is known by the address and port, nil for none.
 func (d *Desk) Known(remote netip.AddrPort) *Guest {
 	d.mu.Lock()
