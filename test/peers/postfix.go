@@ -29,6 +29,8 @@ type PostfixOptions struct {
 	Quiet bool
 	// Parameters are lines of main.cf that override all others.
 	Parameters map[string]string
+	// Services are further lines of master.cf.
+	Services string
 }
 
 // PostfixServer is a running Postfix.
@@ -145,7 +147,7 @@ func (tree postfixTree) configure(dir string, port int, o PostfixOptions) error 
 	}
 	return writeFiles(dir, map[string]string{
 		"etc/main.cf":        string(mainCf) + tree.parameters(dir, nobody, o),
-		"etc/master.cf":      postfixServices(string(masterCf), port),
+		"etc/master.cf":      postfixServices(string(masterCf), port) + o.Services,
 		"etc/dynamicmaps.cf": "",
 		"etc/mailboxes":      postfixMailboxes(o.Mailboxes),
 		"etc/transport":      postfixTransport(o.Relay),
