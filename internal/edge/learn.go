@@ -1,6 +1,9 @@
 package edge
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // Learn takes what the recipient of an attempt turned out to be: of one that was
 // answered at once, of one that was deferred from a look-up that no reply
@@ -34,13 +37,18 @@ func (e *Engine) Learn(a *Attempt, d *Decision, t Truth) Change {
 
 func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change) {
 	bad := t != Exists
-	// Bounces to unknown addresses come to the victims of forged senders from
-	// honest servers: from a proven one they are no guesses.
-	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && e.rules.blames(a, s) {
-		e.sawBad(a, d, s)
-	}
-	if t == Trap {
+	news := false
+	switch {
+	case t == Trap:
 		s.setEvidence(most)
+		news = true
+	// Bounces to unknown addresses come to the victims of forged senders from
+	// honest servers: from a proven one they are no guesses of the source. Of
+	// its bounces alone they are (convictIdentity).
+	case bad && !(a.Null && d.proven) && !d.slotted:
+		news = e.rules.blames(a, s)
+	}
+	if news {
 		e.sawBad(a, d, s)
 	}
 	if !d.Defer {
@@ -55,7 +63,11 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 		s.add(-e.rules.Valid)
 	}
 	e.countPopulation(a, d, s, bad)
-	if bad {
+	// What is no news neither begins a penalty nor makes it longer: a server
+	// tries its dead addresses again and again, and of one that waits for its
+	// retry an unknown recipient must not be told from any other by the end of
+	// the penalty.
+	if news {
 		if p := e.convict(a, d, s, id); p.Kind != None {
 			c = p
 		}
@@ -67,6 +79,9 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 // counted.
 func (r *Rules) blames(a *Attempt, s *state) bool {
 	weight := r.Again
+	if weight == 0 {
+		s.renew()
+	}
 	if s.distinct(a.bit()) {
 		weight = r.Unknown
 	}
@@ -85,6 +100,15 @@ func (s *state) distinct(bit uint64) bool {
 	}
 	s.bits |= bit
 	return true
+}
+
+// renew begins to count anew when so many bits are set that most of what is
+// new would pass for known. Whoever has met so many recipients tells little by
+// one that it meets twice.
+func (s *state) renew() {
+	if bits.OnesCount64(s.bits) > 48 {
+		s.bits = 0
+	}
 }
 
 // add adds evidence, within its bounds.
