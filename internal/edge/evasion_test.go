@@ -68,3 +68,44 @@ func TestOldGuessesDoNotHideNewOnes(t *testing.T) {
 		t.Errorf("%d guesses of 500 were answered", told)
 	}
 }
+
+// TestProvenSourceCannotBuyGuesses has a proven source write to a mailbox of its
+// own, or ask as the null sender, between guesses.
+func TestProvenSourceCannotBuyGuesses(t *testing.T) {
+	for name, c := range map[string]struct {
+		mails int // to its own mailbox before each guess
+		null  bool
+		most  int // of 3000 guesses
+	}{
+		"own mailbox": {2, false, 60},
+		"null sender": {0, true, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newTest(t, Sizes{Sources: 1 << 14})
+			prove(e, noon, "192.0.2.1")
+			a := Attempt{Time: noon, Source: from("192.0.2.1"), Sender: e.Hash("s@bot.test")}
+			a.Identity = e.Pair(a.Source, "bot.test")
+			if c.null {
+				a.Null, a.Identity = true, e.Pair(a.Source, "")
+			}
+			told := 0
+			for i := range 3000 {
+				a.Time += 20
+				for range c.mails {
+					d := asked(e, a, "own", Exists)
+					if !d.Defer {
+						a.Recipient = e.Hash("own")
+						e.Credit(&a, &d)
+					}
+				}
+				if !asked(e, a, fmt.Sprint("guess", i), Unknown).Defer {
+					told++
+				}
+			}
+			t.Logf("%d guesses of 3000 answered in %d h", told, (a.Time-noon)/3600)
+			if told > c.most {
+				t.Errorf("%d guesses of 3000 were answered, want at most %d", told, c.most)
+			}
+		})
+	}
+}

@@ -271,9 +271,10 @@ func (s *state) badSince(now Time) Time {
 // convictIdentity counts an unknown recipient that the identity was told of,
 // and begins its penalty.
 func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
-	if e.rules.blames(a, id) {
-		id.sawBad(a.Time)
+	if !e.rules.blames(a, id) {
+		return Change{}
 	}
+	id.sawBad(a.Time)
 	if id.evidence() < e.rules.Calm {
 		return Change{}
 	}
@@ -289,11 +290,9 @@ func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
 }
 
 // Credit takes that the message of an answered attempt was accepted and nobody
-// calls it spam. Call it once a recipient. Credit must be paid for: a recipient
-// earns unproven sources only so much a day, or known addresses would buy the
-// rest of the directory.
+// calls it spam. Call it once a recipient.
 func (e *Engine) Credit(a *Attempt, d *Decision) Change {
-	if !d.proven && !e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient) {
+	if !e.earns(a, d) {
 		return Change{}
 	}
 	key := e.sourceKey(a)
@@ -322,6 +321,26 @@ func (e *Engine) Credit(a *Attempt, d *Decision) Change {
 		e.countNetworks(a, false)
 	}
 	return c
+}
+
+// earns tells whether a message earns credit, which must be paid for, and
+// counts those that do. A recipient earns unproven sources only so much a day,
+// all together, and a proven one by itself: or known addresses, and mailboxes of
+// one's own, would buy the rest of the directory. Who has all the credit there
+// is needs none, and is not counted.
+func (e *Engine) earns(a *Attempt, d *Decision) bool {
+	if !d.proven {
+		return e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)
+	}
+	full := func(t *table, key uint64) bool {
+		s, known := t.peek(key)
+		return known && s.evidence() < worst+e.rules.Wanted
+	}
+	key := e.sourceKey(a)
+	if full(e.sources, key) && (a.Identity.Key == 0 || full(e.identities, a.Identity.Key)) {
+		return true
+	}
+	return e.ownCredits.under(mix(a.Recipient, key), a.Time, ownCredits)
 }
 
 func (r *Rules) credit(s *state, now Time) (c Change) {
