@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
@@ -236,13 +237,18 @@ func (v *Visit) Accepted(size int64) {
 		f.Octets(v.guard.Clock.Now(), v.source, v.trusted, size)
 	}
 	v.scans = 0
-	for _, r := range v.told {
+	for i, r := range v.told {
+		if slices.ContainsFunc(v.told[:i], r.sameRecipient) {
+			continue // named twice
+		}
 		v.attempt(r) // DNS may have answered since
 		v.guard.tell(r, v.guard.Engine.Credit(&r.attempt, &r.decision))
 	}
 	v.told = v.told[:0]
 	v.Reset()
 }
+
+func (r *Ruling) sameRecipient(o *Ruling) bool { return r.attempt.Recipient == o.attempt.Recipient }
 
 // Reset ends the open transaction without a message.
 func (v *Visit) Reset() {
