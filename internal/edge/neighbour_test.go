@@ -3,6 +3,8 @@ package edge
 import (
 	"fmt"
 	"testing"
+
+	"github.com/migiwa/migiwa/internal/mail"
 )
 
 // TestCrowdDoesNotReachWhoWasThere has somebody use up the /64 entries of the
@@ -43,5 +45,36 @@ func TestNetworksAreNoSources(t *testing.T) {
 				t.Errorf("%v passes for %v in %v in %v", from(fmt.Sprintf("%s%02x::1", net, i)), s.Prefix(), s.Narrow(), s.Wide())
 			}
 		}
+	}
+}
+
+// TestProbesDoNotKeepBouncesAway names a mailbox and its domain as recipients of
+// the null sender, far more often than bounces may come, and brings no message.
+func TestProbesDoNotKeepBouncesAway(t *testing.T) {
+	g := newGuard(t)
+	bounce := func(ip string, bring bool) *Ruling {
+		v := visit(t, g, ip)
+		defer v.Close()
+		v.Mail(mail.Address{}, 0)
+		r := v.Rcpt(t.Context(), mail.MakeAddress("alice", "here.test"), false)
+		if r.Reply == nil {
+			v.Told(r, Exists)
+		}
+		if bring {
+			v.Accepted(100)
+		}
+		return r
+	}
+	for range 5000 {
+		bounce("203.0.113.1", false)
+	}
+	if r := bounce("192.0.2.1", true); r.Reply != nil {
+		t.Errorf("an honest bounce: %v", r.decision.Why)
+	}
+	for range 300 {
+		bounce("203.0.113.1", true)
+	}
+	if r := bounce("192.0.2.1", true); r.decision.Why != Flooded {
+		t.Errorf("behind 300 bounces in a second: %v", r.decision.Why)
 	}
 }
