@@ -109,3 +109,22 @@ func TestProvenSourceCannotBuyGuesses(t *testing.T) {
 		})
 	}
 }
+
+// TestProbingDoesNotHastenForgetting compares what is left of evidence in a
+// source that was left alone, and in one that showed itself every half minute.
+func TestProbingDoesNotHastenForgetting(t *testing.T) {
+	e := newTest(t, Sizes{Sources: 1 << 14})
+	left := func(ip string, every Time) float64 {
+		a := Attempt{Time: noon, Source: from(ip), Sender: e.Hash("s@bot.test")}
+		asked(e, a, "guess", Unknown)
+		for a.Time < noon+12*3600 {
+			a.Time += every
+			asked(e, a, "guess", Unknown)
+		}
+		return look(t, e, a.Time, a.Source).evidence()
+	}
+	alone, busy := left("192.0.2.1", 12*3600), left("198.51.100.1", 31)
+	if busy < alone*0.9 || busy > alone*1.1 {
+		t.Errorf("after 12 h %.2f nats are left, of one that came every 31 s %.2f", alone, busy)
+	}
+}

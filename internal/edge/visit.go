@@ -183,7 +183,7 @@ func (v *Visit) decide(ctx context.Context, r *Ruling) {
 		v.attempt(r)
 		r.decision = e.consider(&r.attempt)
 	}
-	if a := &r.attempt; a.Null && !r.decision.Defer && !e.NullSender(a.Time, a.Recipient, a.Realm) {
+	if a := &r.attempt; a.Null && !r.decision.Defer && !e.NullRoom(a.Time, a.Recipient, a.Realm) {
 		r.decision.Defer, r.decision.Why = true, Flooded
 	}
 	e.counts[r.decision.Why].add(1)
@@ -242,6 +242,9 @@ func (v *Visit) Accepted(size int64) {
 			continue // named twice
 		}
 		v.attempt(r) // DNS may have answered since
+		if a := &r.attempt; a.Null && r.decision.Why != Signed {
+			v.guard.Engine.NullSender(a.Time, a.Recipient, a.Realm)
+		}
 		v.guard.tell(r, v.guard.Engine.Credit(&r.attempt, &r.decision))
 	}
 	v.told = v.told[:0]
