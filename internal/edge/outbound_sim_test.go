@@ -1,11 +1,11 @@
 package edge
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"sort"
 )
 
 // The simulation of outbound discipline: accounts with 28 days of history, and
@@ -215,9 +215,8 @@ func mobile(u *user, day int) []act {
 
 // told is an outcome on its way.
 type told struct {
-	at   Time
-	to   person
-	sent bool
+	at Time
+	to person
 }
 
 // world plays acts of one account against Outbound.
@@ -246,7 +245,7 @@ func (w *world) raise(a *Alarm) {
 
 // outcomes lets the other hosts answer up to now.
 func (w *world) outcomes(account int64, now Time) {
-	sort.SliceStable(w.pending, func(i, j int) bool { return w.pending[i].at < w.pending[j].at })
+	slices.SortStableFunc(w.pending, func(a, b told) int { return cmp.Compare(a.at, b.at) })
 	for len(w.pending) > 0 && w.pending[0].at <= now && !(w.stop && w.alarm != nil) {
 		t := w.pending[0]
 		w.pending = w.pending[1:]
@@ -257,7 +256,7 @@ func (w *world) outcomes(account int64, now Time) {
 // play carries out acts in their order. What limits put off is tried again
 // half an hour later, as clients do.
 func (w *world) play(account int64, acts []act) {
-	sort.SliceStable(acts, func(i, j int) bool { return acts[i].at < acts[j].at })
+	slices.SortStableFunc(acts, func(a, b act) int { return cmp.Compare(a.at, b.at) })
 	for len(acts) > 0 {
 		a := acts[0]
 		acts = acts[1:]
@@ -270,7 +269,7 @@ func (w *world) play(account int64, acts []act) {
 		if late := w.transact(account, a); len(late) > 0 {
 			w.deferred += len(late)
 			acts = append(acts, act{at: a.at + hourSpan/2, from: a.from, to: late})
-			sort.SliceStable(acts, func(i, j int) bool { return acts[i].at < acts[j].at })
+			slices.SortStableFunc(acts, func(a, b act) int { return cmp.Compare(a.at, b.at) })
 		}
 	}
 }
