@@ -104,8 +104,9 @@ func randomAddr(rng *rand.Rand) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(1 + rng.IntN(220)), byte(rng.IntN(256)), byte(rng.IntN(256)), byte(1 + rng.IntN(254))})
 }
 
-// newsletter grows to its list in steps of weeks, or is regular and adds an old
-// list of the same size in the last week.
+// newsletter grows to its list in steps of weeks and moves to another provider
+// in the last one; or it is regular and adds an old list of the same size in
+// the last week.
 func newsletter(size int, dead float64, old bool) func(*user, int) []act {
 	var list []person
 	return func(u *user, day int) []act {
@@ -118,6 +119,9 @@ func newsletter(size int, dead float64, old bool) func(*user, int) []act {
 		}
 		if !old {
 			want, share = []int{size / 14, size / 4, size, size}[day/7], dead
+			if day/7 == 3 {
+				u.home = []netip.Addr{randomAddr(u.rng)}
+			}
 		}
 		for len(list) < want {
 			list = append(list, u.stranger(share))
