@@ -34,7 +34,32 @@ type user struct {
 	circle []person
 	seq    int // of strangers
 	days   func(u *user, day int) []act
+	habits *habits
 }
+
+// habits are the assumptions of a generator.
+type habits struct {
+	quiet       int     // letters a day, less than
+	quietNew    float64 // share of new recipients
+	busy        [2]int  // letters a day, at least, and less than so many more
+	busyNew     float64
+	dead        float64 // share of dead addresses among the new
+	invite      [2]int  // recipients of the smallest invitation of the quiet, and of that of the busy
+	inviteNew   [2]float64
+	inviteDead  float64
+	away        int // letters a day of a traveller, less than
+	awayNew     float64
+	invitations int // one in so many invites in the fourth week
+}
+
+var (
+	plainHabits = habits{quiet: 9, quietNew: 0.1, busy: [2]int{30, 50}, busyNew: 0.25, dead: 0.03,
+		invite: [2]int{60, 150}, inviteNew: [2]float64{0.6, 0.5}, inviteDead: 0.08, away: 20, awayNew: 0.4, invitations: 8}
+	// otherHabits are those of people who write to strangers more often, with
+	// worse lists. No constant was chosen on them.
+	otherHabits = habits{quiet: 16, quietNew: 0.3, busy: [2]int{10, 110}, busyNew: 0.45, dead: 0.05,
+		invite: [2]int{80, 200}, inviteNew: [2]float64{0.8, 0.7}, inviteDead: 0.08, away: 34, awayNew: 0.6, invitations: 8}
+)
 
 const simStart = Time(1_800_000_000 / daySpan * daySpan)
 
@@ -56,7 +81,7 @@ func (u *user) correspond(day, n int, fresh float64, from func() netip.Addr) []a
 		a := act{at: simStart + Time(day*daySpan+8*hourSpan+u.rng.IntN(10*hourSpan)), from: from()}
 		for range 1 + u.rng.IntN(3)*u.rng.IntN(2) {
 			if u.rng.Float64() < fresh {
-				p := u.stranger(0.03)
+				p := u.stranger(u.habits.dead)
 				if u.rng.IntN(3) == 0 {
 					u.circle = append(u.circle, p)
 				}
@@ -131,11 +156,11 @@ func newsletter(size int, dead float64, old bool) func(*user, int) []act {
 }
 
 // population gives the 200 accounts.
-func population(seed uint64) []*user {
+func population(seed uint64, h *habits) []*user {
 	var users []*user
 	add := func(n int, kind string, days func(i int) func(*user, int) []act) {
 		for i := range n {
-			u := &user{id: int64(len(users) + 1), kind: kind, days: days(i)}
+			u := &user{id: int64(len(users) + 1), kind: kind, days: days(i), habits: h}
 			u.rng = rand.New(rand.NewPCG(seed, uint64(u.id)))
 			for range 1 + u.rng.IntN(2) {
 				u.home = append(u.home, randomAddr(u.rng))
@@ -148,18 +173,18 @@ func population(seed uint64) []*user {
 	}
 	add(120, "quiet", func(i int) func(*user, int) []act {
 		return func(u *user, day int) []act {
-			out := u.correspond(day, u.rng.IntN(9), 0.1, u.atHome)
-			if i%8 == 0 && day == 20 {
-				out = append(out, u.invite(day, 60+i/2, 0.6, 0.08)...)
+			out := u.correspond(day, u.rng.IntN(h.quiet), h.quietNew, u.atHome)
+			if i%h.invitations == 0 && day == 20 {
+				out = append(out, u.invite(day, h.invite[0]+i/2, h.inviteNew[0], h.inviteDead)...)
 			}
 			return out
 		}
 	})
 	add(40, "busy", func(i int) func(*user, int) []act {
 		return func(u *user, day int) []act {
-			out := u.correspond(day, 30+u.rng.IntN(50), 0.25, u.atHome)
-			if i%8 == 0 && day == 20 {
-				out = append(out, u.invite(day, 150, 0.5, 0.08)...)
+			out := u.correspond(day, h.busy[0]+u.rng.IntN(h.busy[1]), h.busyNew, u.atHome)
+			if i%h.invitations == 0 && day == 20 {
+				out = append(out, u.invite(day, h.invite[1], h.inviteNew[1], h.inviteDead)...)
 			}
 			return out
 		}
@@ -203,7 +228,7 @@ func traveller(u *user, day int) []act {
 		return u.correspond(day, 5+u.rng.IntN(10), 0.1, u.atHome)
 	}
 	spots := []netip.Addr{randomAddr(u.rng), randomAddr(u.rng), randomAddr(u.rng)}
-	return u.correspond(day, 8+u.rng.IntN(12), 0.4, func() netip.Addr { return spots[u.rng.IntN(3)] })
+	return u.correspond(day, u.habits.away/3+u.rng.IntN(u.habits.away*2/3), u.habits.awayNew, func() netip.Addr { return spots[u.rng.IntN(3)] })
 }
 
 // mobile comes from any of a carrier's pools, or from a café.
