@@ -234,6 +234,32 @@ func TestAliasActions(t *testing.T) {
 		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"catch_all=bob@a.test", "masquerade_hosts=a.test int.test", "plus_separator=off"}))
 		o.refused(o.SetDomain(ctx, "root", "a.test", []string{"catch_all=", "postmaster=nobody@a.test"}), "nobody has this address")
 		o.refused(o.SetDomain(ctx, "root", "a.test", []string{"sender_mode=maybe"}), "record|force")
+		o.refused(o.SetDomain(ctx, "root", "a.test", []string{"unsigned_bounces=refuse"}), "accept|label|tempfail")
+		since := func() time.Time {
+			dom, err := o.Domain(ctx, "a.test")
+			o.ok(err)
+			return dom.Settings.BouncesSigned
+		}
+		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"sign_bounces=yes"}))
+		first := since()
+		if age := time.Since(first); age < 0 || age > time.Minute {
+			t.Errorf("signed since %v", first)
+		}
+		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"sign_bounces=yes", "unsigned_bounces=accept"}))
+		if again := since(); !again.Equal(first) {
+			t.Errorf("what was on began anew at %v", again)
+		}
+		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"sign_bounces=no"}))
+		if !since().IsZero() {
+			t.Error("still signed")
+		}
+		digit, err := o.RotateBounceKey(ctx, "root")
+		o.ok(err)
+		_, err = o.RotateBounceKey(ctx, "root")
+		if digit != 0 {
+			t.Errorf("the first key is %d", digit)
+		}
+		o.refused(err, "not a day old")
 	})
 }
 
@@ -266,6 +292,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 		"catch_all": {"", "a@b.test"}, "default_quota": {"none", "5GB"}, "max_accounts": {"0", "7"},
 		"plus_separator": {"+", "off", "-"}, "sender_mode": {"record", "force"}, "masquerade_hosts": {"", "a.test b.test"},
 		"masquerade_envelope": {"yes", "no"}, "masquerade_exposed": {"", "root daemon"}, "postmaster": {"", "a@b.test"},
+		"sign_bounces": {"yes", "no"}, "unsigned_bounces": {"accept", "label", "tempfail"},
 	}
 	for _, s := range DomainSettings {
 		if s.Doc == "" || s.Type == "" || len(values[s.Name]) == 0 {

@@ -13,8 +13,7 @@ func (e *Engine) Decide(a *Attempt) Decision {
 
 // consider is Decide without the statistics, for who may know more soon.
 func (e *Engine) consider(a *Attempt) Decision {
-	d := Decision{Prior: float32(e.prior(a))}
-	d.Gate = float32(e.rules.Gate * math.Max(0, e.fill(a.Time)))
+	d := Decision{Prior: float32(e.prior(a)), Gate: float32(e.gateAt(a.Time))}
 	key := e.sourceKey(a)
 	p := e.sources.place(key)
 	p.lock.Lock()
@@ -49,6 +48,9 @@ func (e *Engine) fill(now Time) float64 {
 	b := e.rules.Disclosure * burst
 	return e.disclosure.fill(now, e.rules.Disclosure, b) / b
 }
+
+// gateAt is the score above which newcomers are gated.
+func (e *Engine) gateAt(now Time) float64 { return e.rules.Gate * math.Max(-e.rules.Sunk, e.fill(now)) }
 
 // judge decides, with the entries of source and identity in hand; id may be
 // nil.
@@ -106,7 +108,8 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 		limit = r.RetryVouched
 	}
 	second := e.secondStage(a.Time)
-	d.Wait = uint32(min(limit, r.Retry*math.Exp2(float64(d.Score)+second.wait)))
+	// In steps: a single vote more or less in the population is not to be seen.
+	d.Wait = uint32(min(limit, r.Retry*math.Exp2(math.Round(2*(float64(d.Score)+second.wait))/2)))
 	fp, wait := a.print(), Time(d.Wait)
 	if !s.waited(fp, a.Time, wait) && !(id != nil && a.Identity.Proven && id.waited(fp, a.Time, wait)) {
 		d.Defer, d.Why = true, Gate
@@ -114,7 +117,7 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 	}
 	d.Why = Retried
 	switch {
-	case second.share > 0.5 && !a.proofed() && r.Rationed > 0 && !e.ration.take(a.Time, 1, r.Rationed, r.Rationed/4),
+	case second.share > 0.5 && !a.proofed() && !e.ration.spend(a.Time, r.Rationed),
 		r.Strict && e.fill(a.Time) <= 0:
 		d.Defer, d.Why = true, Rationed
 		return

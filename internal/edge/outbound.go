@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // Outbound judges what the installation's own accounts send: whether it is the
@@ -66,32 +65,14 @@ func (a *Alarm) SuspectSince() Time { return min(a.Since, a.Now-suspectTime) }
 
 // String says it in words.
 func (a *Alarm) String() string {
-	text := fmt.Sprintf("%s in %s", count(a.Recipients, "recipient"), span(a.Now-a.Since))
+	text := fmt.Sprintf("%s in %s", count(a.Recipients, "recipient", "recipients"), (a.Now - a.Since).span())
 	if n := a.New + a.Known; n > 0 {
 		text += fmt.Sprintf(", %d %% never written to before", 100*a.New/n)
 	}
 	if n := a.Unknown + a.Reached; n > 0 {
 		text += fmt.Sprintf(", %d %% of the new ones unknown", 100*a.Unknown/n)
 	}
-	return text + ", from " + count(max(a.Networks, 1), "network")
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func span(d Time) string {
-	switch t := time.Duration(d) * time.Second; {
-	case t < 2*time.Minute:
-		return fmt.Sprintf("%d s", max(d, 1))
-	case t < 2*time.Hour:
-		return fmt.Sprintf("%d min", d/60)
-	default:
-		return fmt.Sprintf("%d h", d/hourSpan)
-	}
+	return text + ", from " + count(max(a.Networks, 1), "network", "networks")
 }
 
 // on runs fn with the state of an account, brought to now. A time before the

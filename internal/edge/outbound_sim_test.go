@@ -61,7 +61,7 @@ var (
 		invite: [2]int{80, 200}, inviteNew: [2]float64{0.8, 0.7}, inviteDead: 0.08, away: 34, awayNew: 0.6, invitations: 8}
 )
 
-const simStart = Time(1_800_000_000 / daySpan * daySpan)
+const outboundStart = Time(1_800_000_000 / daySpan * daySpan)
 
 func (u *user) stranger(dead float64) person {
 	u.seq++
@@ -78,7 +78,7 @@ func (u *user) friend() person {
 func (u *user) correspond(day, n int, fresh float64, from func() netip.Addr) []act {
 	var out []act
 	for range n {
-		a := act{at: simStart + Time(day*daySpan+8*hourSpan+u.rng.IntN(10*hourSpan)), from: from()}
+		a := act{at: outboundStart + Time(day*daySpan+8*hourSpan+u.rng.IntN(10*hourSpan)), from: from()}
 		for range 1 + u.rng.IntN(3)*u.rng.IntN(2) {
 			if u.rng.Float64() < fresh {
 				p := u.stranger(u.habits.dead)
@@ -100,7 +100,7 @@ func (u *user) atHome() netip.Addr { return u.home[u.rng.IntN(len(u.home))] }
 // invite gives one mailing by hand: to many at once, some of them new.
 func (u *user) invite(day, n int, fresh, dead float64) []act {
 	var out []act
-	at := simStart + Time(day*daySpan+10*hourSpan)
+	at := outboundStart + Time(day*daySpan+10*hourSpan)
 	for n > 0 {
 		a := act{at: at, from: u.home[0]}
 		for range min(n, 20) {
@@ -117,7 +117,7 @@ func (u *user) invite(day, n int, fresh, dead float64) []act {
 
 // blast gives an issue of a newsletter: a message for each, two a second.
 func (u *user) blast(day int, list []person) []act {
-	at := simStart + Time(day*daySpan+9*hourSpan)
+	at := outboundStart + Time(day*daySpan+9*hourSpan)
 	var out []act
 	for i := 0; i < len(list); i += 50 {
 		out = append(out, act{at: at + Time(i/2), from: u.home[0], to: list[i:min(i+50, len(list))]})
@@ -198,7 +198,7 @@ func population(seed uint64, h *habits) []*user {
 				u.circle = append(u.circle, u.stranger(0.02))
 			}
 			for range 5 + u.rng.IntN(15) {
-				at := simStart + Time(day*daySpan+7*hourSpan+u.rng.IntN(14*hourSpan))
+				at := outboundStart + Time(day*daySpan+7*hourSpan+u.rng.IntN(14*hourSpan))
 				out = append(out, act{at: at, from: u.home[0], to: u.circle[:100]}, act{at: at + 2, from: u.home[0], to: u.circle[100:]})
 			}
 			return out
@@ -211,7 +211,7 @@ func population(seed uint64, h *habits) []*user {
 				n *= 4 // a sale
 			}
 			for range n {
-				at := simStart + Time(day*daySpan+6*hourSpan+u.rng.IntN(17*hourSpan))
+				at := outboundStart + Time(day*daySpan+6*hourSpan+u.rng.IntN(17*hourSpan))
 				out = append(out, act{at: at, from: u.home[0], to: []person{u.stranger(0.03)}})
 			}
 			return out
@@ -242,8 +242,8 @@ func mobile(u *user, day int) []act {
 	})
 }
 
-// told is an outcome on its way.
-type told struct {
+// outTold is an outcome on its way.
+type outTold struct {
 	at Time
 	to person
 }
@@ -252,7 +252,7 @@ type told struct {
 type world struct {
 	o       *Outbound
 	rng     *rand.Rand
-	pending []told
+	pending []outTold
 
 	messages, recipients int // accepted
 	deferred             int // by limits
@@ -274,7 +274,7 @@ func (w *world) raise(a *Alarm) {
 
 // outcomes lets the other hosts answer up to now.
 func (w *world) outcomes(account int64, now Time) {
-	slices.SortStableFunc(w.pending, func(a, b told) int { return cmp.Compare(a.at, b.at) })
+	slices.SortStableFunc(w.pending, func(a, b outTold) int { return cmp.Compare(a.at, b.at) })
 	for len(w.pending) > 0 && w.pending[0].at <= now && !(w.stop && w.alarm != nil) {
 		t := w.pending[0]
 		w.pending = w.pending[1:]
@@ -328,7 +328,7 @@ func (w *world) transact(account int64, a act) (late []person) {
 		}
 		w.recipients++
 		if !p.here {
-			w.pending = append(w.pending, told{at: a.at + Time(2+w.rng.IntN(60)), to: p})
+			w.pending = append(w.pending, outTold{at: a.at + Time(2+w.rng.IntN(60)), to: p})
 		}
 		if w.raise(alarm); alarm != nil {
 			return late

@@ -29,7 +29,7 @@ func history(t *testing.T, seed uint64, h *habits) (users []*user, o *Outbound, 
 		if len(w.alarms) > 0 {
 			a := w.alarms[0]
 			held++
-			t.Logf("seed %d: %s %d was held on day %d: %s (%.1f)", seed, u.kind, u.id, (a.Now-simStart)/daySpan, a, a.Score)
+			t.Logf("seed %d: %s %d was held on day %d: %s (%.1f)", seed, u.kind, u.id, (a.Now-outboundStart)/daySpan, a, a.Score)
 		}
 		if w.deferred > 0 {
 			t.Logf("seed %d: %s %d: %d recipients put off", seed, u.kind, u.id, w.deferred)
@@ -61,7 +61,7 @@ func (u *user) spam(at Time, n, apart, rcpts int, dead float64, from func(i int)
 }
 
 // attackAt is in the morning of the first day behind the history.
-const attackAt = simStart + outboundDays*daySpan + 10*hourSpan
+const attackAt = outboundStart + outboundDays*daySpan + 10*hourSpan
 
 var thefts = []theft{
 	{"burst, 1000 a minute from one address", func(u *user, rng *rand.Rand) []act {
@@ -117,7 +117,7 @@ func steal(t *testing.T, o *Outbound, u *user, th theft, seed uint64) *world {
 // TestOutboundSimulation: nobody honest is held in 28 days, and a thief is,
 // soon. What it logs is the table of docs/outbound.md.
 func TestOutboundSimulation(t *testing.T) {
-	sums := map[string]*tally{}
+	sums := map[string]*sendTally{}
 	for _, seed := range []uint64{1, 2, 3} {
 		if held := robAll(t, sums, seed, &plainHabits); held > 0 {
 			t.Errorf("%d honest accounts were held", held)
@@ -129,7 +129,7 @@ func TestOutboundSimulation(t *testing.T) {
 // TestOutboundOtherHabits: with assumptions that no constant was chosen on, not
 // one in a hundred is held in 28 days, and thieves are.
 func TestOutboundOtherHabits(t *testing.T) {
-	sums, held := map[string]*tally{}, 0
+	sums, held := map[string]*sendTally{}, 0
 	for _, seed := range []uint64{4, 5} {
 		held += robAll(t, sums, seed, &otherHabits)
 	}
@@ -143,14 +143,14 @@ func theftName(th theft, kind string) string { return fmt.Sprintf("%-44s %-18s",
 
 // robAll plays a history and all thefts behind it, and gives how many honest
 // accounts were held.
-func robAll(t *testing.T, sums map[string]*tally, seed uint64, h *habits) int {
+func robAll(t *testing.T, sums map[string]*sendTally, seed uint64, h *habits) int {
 	t.Helper()
 	users, o, held := history(t, seed, h)
 	for _, th := range thefts {
 		for _, kind := range victims {
 			key := theftName(th, kind)
 			if sums[key] == nil {
-				sums[key] = &tally{}
+				sums[key] = &sendTally{}
 			}
 			sums[key].rob(t, o, users, th, kind, seed)
 		}
@@ -160,7 +160,7 @@ func robAll(t *testing.T, sums map[string]*tally, seed uint64, h *habits) int {
 
 // logAll logs the table, and checks the rows of accounts that belong to a
 // person.
-func logAll(t *testing.T, sums map[string]*tally) {
+func logAll(t *testing.T, sums map[string]*sendTally) {
 	t.Helper()
 	for _, th := range thefts {
 		for _, kind := range victims {
@@ -173,14 +173,14 @@ func logAll(t *testing.T, sums map[string]*tally) {
 	}
 }
 
-// tally is what a theft came to.
-type tally struct {
+// sendTally is what a theft came to.
+type sendTally struct {
 	out, minutes []int // of those that were held
 	free         int   // were not
 	words        string
 }
 
-func (y *tally) String() string {
+func (y *sendTally) String() string {
 	sort.Ints(y.out)
 	sort.Ints(y.minutes)
 	text := fmt.Sprintf("held %d of %d", len(y.out), len(y.out)+y.free)
@@ -192,7 +192,7 @@ func (y *tally) String() string {
 }
 
 // check holds the figures of accounts that belong to a person.
-func (y *tally) check(t *testing.T, name string) {
+func (y *sendTally) check(t *testing.T, name string) {
 	t.Helper()
 	n := len(y.out)
 	if n < 19 || 20*y.free > n {
@@ -205,7 +205,7 @@ func (y *tally) check(t *testing.T, name string) {
 }
 
 // rob plays one theft against up to 20 accounts of a kind.
-func (y *tally) rob(t *testing.T, o *Outbound, users []*user, th theft, kind string, seed uint64) {
+func (y *sendTally) rob(t *testing.T, o *Outbound, users []*user, th theft, kind string, seed uint64) {
 	t.Helper()
 	n := 0
 	for _, u := range users {

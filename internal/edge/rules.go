@@ -7,6 +7,7 @@ type Rules struct {
 	Guesser float64 // share of unknown recipients of those who guess
 
 	Unknown  float64 // evidence of a distinct unknown recipient, in nats
+	Again    float64 // of one that is not distinct, where who learns has made sure that it is new (logins)
 	Wanted   float64 // of an accepted message, taken away
 	Valid    float64 // of a deferred recipient that exists, taken away
 	Named    float64 // a name that leads back, taken from the score
@@ -21,10 +22,12 @@ type Rules struct {
 
 	Penalty        float64 // seconds, the shortest
 	PenaltyMax     float64 // seconds, the longest
+	Repeated       float64 // by how much each further penalty of a source is longer than the one before, as a power of two; 0: not
 	VouchedPenalty float64 // seconds, the longest for who has a name or SPF, times four for each strike
 
 	Fade       float64 // half-life of evidence, seconds
 	CreditFade float64 // half-life of credit, seconds
+	LevelFade  float64 // half-life of what all unproven sources, and those of a realm, have done; seconds
 
 	Retry        float64 // seconds after which a retry proves a mail server, at a score of 0; it doubles with each nat
 	RetryMax     float64 // at most, for who has neither name nor SPF
@@ -33,8 +36,20 @@ type Rules struct {
 
 	Disclosure float64 // unknown recipients an hour that unproven sources may be told of before the gate is shut
 	Gate       float64 // score at which the gate stands while the budget is full, in nats
+	Sunk       float64 // how far below 0 the gate sinks, as a share of Gate, while the budget is overdrawn
 	Strict     bool    // nothing more is told once the budget is spent
 	Rationed   float64 // retries an hour that count for who has neither name nor SPF, once retrying tells nothing
+
+	// Evidence of what a dialogue shows, in nats: it counts once an hour each,
+	// is bounded, and never decides alone (Engine.Misbehave).
+	EarlyTalk float64
+	Probe     float64
+	Scan      float64
+	BareProbe float64
+	NullFlood float64
+
+	NullMailbox float64 // null-sender messages to one mailbox and hour; 0: no limit
+	NullRealm   float64 // the same to one protected domain
 
 	CreditsPerRecipient int // accepted messages to one recipient and day that earn unproven sources credit
 }
@@ -46,9 +61,11 @@ func DefaultRules() Rules {
 		Unknown: 2.2, Wanted: 1.5, Valid: 1.0, Named: 2.2, Nameless: 0.7, SPF: 0.7,
 		Calm: 6, Wary: 2, Vouched: 4, Shadow: 4, ShadowVouched: 6,
 		Penalty: 900, PenaltyMax: 86400, VouchedPenalty: 3600,
-		Fade: 86400, CreditFade: 14 * 86400,
+		Fade: 86400, CreditFade: 14 * 86400, LevelFade: 900,
 		Retry: 300, RetryMax: 4 * 3600, RetryVouched: 3600, Proof: 2,
 		Disclosure: 1000, Gate: 2, Rationed: 500,
+		EarlyTalk: 2.0, Probe: 0.3, Scan: 1.0, BareProbe: 0.2, NullFlood: 0.4,
+		NullMailbox: 100, NullRealm: 2000,
 		CreditsPerRecipient: 20,
 	}
 }
@@ -65,7 +82,6 @@ const (
 	holdA          = 48 * 3600 // seconds a transaction is held in slot A
 	renewB         = 2 * 3600  // seconds after which slot B takes another
 
-	rootLife                                           = 900.0
 	rootLimit                                          = 2000.0
 	secondLife                                         = 3600.0
 	wideLife                                           = 6 * 3600.0

@@ -111,7 +111,7 @@ func relayDomains(cfg *config.Config) map[mail.Domain]directory.Route {
 // addServices opens the listeners of the node's roles and starts what works in
 // the background.
 func (n *Node) addServices(run context.Context, cfg *config.Config) error {
-	logins, err := n.newSASL(run)
+	logins, err := n.newSASL(run, cfg)
 	if err != nil {
 		return err
 	}
@@ -131,6 +131,11 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 	}
 	if cfg.Has(config.POP3) {
 		if err := n.addPOP3(cfg, logins); err != nil {
+			return err
+		}
+	}
+	if cfg.Has(config.EdgePolicy) || cfg.Has(config.EdgeMilter) {
+		if err := n.addForeign(run, cfg); err != nil {
 			return err
 		}
 	}
@@ -174,13 +179,16 @@ func (n *Node) addMX(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	h := &mx.Handler{Reception: n.reception("mx", cfg), Guard: guard}
-	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
+	direct := n.smtpServer("mx", h, cfg)
+	n.mx = append(n.mx, direct)
+	if err := n.services.open("mx", cfg.Listen.MX, direct); err != nil {
 		return err
 	}
 	if len(cfg.Listen.MXProxy) == 0 {
 		return nil
 	}
 	behind := n.smtpServer("mx_proxy", h, cfg)
+	n.mx = append(n.mx, behind)
 	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}
 	return n.services.open("mx_proxy", cfg.Listen.MXProxy, behind)
 }
@@ -216,7 +224,7 @@ func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {
 }
 
 // newSASL lets accounts log in; it names them by their number.
-func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
+func (n *Node) newSASL(ctx context.Context, cfg *config.Config) (*sasl.Server, error) {
 	secret, err := n.Directory.Secret(ctx, "sasl", 32)
 	if err != nil {
 		return nil, err
@@ -227,8 +235,11 @@ func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
 		}
 		return err
 	}
+	if n.logins, err = n.newLogins(ctx, cfg); err != nil {
+		return nil, err
+	}
 	return &sasl.Server{
-		Secret: secret,
+		Secret: secret, Logins: n.logins,
 		Verify: func(ctx context.Context, user, password string) (string, error) {
 			a, err := n.Directory.Verify(ctx, user, password)
 			return strconv.FormatInt(a.ID, 10), denied(err)
