@@ -192,34 +192,38 @@ func population(seed uint64, h *habits) []*user {
 	dead := []float64{0.05, 0.15, 0.30}
 	add(6, "newsletter growing", func(i int) func(*user, int) []act { return newsletter([]int{700, 4000}[i/3], dead[i%3], false) })
 	add(6, "newsletter old list", func(i int) func(*user, int) []act { return newsletter([]int{700, 4000}[i/3], dead[i%3], true) })
-	add(4, "list owner", func(i int) func(*user, int) []act {
-		return func(u *user, day int) (out []act) {
-			for len(u.circle) < 200 {
-				u.circle = append(u.circle, u.stranger(0.02))
-			}
-			for range 5 + u.rng.IntN(15) {
-				at := outboundStart + Time(day*daySpan+7*hourSpan+u.rng.IntN(14*hourSpan))
-				out = append(out, act{at: at, from: u.home[0], to: u.circle[:100]}, act{at: at + 2, from: u.home[0], to: u.circle[100:]})
-			}
-			return out
-		}
-	})
-	add(4, "shop", func(i int) func(*user, int) []act {
-		return func(u *user, day int) (out []act) {
-			n := 100 + 50*i + u.rng.IntN(100)
-			if day == 19 {
-				n *= 4 // a sale
-			}
-			for range n {
-				at := outboundStart + Time(day*daySpan+6*hourSpan+u.rng.IntN(17*hourSpan))
-				out = append(out, act{at: at, from: u.home[0], to: []person{u.stranger(0.03)}})
-			}
-			return out
-		}
-	})
+	add(4, "list owner", func(int) func(*user, int) []act { return listOwner })
+	add(4, "shop", shop)
 	add(10, "traveller", func(i int) func(*user, int) []act { return traveller })
 	add(10, "mobile", func(i int) func(*user, int) []act { return mobile })
 	return users
+}
+
+// listOwner passes each post of a list on to its 200 members.
+func listOwner(u *user, day int) (out []act) {
+	for len(u.circle) < 200 {
+		u.circle = append(u.circle, u.stranger(0.02))
+	}
+	for range 5 + u.rng.IntN(15) {
+		at := outboundStart + Time(day*daySpan+7*hourSpan+u.rng.IntN(14*hourSpan))
+		out = append(out, act{at: at, from: u.home[0], to: u.circle[:100]}, act{at: at + 2, from: u.home[0], to: u.circle[100:]})
+	}
+	return out
+}
+
+// shop writes once to each customer, and has a sale one day.
+func shop(i int) func(*user, int) []act {
+	return func(u *user, day int) (out []act) {
+		n := 100 + 50*i + u.rng.IntN(100)
+		if day == 19 {
+			n *= 4
+		}
+		for range n {
+			at := outboundStart + Time(day*daySpan+6*hourSpan+u.rng.IntN(17*hourSpan))
+			out = append(out, act{at: at, from: u.home[0], to: []person{u.stranger(0.03)}})
+		}
+		return out
+	}
 }
 
 // traveller is away every other week, in a new place each day, meeting people.
