@@ -13,8 +13,8 @@ func (b Behaviour) String() string {
 // What behaviour alone may make of the evidence: early talk is programs that
 // cannot be mail servers; the rest is seen of honest ones, too.
 const (
-	noiseMost = 1.5 // below Wary, so that it never decides
-	earlyMost = 4.0 // below Calm, and no more than Shadow
+	noiseMost = 1.5 // below Wary; and in calm times a penalty still takes as many unknown recipients as without
+	earlyMost = 4.0 // below Calm, and no more than Shadow: then one unknown recipient is enough
 )
 
 // manner is what a behaviour is worth.

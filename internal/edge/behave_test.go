@@ -107,6 +107,41 @@ func TestBehaviourIsCountedByOne(t *testing.T) {
 	}
 }
 
+// TestWhoVerifiesAddresses probes for days, as servers do that check senders by
+// asking for them: in calm times that costs none of the wrong addresses that it
+// may ask for. Early talk does.
+func TestWhoVerifiesAddresses(t *testing.T) {
+	for _, named := range []Finding{Yes, No} {
+		plain := wrongAddresses(t, named, Probe, 0)
+		for b := EarlyTalk; b <= NullFlood; b++ {
+			want := plain
+			if b == EarlyTalk {
+				want = 1
+			}
+			if got := wrongAddresses(t, named, b, 3*24*60); got != want {
+				t.Errorf("%v, named %v: a penalty after %d wrong addresses, want %d", b, named, got, want)
+			}
+		}
+	}
+}
+
+// wrongAddresses shows a behaviour so many minutes long, and then asks for wrong
+// addresses until a penalty begins.
+func wrongAddresses(t *testing.T, named Finding, b Behaviour, minutes int) (n int) {
+	e := newTest(t, Sizes{Sources: 4096})
+	s, now := from("192.0.2.1"), noon
+	for range minutes {
+		now += 60
+		e.Misbehave(now, s, b)
+	}
+	for ; look(t, e, now, s).pen == 0; n++ {
+		a := Attempt{Time: now, Source: s, Named: named, Recipient: e.Hash(fmt.Sprint("wrong", n)), Sender: e.Hash("s@x.test")}
+		d := e.Decide(&a)
+		e.Learn(&a, &d, Unknown)
+	}
+	return n
+}
+
 // TestEarlyTalkerWhoGuesses has its penalty sooner than one who only guesses.
 func TestEarlyTalkerWhoGuesses(t *testing.T) {
 	for _, early := range []bool{false, true} {
@@ -143,6 +178,7 @@ func TestProvenAreSpared(t *testing.T) {
 
 func TestNullSender(t *testing.T) {
 	e := newTest(t, Sizes{Sources: 4096})
+	e.rules.NullMailbox = 20
 	realm := e.Hash("example.jp")
 	pass := func(now Time, rcpt string, times int) (n int) {
 		for range times {
@@ -177,7 +213,7 @@ func TestNullSender(t *testing.T) {
 
 func TestNullSenderUnderLoad(t *testing.T) {
 	e := newTest(t, Sizes{Sources: 4096})
-	e.rules.NullRealm = 0
+	e.rules.NullMailbox, e.rules.NullRealm = 20, 0
 	for i := range uint64(3000) { // others' mail
 		e.NullSender(noon, mix(i, 77), 1)
 	}

@@ -125,6 +125,7 @@ type Flow struct {
 	rules  FlowRules
 	costs  [3][quantities]cost // by scope
 	table  *flowTable
+	told   shown        // limits that events have told of within the hour
 	open   atomic.Int64 // sessions
 	doubt  atomic.Int64 // of them those of unproven sources
 	denied [limits]counter
@@ -150,7 +151,7 @@ func NewFlow(rules FlowRules, size int) (*Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Flow{rules: rules, table: t}
+	f := &Flow{rules: rules, table: t, told: newShown(toldWords)}
 	for i, r := range rules.Rates {
 		f.costs[ofSource][i] = r.cost(1)
 		f.costs[ofNetwork][i] = r.cost(rules.Prefix)
@@ -158,6 +159,9 @@ func NewFlow(rules FlowRules, size int) (*Flow, error) {
 	}
 	return f, nil
 }
+
+// toldWords is how many sources and networks over a limit are kept apart.
+const toldWords = 1 << 14
 
 // Close frees the table. The Flow must not be used any more.
 func (f *Flow) Close() { f.table.close() }
@@ -353,6 +357,20 @@ func Limits() (all []Limit) {
 		all = append(all, l)
 	}
 	return all
+}
+
+// News tells whether an event should say that the limit was met: the first time
+// in an hour for a source, for a network, or for what lies with us. Otherwise
+// whoever is turned away a thousand times a second would fill the journal.
+func (f *Flow) News(now Time, s Source, l Limit) bool {
+	key := s.key
+	switch {
+	case l >= Stressed:
+		key = 0
+	case l >= networkRate:
+		key = s.narrow
+	}
+	return f.told.count(mix(key, f.table.secret+uint64(l)), hourOf(now)) == 1
 }
 
 // Words says what the limit is and whose, for events: "more than 120

@@ -67,7 +67,7 @@ func (m *model) spend(key uint64, scope, rate int, now Time, n int64) {
 	m.until[name] = max(m.until[name], min(max(m.until[name], at)+c.of(n), at+c.most*3/2))
 }
 
-// visit is a source at a moment, and the entries that it concerns.
+// scopes are the entries that a source concerns.
 func (m *model) scopes(s Source, trusted bool) map[int]uint64 {
 	if trusted {
 		return map[int]uint64{ofTrusted: s.key}
@@ -118,24 +118,16 @@ func (m *model) disconnect(s Source, trusted bool) {
 }
 
 // against runs a play of steps on a Flow and on the model and compares every
-// answer. Each step is four octets: what, who, how much, and how long after.
-func against(t *testing.T, rules FlowRules, play []byte) {
+// answer. Each step is four octets: what, who, how much, and how long after. It
+// gives the Flow.
+func against(t *testing.T, rules FlowRules, play []byte) *Flow {
 	f := newTestFlow(t, rules, 4*groupSlots)
 	m := &model{rules: rules, until: map[string]uint64{}, open: map[string]int64{}}
 	now := noon
-	type held struct {
-		session Session
-		source  Source
-		trusted bool
-	}
-	var sessions []held
+	var sessions []Session
 	for ; len(play) >= 4; play = play[4:] {
 		now += Time(play[3]) * Time(play[3]) / 64
-		trusted := play[1]&0x40 != 0
-		s := from("192.0.2." + strconv.Itoa(int(play[1]&7)+1))
-		if play[1]&0x20 != 0 {
-			s = from("2001:db8:0:" + strconv.Itoa(int(play[1]&7)+1) + "::1")
-		}
+		s, trusted := flowPlayer(play[1])
 		n := int64(play[2]) * int64(play[2])
 		got, want := true, true
 		switch play[0] % 6 {
@@ -143,13 +135,13 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 			session, l := f.Connect(now, s, trusted, 0)
 			got, want = l == Within, m.connect(now, s, trusted)
 			if got {
-				sessions = append(sessions, held{session, s, trusted})
+				sessions = append(sessions, session)
 			}
 		case 2:
 			if len(sessions) > 0 {
 				i := int(play[2]) % len(sessions)
-				f.Disconnect(&sessions[i].session)
-				f.Disconnect(&sessions[i].session) // once is enough
+				f.Disconnect(&sessions[i])
+				f.Disconnect(&sessions[i]) // once is enough
 				m.disconnect(sessions[i].source, sessions[i].trusted)
 				sessions = append(sessions[:i], sessions[i+1:]...)
 			}
@@ -168,30 +160,59 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 	if all, _ := f.Open(); all != int64(len(sessions)) {
 		t.Fatalf("%d sessions are open, want %d", all, len(sessions))
 	}
+	return f
+}
+
+// flowPlayer is one of eight sources in an IPv4 network or in an IPv6 one.
+func flowPlayer(who byte) (s Source, trusted bool) {
+	s = from("192.0.2." + strconv.Itoa(int(who&7)+1))
+	if who&0x20 != 0 {
+		s = from("2001:db8:0:" + strconv.Itoa(int(who&7)+1) + "::1")
+	}
+	return s, who&0x40 != 0
 }
 
 // tightRules meet every limit soon, with counts that divide nothing.
 func tightRules() FlowRules {
-	r := FlowRules{Sessions: 3, Prefix: 2, Trusted: 5, Stress: 0.7}
-	r.Set(SourceRates{Connections: 7, Messages: 11, Recipients: 13, Octets: 100_003})
-	for i := 1; i < quantities; i += 2 {
-		r.Rates[i].Count, r.Rates[i].Burst = r.Rates[i].Count/5, r.Rates[i].Burst/7
-	}
-	return r
+	return FlowRules{Sessions: 3, Prefix: 2, Trusted: 5, Stress: 0.7, Rates: [quantities]Rate{
+		{7, 14, 60}, {29, 28, 3600}, {11, 11, 600}, {43, 24, 86400},
+		{13, 13, 600}, {51, 20, 86400}, {100_003, 100_003, 600}, {400_007, 222_222, 86400},
+	}}
 }
 
 func TestFlowKeepsToTheModel(t *testing.T) {
+	var met [limits]int64
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		play := make([]byte, 4*3000)
 		for i := range play {
 			play[i] = byte(r.Uint32())
-			if i%4 == 3 && r.IntN(10) > 0 {
-				play[i] &= 15 // mostly in the same second or the next
+			if i%4 == 3 && r.IntN(500) > 0 {
+				play[i] = byte(8 * (r.IntN(20) / 19)) // mostly in the same second
 			}
 		}
-		against(t, tightRules(), play)
+		rules := tightRules()
+		switch seed % 3 { // else the tightest would hide the others
+		case 1:
+			rules.Sessions = 0
+			fallthrough
+		case 2:
+			rules.Rates[octets], rules.Rates[octets+1] = Rate{}, Rate{}
+		}
+		if seed%2 == 1 {
+			rules.Prefix = 50
+		}
+		f := against(t, rules, play)
+		for l := range met {
+			met[l] += f.Denied(Limit(l))
+		}
 	}
+	for l, n := range met[sourceRate:Stressed] {
+		if n == 0 {
+			t.Errorf("%v was never met", Limit(l)+sourceRate)
+		}
+	}
+	t.Log(met)
 	against(t, FlowRules{}, make([]byte, 4000)) // no limits at all
 }
 
@@ -251,6 +272,25 @@ func TestEveryLimitHasWords(t *testing.T) {
 	}
 	if s := f.Words(networkOpen, from("2001:db8:0:12ff::1"), false); !strings.HasSuffix(s, "2001:db8:0:1200::/56") {
 		t.Error(s)
+	}
+}
+
+func TestNewsOnceAnHour(t *testing.T) {
+	f := newTestFlow(t, DefaultFlowRules(), 0)
+	a, b, c := from("192.0.2.1"), from("192.0.2.2"), from("198.51.100.1")
+	for i, step := range []struct {
+		after Time
+		who   Source
+		limit Limit
+		want  bool
+	}{
+		{0, a, sourceRate, true}, {0, a, sourceRate, false}, {0, b, sourceRate, true}, {0, a, sourceOpen, true},
+		{0, a, networkRate, true}, {0, b, networkRate, false}, {0, c, networkRate, true},
+		{0, a, Stressed, true}, {0, c, Stressed, false}, {0, a, Full, true}, {3600, a, sourceRate, true},
+	} {
+		if got := f.News(noon+step.after, step.who, step.limit); got != step.want {
+			t.Errorf("step %d: %v", i, got)
+		}
 	}
 }
 
@@ -318,50 +358,69 @@ func TestSessionsAreExact(t *testing.T) {
 	rules := DefaultFlowRules()
 	rules.Rates = [quantities]Rate{}
 	rules.Trusted = 3
-	f := newTestFlow(t, rules, groupSlots)
-	var mine [512]atomic.Int64 // open by source
-	var full, denied atomic.Int64
+	h := &hustle{t: t, f: newTestFlow(t, rules, groupSlots), most: int64(rules.Sessions) * rules.Trusted}
 	var wg sync.WaitGroup
 	for g := range uint64(16) {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(g, 7))
-			var open []Session
-			var who []uint32
-			for i := range 20_000 {
-				if len(open) > 40 || len(open) > 0 && r.IntN(5) < 2 {
-					last := len(open) - 1
-					mine[who[last]].Add(-1)
-					f.Disconnect(&open[last])
-					open, who = open[:last], who[:last]
-					continue
-				}
-				n := r.Uint32N(uint32(len(mine)))
-				s := fromNumber(10<<24 | n<<6) // four of them share a network
-				session, l := f.Connect(noon+Time(i/100), s, n%5 == 0, 0)
-				switch l {
-				case Within:
-					if got := mine[n].Add(1); got > int64(rules.Sessions)*rules.Trusted {
-						t.Errorf("%d sessions of one source", got)
-					}
-					open, who = append(open, session), append(who, n)
-				case Full:
-					full.Add(1)
-				default:
-					denied.Add(1)
-				}
-				f.Recipient(noon, fromNumber(r.Uint32()), false) // others come by
-			}
-			for i := range open {
-				f.Disconnect(&open[i])
-			}
-		})
+		wg.Go(func() { h.run(rand.New(rand.NewPCG(g, 7))) })
 	}
 	wg.Wait()
-	all, unproven := f.Open()
-	if all != 0 || unproven != 0 || stillOpen(f) != 0 {
-		t.Errorf("open are %d, unproven %d, in entries %d: want none", all, unproven, stillOpen(f))
+	all, unproven := h.f.Open()
+	if all != 0 || unproven != 0 || stillOpen(h.f) != 0 {
+		t.Errorf("open are %d, unproven %d, in entries %d: want none", all, unproven, stillOpen(h.f))
 	}
-	t.Logf("table full %d times, limits met %d times", full.Load(), denied.Load())
+	if h.f.Denied(Full) == 0 {
+		t.Error("the table was never full")
+	}
+}
+
+// hustle is many goroutines that open and close sessions of the same sources.
+type hustle struct {
+	t    *testing.T
+	f    *Flow
+	most int64             // sessions of one source
+	open [512]atomic.Int64 // by source
+}
+
+func (h *hustle) run(r *rand.Rand) {
+	var mine []Session
+	var who []uint32
+	leave := func() {
+		last := len(mine) - 1
+		h.open[who[last]].Add(-1)
+		h.f.Disconnect(&mine[last])
+		mine, who = mine[:last], who[:last]
+	}
+	for i := range 20_000 {
+		if len(mine) > 40 || len(mine) > 0 && r.IntN(5) < 2 {
+			leave()
+			continue
+		}
+		n := r.Uint32N(uint32(len(h.open)))
+		s := fromNumber(10<<24 | n<<6) // four of them share a network
+		if session, l := h.f.Connect(noon+Time(i/100), s, n%5 == 0, 0); l == Within {
+			if got := h.open[n].Add(1); got > h.most {
+				h.t.Errorf("%d sessions of one source", got)
+			}
+			mine, who = append(mine, session), append(who, n)
+		}
+		h.f.Recipient(noon, fromNumber(r.Uint32()), false) // others come by
+	}
+	for len(mine) > 0 {
+		leave()
+	}
+}
+
+// openMany opens a session each of so many sources, half of them proven.
+func openMany(t *testing.T, f *Flow, n uint32) (open []Session) {
+	t.Helper()
+	for i := range n {
+		session, l := f.Connect(noon, fromNumber(i*8191), i%2 == 0, 0)
+		if l != Within {
+			t.Fatal(l)
+		}
+		open = append(open, session)
+	}
+	return open
 }
 
 // stillOpen sums the sessions in the table.
@@ -380,14 +439,7 @@ func stillOpen(f *Flow) (n int) {
 // sessions: these stay, and memory does not grow.
 func TestFloodMovesNobody(t *testing.T) {
 	f := newTestFlow(t, DefaultFlowRules(), 1<<16)
-	var open []Session
-	for i := range uint32(5000) {
-		session, l := f.Connect(noon, fromNumber(i*8191), i%2 == 0, 0)
-		if l != Within {
-			t.Fatal(l)
-		}
-		open = append(open, session)
-	}
+	open := openMany(t, f, 5000)
 	busy := from("203.0.113.5") // over its limit, and away
 	for range 300 {
 		f.Message(noon, busy, false, 0)
@@ -408,7 +460,7 @@ func TestFloodMovesNobody(t *testing.T) {
 		t.Errorf("the heap grew by %d octets", grown)
 	}
 	again := 0
-	for f.Message(noon+Time(flood/50_000), busy, false, 0) == Within {
+	for again < 100 && f.Message(noon+Time(flood/50_000), busy, false, 0) == Within {
 		again++
 	}
 	if again > int(flood)/50_000/6+1 { // 100 come back in 600 s

@@ -154,6 +154,14 @@ func (g *Guard) tell(r *Ruling, c Change) {
 	g.Events.Record(e)
 }
 
+// Close frees the tables. No visit may be open any more.
+func (g *Guard) Close() {
+	g.Engine.Close()
+	if g.Flow != nil {
+		g.Flow.Close()
+	}
+}
+
 // Dropped counts the look-ups of deferred recipients that load prevented.
 func (g *Guard) Dropped() int64 { return g.dropped.Load() }
 

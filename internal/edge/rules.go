@@ -65,7 +65,7 @@ func DefaultRules() Rules {
 		Retry: 300, RetryMax: 4 * 3600, RetryVouched: 3600, Proof: 2,
 		Disclosure: 1000, Gate: 2, Rationed: 500,
 		EarlyTalk: 2.0, Probe: 0.3, Scan: 1.0, BareProbe: 0.2, NullFlood: 0.4,
-		NullMailbox: 20, NullRealm: 2000,
+		NullMailbox: 100, NullRealm: 2000,
 		CreditsPerRecipient: 20,
 	}
 }

@@ -23,10 +23,15 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 	if err != nil {
 		return nil, err
 	}
-	path := edgeSnapshot(cfg)
-	clock := edge.NewClock(float64(cfg.Edge.TimeScale), edge.Recover(engine, path, n.Events))
+	newest := edge.Recover(engine, edgeSnapshot(cfg), n.Events)
+	flow, err := edge.NewFlow(flowRules(cfg.Edge.Flow), 4*cfg.SMTP.MaxConnections)
+	if err != nil {
+		engine.Close()
+		return nil, err
+	}
 	n.guard = &edge.Guard{
-		Engine: engine, Clock: clock, Resolver: n.resolver, Events: n.Events,
+		Flow: flow, Load: n.mxLoad, GreetPause: cfg.Edge.GreetPause.D(), Tarpit: cfg.Edge.Tarpit.D(),
+		Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), newest), Resolver: n.resolver, Events: n.Events,
 		LookupWait: cfg.Edge.LookupWait.D(),
 		Exists: func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
 			res, err := n.Directory.Resolve(ctx, rcpt)
@@ -34,7 +39,7 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 			return truth, err
 		},
 	}
-	keeper := &edge.Keeper{Engine: engine, Clock: clock, Path: path, Bus: n.Bus, Events: n.Events}
+	keeper := &edge.Keeper{Engine: engine, Clock: n.guard.Clock, Path: edgeSnapshot(cfg), Bus: n.Bus, Events: n.Events}
 	n.registry.MustRegister(edgeMetrics{n.guard, keeper})
 	n.background.Go(func() { n.guard.Run(run) })
 	n.background.Go(func() { keeper.Run(run) })
@@ -45,7 +50,25 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 func EdgeRules(cfg *config.Config) edge.Rules {
 	rules := edge.DefaultRules()
 	rules.Disclosure, rules.Strict = float64(cfg.Edge.Disclosure), cfg.Edge.Strict
+	rules.NullMailbox, rules.NullRealm = float64(cfg.Edge.NullPerMailbox), float64(cfg.Edge.NullPerDomain)
 	return rules
 }
 
-func edgeSnapshot(cfg *config.Config) string { return filepath.Join(cfg.DataDir, edge.StrangersName) }
+func flowRules(f config.Flow) edge.FlowRules {
+	rules := edge.DefaultFlowRules()
+	rules.Sessions, rules.Prefix, rules.Trusted = f.Sessions, int64(f.Network), int64(f.Proven)
+	rules.Set(edge.SourceRates{Connections: int64(f.Connections), Messages: int64(f.Messages),
+		Recipients: int64(f.Recipients), Octets: int64(f.Octets)})
+	return rules
+}
+
+// mxLoad tells what share of the room for connections on port 25 is taken.
+func (n *Node) mxLoad() float64 {
+	open := 0
+	for _, s := range n.mx {
+		open += s.Stats().Open
+	}
+	return float64(open) / float64(n.Rooms.Config.SMTP.MaxConnections)
+}
+
+func edgeSnapshot(cfg *config.Config) string { return filepath.Join(cfg.DataDir, edge.SnapshotName) }

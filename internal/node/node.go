@@ -36,8 +36,9 @@ type Node struct {
 	intake   *deliver.Intake
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
-	logins   *edge.Logins // nil: nobody is held
-	guard    *edge.Guard  // nil: strangers are not judged
+	logins   *edge.Logins    // nil: nobody is held
+	guard    *edge.Guard     // nil: strangers are not judged
+	mx       []*smtpd.Server // of port 25, made before anything serves
 	registry *prometheus.Registry
 	services *services
 
@@ -164,7 +165,7 @@ func (n *Node) closeRooms() error {
 		errs = append(errs, n.Rooms.Close())
 	}
 	if n.guard != nil {
-		n.guard.Engine.Close()
+		n.guard.Close()
 	}
 	return errors.Join(errs...)
 }

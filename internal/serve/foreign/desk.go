@@ -13,9 +13,10 @@
 //   - the server says so (Tell): the milter hears of each recipient, the refused
 //     ones too, and the second stage of a policy list of those that exist;
 //   - it stays silent: Postfix comes to the second stage with recipients that
-//     exist and with no others. Silence is taken as "unknown" at the next
-//     request, or after Settle, and only if a second stage was ever seen: a list
-//     without one would else make every recipient unknown;
+//     exist and with no others. When the next request comes, or after a while,
+//     the recipient is looked up where the Guard has a way (Guard.Exists).
+//     Without one silence is taken as "unknown", and only if a second stage was
+//     ever seen: a list without one would else make every recipient unknown;
 //   - nobody tells, and nothing is learnt.
 //
 // Deferred recipients are nobody's to tell: the Guard looks them up itself
@@ -35,10 +36,13 @@ import (
 
 // The limits of a Desk.
 const (
-	maxGuests  = 65536
-	maxAsked   = 1000 // recipients of one transaction that are remembered
-	guestIdle  = 10 * time.Minute
-	settleTime = 10 * time.Second
+	maxGuests = 65536
+	maxAsked  = 1000 // recipients of one transaction that are remembered
+	guestIdle = 10 * time.Minute
+	maxLooks  = 64 // look-ups of recipients that nobody told about, at once
+
+	lookSoon = 200 * time.Millisecond // until silence leads to a look-up
+	settle   = 3 * time.Second        // until silence is an answer
 )
 
 // Desk keeps the guests of one server. Its fields are set before use.
@@ -46,10 +50,10 @@ type Desk struct {
 	Guard *edge.Guard
 	// Own are the networks that the other server relays for: their clients are
 	// not judged.
-	Own    []netip.Prefix
-	Settle time.Duration // until silence is an answer; default 10 s
+	Own []netip.Prefix
 
-	staged atomic.Bool // a second stage was seen
+	staged atomic.Bool  // a second stage was seen
+	looks  atomic.Int64 // under way
 
 	mu     sync.Mutex
 	guests map[netip.AddrPort]*list.Element
@@ -131,11 +135,4 @@ func (d *Desk) own(a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-func (d *Desk) settle() time.Duration {
-	if d.Settle > 0 {
-		return d.Settle
-	}
-	return settleTime
 }

@@ -41,6 +41,8 @@ type Transaction struct {
 type asked struct {
 	to     mail.Address
 	ruling *edge.Ruling
+	visit  *edge.Visit
+	about  event.Event
 	silent bool // that nobody tells is an answer, too
 }
 
@@ -101,7 +103,12 @@ func (g *Guest) Ask(ctx context.Context, tr Transaction, to mail.Address, silent
 	if r.Reply != nil || g.visit == nil || len(g.asked) >= maxAsked {
 		return r
 	}
-	g.asked = append(g.asked, asked{to, r, silent})
+	about := event.Event{
+		Kind: event.Rcpt, Role: g.client.Role, Trace: g.trace, Remote: g.client.Remote.String(), Helo: g.helo,
+		From: tr.From.Path(), To: to.String(),
+	}
+	r.Describe(&about)
+	g.asked = append(g.asked, asked{to, r, g.visit, about, silent})
 	if silent {
 		g.wait()
 	}
@@ -180,7 +187,11 @@ func (g *Guest) wait() {
 	if g.silence != nil {
 		g.silence.Stop()
 	}
-	g.silence = time.AfterFunc(g.desk.settle(), func() {
+	after := settle
+	if g.desk.Guard.Exists != nil {
+		after = lookSoon
+	}
+	g.silence = time.AfterFunc(after, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.settle()
@@ -199,6 +210,8 @@ func (g *Guest) settle() {
 		switch {
 		case !a.silent:
 			kept = append(kept, a)
+		case g.desk.Guard.Exists != nil:
+			g.look(a)
 		case g.desk.staged.Load():
 			g.learn(a, edge.Unknown)
 		}
@@ -206,14 +219,31 @@ func (g *Guest) settle() {
 	g.asked = kept
 }
 
-func (g *Guest) learn(a asked, t edge.Truth) {
-	e := event.Event{
-		Kind: event.Rcpt, Role: g.client.Role, Trace: g.trace, Remote: g.client.Remote.String(), Helo: g.helo,
-		From: g.tr.From.Path(), To: a.to.String(), Truth: t.String(),
+// look finds out what a recipient is that the server said nothing about. One
+// that exists was refused for another reason, which tells nothing.
+func (g *Guest) look(a asked) {
+	if g.desk.looks.Add(1) > maxLooks {
+		g.desk.looks.Add(-1)
+		return
 	}
-	a.ruling.Describe(&e)
-	g.desk.Guard.Events.Record(e)
-	g.visit.Told(a.ruling, t)
+	go func() {
+		defer g.desk.looks.Add(-1)
+		ctx, cancel := context.WithTimeout(context.Background(), calloutLimit)
+		defer cancel()
+		t, err := g.desk.Guard.Exists(ctx, a.to)
+		if err != nil || t == edge.Exists {
+			return
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.learn(a, t)
+	}()
+}
+
+func (g *Guest) learn(a asked, t edge.Truth) {
+	a.about.Truth = t.String()
+	g.desk.Guard.Events.Record(a.about)
+	a.visit.Told(a.ruling, t)
 }
 
 // Address reads an address as mail servers hand it on: not always quoted as RFC
