@@ -333,6 +333,6 @@ func (s *edgeForgiveCmd) Run(ctx context.Context, c *cli, out *output) error {
 		_, err = fmt.Fprintf(out.w, "nothing is held against %s\n", s.What)
 		return err
 	}
-	_, err = fmt.Fprintf(out.w, "%s is forgiven: %d entries\n", s.What, n)
+	_, err = fmt.Fprintf(out.w, "%s is forgiven (entries: %d)\n", s.What, n)
 	return err
 }
