@@ -289,7 +289,7 @@ func TestReplayOfTheSameRulesAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	r := replay(t, lived(t, e, twoDays().events).write(t), "gate=0")
+	r := replay(t, logOf(t, e, twoDays().events).write(t), "gate=0")
 	if a := r.Attackers.Answered; a.Then == 0 || a.Now < a.Then/2-2 || a.Now > a.Then*2+2 {
 		t.Errorf("guesses answered: %+v", a)
 	}
@@ -298,9 +298,9 @@ func TestReplayOfTheSameRulesAgrees(t *testing.T) {
 	}
 }
 
-// lived gives the log of a node whose engine decided the attempts of events.
+// logOf gives the log of a node whose engine decided the attempts of events.
 // Senders that are deferred try again half an hour later.
-func lived(t *testing.T, e *Engine, events []event.Event) *logMaker {
+func logOf(t *testing.T, e *Engine, events []event.Event) *logMaker {
 	due := slices.DeleteFunc(events, func(ev event.Event) bool { return ev.Kind != event.Rcpt })
 	byTime := func(a, b event.Event) int { return a.Time.Compare(b.Time) }
 	slices.SortStableFunc(due, byTime)
