@@ -103,7 +103,10 @@ func moment(t, now time.Time) string {
 	return at + " (" + span(now.Sub(t)) + " ago)"
 }
 
-// span writes how long something takes, in its largest two units.
+// span writes how long t seconds are.
+func (t Time) span() string { return span(time.Duration(t) * time.Second) }
+
+// span writes how long something takes.
 func span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:
