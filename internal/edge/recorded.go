@@ -26,7 +26,7 @@ func (e *Engine) Recorded(ev *event.Event) (a Attempt, ok bool) {
 	}
 	a = Attempt{
 		Time: Time(ev.Time.Unix()), Source: SourceOf(remote.Addr()), Null: from.IsNull(), Named: recordedName(ev.Name, remote.Addr()),
-		Realm: e.Hash(string(to.Domain)), Recipient: e.Hash(to.Key()), Sender: e.Hash(from.Key()),
+		Realm: e.Hash(string(to.Domain)), Recipient: e.Hash(recipientName(to)), Sender: e.Hash(from.Key()),
 	}
 	switch senderauth.SPFResult(ev.SPF) {
 	case "", senderauth.SPFTempError:
@@ -62,10 +62,10 @@ func (e *Engine) recordedIdentity(text string, a *Attempt) Identity {
 		return Identity{}
 	case a.SPF == Yes:
 		return e.vouched(text)
-	case a.Null:
-		return e.named(text)
 	case at >= 0:
 		return e.Pair(a.Source, text[:at])
+	case a.Null:
+		return e.named(text)
 	}
 	return Identity{}
 }

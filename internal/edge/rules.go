@@ -79,6 +79,7 @@ const (
 	provenMessages = 2         // wanted messages that make a source proven …
 	provenAge      = 2         // … once the first was in an hour so many before this one
 	identityAge    = 25        // the same for an identity
+	ownCredits     = 5         // accepted messages to one recipient and day that earn a proven source credit
 	holdA          = 48 * 3600 // seconds a transaction is held in slot A
 	renewB         = 2 * 3600  // seconds after which slot B takes another
 

@@ -81,7 +81,7 @@ func (v *Visit) await(ctx context.Context) {
 func (v *Visit) attempt(r *Ruling) {
 	e := v.guard.Engine
 	if r.attempt.Recipient == 0 {
-		r.attempt.Recipient = e.Hash(r.to.Key())
+		r.attempt.Recipient = e.Hash(recipientName(r.to))
 		r.attempt.Realm = e.Hash(string(r.to.Domain))
 		r.attempt.Source, r.attempt.Sender, r.attempt.Null = v.source, e.Hash(r.from.Key()), r.from.IsNull()
 	}
@@ -107,6 +107,25 @@ func (v *Visit) attempt(r *Ruling) {
 	v.identify(r)
 }
 
+// recipientName names the mailbox of a recipient, as far as that is to be seen
+// without looking: one address with details, or with tags of signed senders,
+// must not pass for a thousand recipients.
+func recipientName(to mail.Address) string {
+	local := to.Local
+	if len(local) > len(tagged) && strings.EqualFold(local[:len(tagged)], tagged) {
+		if _, rest, _ := strings.Cut(local[len(tagged):], "="); rest != "" {
+			local = rest
+		}
+	}
+	if i := strings.IndexByte(local, '+'); i > 0 {
+		local = local[:i]
+	}
+	return mail.MakeAddress(local, to.Domain).Key()
+}
+
+// tagged is how the local part of a signed sender begins (BATV).
+const tagged = "prvs="
+
 // name gives the client's confirmed name as far as it is known.
 func (v *Visit) name() (name string, none bool) {
 	if v.client.Name == nil && v.client.Looked {
@@ -121,13 +140,14 @@ func (v *Visit) identify(r *Ruling) {
 	e := v.guard.Engine
 	from := r.from
 	switch {
-	case from.IsNull():
-		if r.attempt.Named != Yes {
-			r.attempt.Identity, r.identity = Identity{}, ""
-			return
-		}
+	case from.IsNull() && r.attempt.Named == Yes:
 		r.identity = registrable(r.name)
 		r.attempt.Identity = e.named(r.identity)
+	case from.IsNull():
+		// Or a proven source, whose bounces are no evidence against it, could
+		// guess as the null sender.
+		r.identity = nullName + pairMark + r.attempt.Source.Prefix().Addr().String()
+		r.attempt.Identity = e.Pair(r.attempt.Source, nullName)
 	case r.attempt.SPF == Yes:
 		r.identity = string(from.Domain)
 		if e.shared(from, r.attempt.Time) {
@@ -140,8 +160,12 @@ func (v *Visit) identify(r *Ruling) {
 	}
 }
 
-// pairMark stands between the two of a pair in events.
-const pairMark = " at "
+// pairMark stands between the two of a pair in events, nullName for the domain
+// of the null sender.
+const (
+	pairMark = " at "
+	nullName = "<>"
+)
 
 // vouched is the identity of a domain, or an address, that SPF proves.
 func (e *Engine) vouched(name string) Identity {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
@@ -182,7 +183,7 @@ func (v *Visit) decide(ctx context.Context, r *Ruling) {
 		v.attempt(r)
 		r.decision = e.consider(&r.attempt)
 	}
-	if a := &r.attempt; a.Null && !r.decision.Defer && !e.NullSender(a.Time, a.Recipient, a.Realm) {
+	if a := &r.attempt; a.Null && !r.decision.Defer && !e.NullRoom(a.Time, a.Recipient, a.Realm) {
 		r.decision.Defer, r.decision.Why = true, Flooded
 	}
 	e.counts[r.decision.Why].add(1)
@@ -236,13 +237,21 @@ func (v *Visit) Accepted(size int64) {
 		f.Octets(v.guard.Clock.Now(), v.source, v.trusted, size)
 	}
 	v.scans = 0
-	for _, r := range v.told {
+	for i, r := range v.told {
+		if slices.ContainsFunc(v.told[:i], r.sameRecipient) {
+			continue // named twice
+		}
 		v.attempt(r) // DNS may have answered since
+		if a := &r.attempt; a.Null && r.decision.Why != Signed {
+			v.guard.Engine.NullSender(a.Time, a.Recipient, a.Realm)
+		}
 		v.guard.tell(r, v.guard.Engine.Credit(&r.attempt, &r.decision))
 	}
 	v.told = v.told[:0]
 	v.Reset()
 }
+
+func (r *Ruling) sameRecipient(o *Ruling) bool { return r.attempt.Recipient == o.attempt.Recipient }
 
 // Reset ends the open transaction without a message.
 func (v *Visit) Reset() {

@@ -26,6 +26,9 @@ func (n *Node) addForeign(run context.Context, cfg *config.Config) error {
 	guard := &edge.Guard{
 		Engine: own.Engine, Clock: own.Clock, Resolver: own.Resolver, Events: own.Events, LookupWait: own.LookupWait,
 	}
+	if cfg.Has(config.EdgeMilter) {
+		guard.Flow = own.Flow // the policy service alone does not hear when connections end
+	}
 	if find != nil {
 		guard.Exists = func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
 			truth, _, err := find(ctx, rcpt)

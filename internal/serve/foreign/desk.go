@@ -53,6 +53,7 @@ type Desk struct {
 	Own []netip.Prefix
 
 	staged atomic.Bool  // a second stage was seen
+	ends   atomic.Bool  // it is told when a message is accepted
 	looks  atomic.Int64 // under way
 
 	mu     sync.Mutex
@@ -66,6 +67,20 @@ type Client struct {
 	Remote netip.AddrPort
 	Name   string // confirmed by the server, "" for none
 	Looked bool   // the server has looked for a name
+}
+
+// HearsEnds tells that each accepted message will be told, from the first one
+// on; otherwise that is known once one was.
+func (d *Desk) HearsEnds() { d.ends.Store(true) }
+
+// Known gives the guest that is known by the address and port, nil for none.
+func (d *Desk) Known(remote netip.AddrPort) *Guest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.guests[remote]; e != nil {
+		return e.Value.(*Guest)
+	}
+	return nil
 }
 
 // Guest gives the guest that is known by c.Remote, or makes it one. A guest
