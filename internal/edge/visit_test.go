@@ -1,10 +1,15 @@
 package edge
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/mail"
 )
 
@@ -77,4 +82,42 @@ func TestRecipientName(t *testing.T) {
 			t.Errorf("%s: %s", local, got)
 		}
 	}
+}
+
+// slow is a resolver whose answers do not come.
+type slow struct {
+	dns.Resolver
+	asked atomic.Int64
+}
+
+func (s *slow) TXT(ctx context.Context, _ string) (dns.TXTResult, error) {
+	s.asked.Add(1)
+	<-ctx.Done()
+	return dns.TXTResult{}, ctx.Err()
+}
+
+// TestSPFChecksAreBounded begins transactions without end, each with a sender
+// whose zone answers nothing.
+func TestSPFChecksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, r := newGuard(t), &slow{}
+		g.Resolver = r
+		v := visit(t, g, "192.0.2.1")
+		for i := range 5 * spfMost {
+			v.Mail(mail.MakeAddress("a", mail.Domain(fmt.Sprint("d", i, ".test"))), 0)
+			v.Reset()
+		}
+		synctest.Wait()
+		if n := r.asked.Load(); n != spfMost {
+			t.Errorf("%d questions at a time", n)
+		}
+		time.Sleep(spfLimit)
+		synctest.Wait()
+		v.Mail(mail.MakeAddress("a", "d.test"), 0)
+		synctest.Wait()
+		if n := r.asked.Load(); n != spfMost+1 {
+			t.Errorf("later: %d questions, want one more", n)
+		}
+		time.Sleep(spfLimit)
+	})
 }
