@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
@@ -269,4 +270,28 @@ func FuzzLogins(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestGuessesDoNotSpoilTheSnapshot has somebody guess in a user's network, where
+// that is counted ahead of time, before what is known of places is saved.
+func TestGuessesDoNotSpoilTheSnapshot(t *testing.T) {
+	l := newLogins(t, 30)
+	now := loginStart
+	l.login(now, "192.0.2.10", "taro", "right", true)
+	for i := range 300 {
+		now++
+		l.login(now, "192.0.2.66", "taro", fmt.Sprint("guess", i), false)
+	}
+	var file bytes.Buffer
+	if err := l.Engine.Save(&file, now); err != nil {
+		t.Fatal(err)
+	}
+	again := newLogins(t, 30)
+	newest, err := again.Engine.Load(&file)
+	if err != nil || newest > now+60 {
+		t.Fatalf("newest time %d s ahead, %v", int(newest)-int(now), err)
+	}
+	if again.login(now+60, "192.0.2.10", "taro", "right", true) {
+		t.Error("the owner is held at a known place")
+	}
 }
