@@ -295,3 +295,20 @@ func TestGuessesDoNotSpoilTheSnapshot(t *testing.T) {
 		t.Error("the owner is held at a known place")
 	}
 }
+
+// TestHiddenGuessesAreCounted lets one address guess at one account, once a
+// second for five days, by a mechanism that does not show the passwords.
+func TestHiddenGuessesAreCounted(t *testing.T) {
+	l := newLogins(t, 1000)
+	looked := 0
+	for i := range 5 * 86400 {
+		if !l.attempt(loginStart+Time(i), LoginAttempt{Account: "taro", Hidden: true,
+			Client: Client{Remote: netip.MustParseAddrPort("203.0.113.5:4000")}}, false).Held() {
+			looked++
+		}
+	}
+	t.Logf("%d of 432000 guesses were looked at", looked)
+	if looked > 15_000 {
+		t.Error("too many")
+	}
+}
