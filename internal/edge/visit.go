@@ -258,9 +258,6 @@ func (v *Visit) Reset() {
 	if v == nil {
 		return
 	}
-	if v.spf != nil {
-		v.spf.cancel()
-	}
 	if len(v.told) > 0 {
 		v.Misbehaved(Probe)
 	}
