@@ -17,6 +17,7 @@ import (
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/senderauth"
 	"github.com/migiwa/migiwa/internal/store/db"
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
@@ -305,4 +306,30 @@ func TestSettingsRoundTrip(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestReleaseAccount(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		o, ctx := newOffice(t, d), context.Background()
+		o.Queue = &queue.Queue{DB: d}
+		_, err := o.CreateDomain(ctx, "root", "example.test")
+		o.ok(err)
+		acct, err := o.AddAccount(ctx, "root", "taro@example.test", "secret", nil)
+		o.ok(err)
+		o.ok(d.Write(ctx, func(tx *db.Tx) error {
+			now := time.Now()
+			_, err := o.Directory.HoldSending(tx, acct.ID, directory.Hold{Since: now, Until: now.Add(time.Hour), Reason: "412 recipients"})
+			return err
+		}))
+		o.ok(o.ReleaseAccount(ctx, "root", "taro@example.test"))
+		after, err := o.Account(ctx, "taro@example.test")
+		o.ok(err)
+		if h := after.Hold; h.Active(time.Now()) || time.Until(h.Vouched) < directory.VouchTime-time.Minute {
+			t.Errorf("%+v", h)
+		}
+		o.refused(o.ReleaseAccount(ctx, "root", "nobody@example.test"), "does not exist")
+		if j := o.journal(); j[len(j)-1] != "admin|account release|taro@example.test|vouched for; 0 recipients released; held because of: 412 recipients" {
+			t.Errorf("%q", j)
+		}
+	})
 }

@@ -39,6 +39,7 @@ func (c *Config) check(ck *checker) {
 	c.checkStore(ck)
 	c.checkLimits(ck)
 	c.checkEdge(ck)
+	c.checkOutbound(ck)
 	for i := range c.Routes {
 		c.Routes[i].check(ck, fmt.Sprintf("route[%d]", i))
 	}

@@ -32,21 +32,22 @@ var Roles = []Role{Delivery, POP3, Submission, MX, EdgePolicy, EdgeMilter}
 // Config is a node's configuration. Relative paths in it are resolved against
 // the directory of the file.
 type Config struct {
-	Hostname string  `toml:"hostname" doc:"Name of this node: in banners, Received fields and certificates. Others must be able to resolve it."`
-	Domain   string  `toml:"domain" doc:"Default domain: of login names without one, and of the postmaster who gets reports."`
-	DataDir  string  `toml:"data_dir" doc:"Where the node keeps its data."`
-	Roles    []Role  `toml:"roles" doc:"What this node does: mx, submission, delivery, pop3; or edge-milter, edge-policy, which defend another mail server."`
-	Listen   Listen  `toml:"listen"`
-	Proxy    Proxy   `toml:"proxy"`
-	TLS      TLS     `toml:"tls"`
-	Store    Store   `toml:"store"`
-	SMTP     SMTP    `toml:"smtp"`
-	Edge     Edge    `toml:"edge"`
-	POP3     POP     `toml:"pop3"`
-	Queue    Queue   `toml:"queue"`
-	Routes   []Route `toml:"route"`
-	DNS      DNS     `toml:"dns"`
-	Log      Log     `toml:"log"`
+	Hostname string   `toml:"hostname" doc:"Name of this node: in banners, Received fields and certificates. Others must be able to resolve it."`
+	Domain   string   `toml:"domain" doc:"Default domain: of login names without one, and of the postmaster who gets reports."`
+	DataDir  string   `toml:"data_dir" doc:"Where the node keeps its data."`
+	Roles    []Role   `toml:"roles" doc:"What this node does: mx, submission, delivery, pop3; or edge-milter, edge-policy, which defend another mail server."`
+	Listen   Listen   `toml:"listen"`
+	Proxy    Proxy    `toml:"proxy"`
+	TLS      TLS      `toml:"tls"`
+	Store    Store    `toml:"store"`
+	SMTP     SMTP     `toml:"smtp"`
+	Edge     Edge     `toml:"edge"`
+	Outbound Outbound `toml:"outbound"`
+	POP3     POP      `toml:"pop3"`
+	Queue    Queue    `toml:"queue"`
+	Routes   []Route  `toml:"route"`
+	DNS      DNS      `toml:"dns"`
+	Log      Log      `toml:"log"`
 
 	// File is where the configuration was read from.
 	File string `toml:"-"`
@@ -179,7 +180,7 @@ func Default() *Config {
 			MaxConnections: 20000, MaxPerAddress: 50,
 			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
-		Edge: defaultEdge(),
+		Edge: defaultEdge(), Outbound: defaultOutbound(),
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
 		Queue: Queue{
 			RetryFirst: Duration(5 * time.Minute), RetryMax: Duration(4 * time.Hour),

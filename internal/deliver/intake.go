@@ -227,6 +227,9 @@ func (p *plan) send(origin queue.Origin, from mail.Address, r *AcceptedRecipient
 func (p *plan) write(tx *db.Tx) error {
 	a, in := p.a, p.in
 	p.queued = p.queued[:0:0]
+	if err := p.standing(tx); err != nil {
+		return err
+	}
 	refs := len(p.local) + len(p.outgoing)
 	id, err := a.bodyID, error(nil)
 	if id == 0 {
@@ -261,16 +264,32 @@ func (p *plan) write(tx *db.Tx) error {
 	return nil
 }
 
-func (p *plan) message(o *outgoing, body int64) queue.Message {
-	a, life := p.a, p.in.Lifetime
-	if life == 0 {
-		life = DefaultLifetime
+// standing refuses a user's message when a hold has begun since MAIL.
+func (p *plan) standing(tx *db.Tx) error {
+	if p.a.Origin != queue.Submission || p.a.Account == 0 {
+		return nil
 	}
+	held, err := p.in.Directory.SendingHeld(tx, p.a.Account, p.now)
+	if err == nil && held {
+		err = &SendingStopped
+	}
+	return err
+}
+
+func (in *Intake) lifetime() time.Duration {
+	if in.Lifetime == 0 {
+		return DefaultLifetime
+	}
+	return in.Lifetime
+}
+
+func (p *plan) message(o *outgoing, body int64) queue.Message {
+	a := p.a
 	prefix := append([]byte(o.labels), a.Prefix...)
 	m := queue.Message{
 		Trace: a.Trace, Origin: o.origin, Account: a.Account, From: o.from, Body: body, Prefix: prefix,
 		Size: int64(len(prefix)) + a.Body.Size, BodyType: a.BodyType, SMTPUTF8: a.SMTPUTF8, Ret: a.Ret, EnvID: a.EnvID,
-		Created: p.now, Expires: p.now.Add(life),
+		Created: p.now, Expires: p.now.Add(p.in.lifetime()),
 	}
 	return m
 }

@@ -117,7 +117,7 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 	}
 	d.Why = Retried
 	switch {
-	case second.share > 0.5 && !a.proofed() && r.Rationed > 0 && !e.ration.take(a.Time, 1, r.Rationed, r.Rationed/4),
+	case second.share > 0.5 && !a.proofed() && !e.ration.spend(a.Time, r.Rationed),
 		r.Strict && e.fill(a.Time) <= 0:
 		d.Defer, d.Why = true, Rationed
 		return

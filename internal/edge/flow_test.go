@@ -118,8 +118,9 @@ func (m *model) disconnect(s Source, trusted bool) {
 }
 
 // against runs a play of steps on a Flow and on the model and compares every
-// answer. Each step is four octets: what, who, how much, and how long after.
-func against(t *testing.T, rules FlowRules, play []byte) {
+// answer. Each step is four octets: what, who, how much, and how long after. It
+// gives the Flow.
+func against(t *testing.T, rules FlowRules, play []byte) *Flow {
 	f := newTestFlow(t, rules, 4*groupSlots)
 	m := &model{rules: rules, until: map[string]uint64{}, open: map[string]int64{}}
 	now := noon
@@ -159,6 +160,7 @@ func against(t *testing.T, rules FlowRules, play []byte) {
 	if all, _ := f.Open(); all != int64(len(sessions)) {
 		t.Fatalf("%d sessions are open, want %d", all, len(sessions))
 	}
+	return f
 }
 
 // flowPlayer is one of eight sources in an IPv4 network or in an IPv6 one.
@@ -172,26 +174,45 @@ func flowPlayer(who byte) (s Source, trusted bool) {
 
 // tightRules meet every limit soon, with counts that divide nothing.
 func tightRules() FlowRules {
-	r := FlowRules{Sessions: 3, Prefix: 2, Trusted: 5, Stress: 0.7}
-	r.Set(SourceRates{Connections: 7, Messages: 11, Recipients: 13, Octets: 100_003})
-	for i := 1; i < quantities; i += 2 {
-		r.Rates[i].Count, r.Rates[i].Burst = r.Rates[i].Count/5, r.Rates[i].Burst/7
-	}
-	return r
+	return FlowRules{Sessions: 3, Prefix: 2, Trusted: 5, Stress: 0.7, Rates: [quantities]Rate{
+		{7, 14, 60}, {29, 28, 3600}, {11, 11, 600}, {43, 24, 86400},
+		{13, 13, 600}, {51, 20, 86400}, {100_003, 100_003, 600}, {400_007, 222_222, 86400},
+	}}
 }
 
 func TestFlowKeepsToTheModel(t *testing.T) {
+	var met [limits]int64
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		play := make([]byte, 4*3000)
 		for i := range play {
 			play[i] = byte(r.Uint32())
-			if i%4 == 3 && r.IntN(10) > 0 {
-				play[i] &= 15 // mostly in the same second or the next
+			if i%4 == 3 && r.IntN(500) > 0 {
+				play[i] = byte(8 * (r.IntN(20) / 19)) // mostly in the same second
 			}
 		}
-		against(t, tightRules(), play)
+		rules := tightRules()
+		switch seed % 3 { // else the tightest would hide the others
+		case 1:
+			rules.Sessions = 0
+			fallthrough
+		case 2:
+			rules.Rates[octets], rules.Rates[octets+1] = Rate{}, Rate{}
+		}
+		if seed%2 == 1 {
+			rules.Prefix = 50
+		}
+		f := against(t, rules, play)
+		for l := range met {
+			met[l] += f.Denied(Limit(l))
+		}
 	}
+	for l, n := range met[sourceRate:Stressed] {
+		if n == 0 {
+			t.Errorf("%v was never met", Limit(l)+sourceRate)
+		}
+	}
+	t.Log(met)
 	against(t, FlowRules{}, make([]byte, 4000)) // no limits at all
 }
 
@@ -439,7 +460,7 @@ func TestFloodMovesNobody(t *testing.T) {
 		t.Errorf("the heap grew by %d octets", grown)
 	}
 	again := 0
-	for f.Message(noon+Time(flood/50_000), busy, false, 0) == Within {
+	for again < 100 && f.Message(noon+Time(flood/50_000), busy, false, 0) == Within {
 		again++
 	}
 	if again > int(flood)/50_000/6+1 { // 100 come back in 600 s

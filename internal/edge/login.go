@@ -60,6 +60,14 @@ type Logins struct {
 
 // LoginRules are the rules for logins, with so many wrong passwords an hour
 // that unknown places may be told of.
+//
+// A quarter of the unknown places of honest users begin with a wrong password.
+// Three accounts, or five passwords of one, convict in bad times, four or
+// seven in calm ones. Evidence halves in two weeks, so that a guess a day adds
+// up; a known place stays so for months. The gate is open to everybody at a
+// full budget, even where all unknown places guess, as on most days, and sinks
+// below the best score when it is overdrawn. Mail programs that try again every
+// five or ten minutes pass at the second or third try.
 func LoginRules(disclosure float64) Rules {
 	return Rules{
 		Honest: 0.25, Guesser: 0.98,
@@ -132,7 +140,7 @@ func (l *Logins) allow(t LoginAttempt, now Time) *LoginRuling {
 			a.Named = Yes
 		}
 		r.decision = e.Decide(a)
-		if r.decision.Why == Penalty && e.excused(a) {
+		if r.decision.Why == Penalty && e.excused(a, &r.keys) {
 			r.decision = Decision{Why: Retried, Score: r.decision.Score, Prior: r.decision.Prior, gated: true}
 		}
 		l.turnedAway(r)

@@ -226,6 +226,7 @@ func TestEventsTellOfGuessers(t *testing.T) {
 		l.login(loginStart+Time(4000*i), "203.0.113.5", fmt.Sprint("user", i), "guess", false)
 	}
 	l.drain(loginStart + 20000)
+	l.login(loginStart+30000, "192.0.2.1", "taro", "right", true)
 	if err := rec.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestEventsTellOfGuessers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"kind":"edge"`, `3 passwords of 3 accounts tried from 203.0.113.5 in 2 h; held for `, `"verb":"gate-closed"`} {
+	for _, want := range []string{`"kind":"edge"`, `3 passwords of 3 accounts tried from 203.0.113.5 in 2 h; held for `, `"verb":"gate-closed"`, `"verb":"gate-opened"`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s in\n%.2000s", want, text)
 		}

@@ -3,7 +3,7 @@ package edge
 import "math/bits"
 
 // What a Logins remembers of accounts and networks lies in the engine's table
-// of identities, and so in its snapshots, under four kinds of keys:
+// of identities, and so in its snapshots, under five kinds of keys:
 //
 //   - place: an account in a /24 or /56. It is the identity of attempts.
 //   - wide: an account in a /16 or /48. That it was used there speaks for an
@@ -11,6 +11,7 @@ import "math/bits"
 //   - pair: an account and a password in a /24 or /56: right there (timeB is
 //     when last), or wrong there (timeA), or right once and now wrong (ham and
 //     timeA). With a hidden password it stands for all of them.
+//   - waiting: a pair that was held there, because of others; timeA is when first.
 //
 // The fields of a state that logins do not use otherwise are timeB of a place,
 // which bounds how many guesses from a user's own network may be compared with
@@ -18,7 +19,7 @@ import "math/bits"
 // last success.
 
 // placeKeys are where an attempt leaves its traces.
-type placeKeys struct{ place, wide, pair uint64 }
+type placeKeys struct{ place, wide, pair, waiting uint64 }
 
 const (
 	familiarFor = 90 * 86400 // seconds since the last success for which a place is known
@@ -30,7 +31,7 @@ const (
 
 func (e *Engine) keysOf(s Source, account, pair uint64) placeKeys {
 	at := func(network, what uint64) uint64 { return mix(what^mix(network, e.secret[0]), e.secret[1]) | 1 }
-	return placeKeys{place: at(s.narrow, account), wide: at(s.wide, account), pair: at(s.narrow, pair)}
+	return placeKeys{place: at(s.narrow, account), wide: at(s.wide, account), pair: at(s.narrow, pair), waiting: at(^s.narrow, pair)}
 }
 
 // entry gives the state of a key under its lock, which must be unlocked; nil
@@ -79,13 +80,17 @@ func (e *Engine) spend(place uint64, now Time) {
 }
 
 // excused tells whether an attempt is looked at although its source is in
-// penalty: the account has done no wrong from here, the same password was tried
-// here long enough ago, and the ration is not used up.
-func (e *Engine) excused(a *Attempt) bool {
-	s, l := e.entry(a.Identity.Key, a.Time, false)
+// penalty: the same password was tried here long enough ago, and the ration is
+// not used up. The slots of source and place cannot tell, which whoever is
+// guilty fills.
+func (e *Engine) excused(a *Attempt, k *placeKeys) bool {
+	s, l := e.entry(k.waiting, a.Time, true)
 	defer l.Unlock()
-	if s == nil || s.nats > 0 || !s.waited(a.print(), a.Time, Time(e.rules.RetryMax)) ||
-		e.ration.fill(a.Time, e.rules.Rationed, e.rules.Rationed/4) < 1 {
+	switch {
+	case s.timeA == 0 || a.Time-s.timeA > holdA:
+		s.timeA = a.Time
+		return false
+	case a.Time-s.timeA < Time(e.rules.RetryMax), e.ration.fill(a.Time, e.rules.Rationed, e.rules.Rationed/4) < 1:
 		return false
 	}
 	s.timeA = 0

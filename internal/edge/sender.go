@@ -64,8 +64,8 @@ func (c *spfCheck) now() senderauth.SPFResult {
 }
 
 // await waits for the look-ups that are under way, no longer than the guard
-// allows, and tells whether there were any.
-func (v *Visit) await(ctx context.Context) bool {
+// allows.
+func (v *Visit) await(ctx context.Context) {
 	v.waited = true
 	deadline := time.NewTimer(v.guard.LookupWait)
 	defer deadline.Stop()
@@ -73,25 +73,18 @@ func (v *Visit) await(ctx context.Context) bool {
 	if v.spf != nil {
 		spf = v.spf.done
 	}
-	any := false
 	for _, done := range [2]<-chan struct{}{v.client.Name.Done(), spf} {
 		if done == nil {
 			continue
 		}
 		select {
 		case <-done:
-		default:
-			any = true
-			select {
-			case <-done:
-			case <-deadline.C:
-				return true
-			case <-ctx.Done():
-				return true
-			}
+		case <-deadline.C:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
-	return any
 }
 
 // attempt fills in what is known of an attempt now.

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -79,16 +78,26 @@ func (g *Guard) Open(c Client) (*Visit, *mail.Reply) {
 	if g.Load != nil {
 		load = g.Load()
 	}
-	var limit Limit
-	if v.session, limit = g.Flow.Connect(now, v.source, v.trusted, load); limit != Within {
-		return nil, v.limited(tooManyConnections, limit)
+	limit := Stressed
+	if load < g.Flow.rules.Stress || v.suspicion != Tarpit { // of who is turned away, those in penalty are the first
+		v.session, limit = g.Flow.Connect(now, v.source, v.trusted, load)
+	}
+	if limit != Within {
+		return nil, v.limited("CONNECT", tooManyConnections, limit)
 	}
 	return v, nil
 }
 
-// limited gives the reply of a limit, with the cause for the log.
-func (v *Visit) limited(reply mail.Reply, l Limit) *mail.Reply {
-	return reply.Because(errors.New(v.guard.Flow.Words(l, v.source, v.trusted)))
+// limited gives the reply of a limit. It is news, and an event, once an hour.
+func (v *Visit) limited(verb string, reply mail.Reply, l Limit) *mail.Reply {
+	g := v.guard
+	if g.Flow.News(g.Clock.Now(), v.source, l) {
+		e := v.event()
+		e.Kind, e.Verb, e.From = event.Refuse, verb, v.from.Path()
+		e.Code, e.Enhanced, e.Text, e.Reason = reply.Code, reply.Enhanced, reply.Text, g.Flow.Words(l, v.source, v.trusted)
+		g.Events.Record(e)
+	}
+	return &reply
 }
 
 // GreetPause is how long the client is to wait for its greeting.
@@ -117,7 +126,7 @@ func (v *Visit) Mail(from mail.Address, size int64) *mail.Reply {
 	v.mails++
 	if f := v.guard.Flow; f != nil {
 		if l := f.Message(v.guard.Clock.Now(), v.source, v.trusted, size); l != Within {
-			return v.limited(tooManyMessages, l)
+			return v.limited("MAIL", tooManyMessages, l)
 		}
 	}
 	v.from, v.sender = from, v.guard.Engine.Hash(from.Key())
@@ -135,7 +144,7 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling 
 	r := &Ruling{about: v.event(), from: v.from, to: to}
 	if f := v.guard.Flow; f != nil {
 		if l := f.Recipient(v.guard.Clock.Now(), v.source, v.trusted); l != Within {
-			v.overFlow(r, l)
+			r.Reply = v.limited("RCPT", tooManyRecipients, l)
 			return r
 		}
 	}
@@ -163,22 +172,14 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling 
 	return r
 }
 
-// overFlow refuses a recipient over a limit, as it would any other.
-func (v *Visit) overFlow(r *Ruling, l Limit) {
-	r.Reply = v.limited(tooManyRecipients, l)
-	e := r.about
-	e.Kind, e.From, e.To = event.Rcpt, r.from.Path(), r.to.String()
-	e.Code, e.Enhanced, e.Text, e.Reason = r.Reply.Code, r.Reply.Enhanced, r.Reply.Text, r.Reply.Cause.Error()
-	v.guard.Events.Record(e)
-}
-
 // decide asks the engine; where it would defer and DNS may still speak for the
 // client, a second time after waiting for that, once a transaction.
 func (v *Visit) decide(ctx context.Context, r *Ruling) {
 	e := v.guard.Engine
 	v.attempt(r)
 	r.decision = e.consider(&r.attempt)
-	if r.decision.Defer && !v.waited && v.await(ctx) {
+	if r.decision.Defer && !v.waited {
+		v.await(ctx) // or it came a moment ago
 		v.attempt(r)
 		r.decision = e.consider(&r.attempt)
 	}
@@ -196,6 +197,11 @@ func (v *Visit) Told(r *Ruling, t Truth) {
 	if t == Exists {
 		v.told = append(v.told, r)
 		v.held = false
+	} else if !v.waited {
+		// Blame must go where credit goes (Accepted): to whom SPF proves, not
+		// to the pair that stands in for it while the check runs.
+		v.await(context.Background())
+		v.attempt(r)
 	}
 	v.guard.tell(r, v.guard.Engine.Learn(&r.attempt, &r.decision, t))
 }

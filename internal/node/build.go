@@ -115,13 +115,17 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	discipline, err := n.newDiscipline(run, cfg)
+	if err != nil {
+		return err
+	}
 	if cfg.Has(config.MX) {
 		if err := n.addMX(run, cfg); err != nil {
 			return err
 		}
 	}
 	if cfg.Has(config.Submission) {
-		if err := n.addSubmission(cfg, logins); err != nil {
+		if err := n.addSubmission(cfg, logins, discipline); err != nil {
 			return err
 		}
 	}
@@ -139,7 +143,7 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	if cfg.Has(config.Delivery) {
-		if err := n.addRunner(run, cfg); err != nil {
+		if err := n.addRunner(run, cfg, discipline); err != nil {
 			return err
 		}
 	}
@@ -189,8 +193,8 @@ func (n *Node) addMX(run context.Context, cfg *config.Config) error {
 	return n.services.open("mx_proxy", cfg.Listen.MXProxy, behind)
 }
 
-func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server) error {
-	h := &submission.Handler{Reception: n.reception("submission", cfg), SASL: logins}
+func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server, discipline *deliver.Discipline) error {
+	h := &submission.Handler{Reception: n.reception("submission", cfg), SASL: logins, Discipline: discipline}
 	if err := n.services.open("submission", cfg.Listen.Submission, n.smtpServer("submission", h, cfg)); err != nil {
 		return err
 	}
@@ -231,7 +235,7 @@ func (n *Node) newSASL(ctx context.Context, cfg *config.Config) (*sasl.Server, e
 		}
 		return err
 	}
-	if n.logins, err = n.newLogins(cfg); err != nil {
+	if n.logins, err = n.newLogins(ctx, cfg); err != nil {
 		return nil, err
 	}
 	return &sasl.Server{
@@ -250,7 +254,7 @@ func (n *Node) newSASL(ctx context.Context, cfg *config.Config) (*sasl.Server, e
 	}, nil
 }
 
-func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
+func (n *Node) addRunner(run context.Context, cfg *config.Config, discipline *deliver.Discipline) error {
 	interfaces, err := interfaceAddresses()
 	if err != nil {
 		return err
@@ -263,7 +267,7 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
 	n.runner = &deliver.Runner{
 		Queue: n.Queue, Intake: n.intake, Resolver: n.resolver, Routes: n.routes, Events: n.Events,
 		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: ownAddresses(n.services.addresses("mx"), interfaces),
-		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
+		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)), Discipline: discipline,
 		Limits: deliver.Limits{
 			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
 			DelayWarning: warn, DigestEvery: q.DigestEvery.D(), Sweep: sweepTime(q),

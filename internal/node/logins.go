@@ -1,6 +1,9 @@
 package node
 
 import (
+	"context"
+	"path/filepath"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/migiwa/migiwa/internal/config"
@@ -9,7 +12,7 @@ import (
 )
 
 // newLogins judges those who log in, nil where that is switched off.
-func (n *Node) newLogins(cfg *config.Config) (*edge.Logins, error) {
+func (n *Node) newLogins(run context.Context, cfg *config.Config) (*edge.Logins, error) {
 	c := cfg.Edge.Login
 	if !c.Enabled {
 		return nil, nil
@@ -18,9 +21,12 @@ func (n *Node) newLogins(cfg *config.Config) (*edge.Logins, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &edge.Logins{Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), 0),
-		Events: n.Events, Domain: mail.Domain(cfg.Domain)}
+	path := filepath.Join(cfg.DataDir, edge.LoginsName)
+	clock := edge.NewClock(float64(cfg.Edge.TimeScale), edge.Recover(engine, path, n.Events))
+	l := &edge.Logins{Engine: engine, Clock: clock, Events: n.Events, Domain: mail.Domain(cfg.Domain)}
 	n.watchLogins(l)
+	keeper := &edge.Keeper{Engine: engine, Clock: clock, Path: path, Bus: n.Bus, Events: n.Events, Role: "login", Deed: "failed to log in"}
+	n.background.Go(func() { keeper.Run(run) })
 	return l, nil
 }
 

@@ -58,8 +58,9 @@ func netstring(s string) string { return strconv.Itoa(len(s)) + ":" + s + "," }
 //
 //	NAME addr=A port=P id=I resolve=R name=N <FROM> <TO>
 //
-// sendmail joins and splits words by its own rules; the blanks around the
-// angle brackets may be missing.
+// sendmail joins and splits words by its own rules: there may be a blank behind
+// an equals sign, and none around angle brackets. What a stranger chooses comes
+// last.
 type question struct {
 	client foreign.Client
 	tr     foreign.Transaction
@@ -73,10 +74,15 @@ func parseQuestion(s string) (question, error) {
 		return q, errors.New("no sender")
 	}
 	words := map[string]string{}
-	for _, w := range strings.Fields(head) {
-		name, value, _ := strings.Cut(w, "=")
-		words[name] = value
+	label := ""
+	for _, next := range []string{"addr=", "port=", "id=", "resolve=", "name="} {
+		value, rest, ok := strings.Cut(head, next)
+		if !ok {
+			return q, fmt.Errorf("no %s", next)
+		}
+		words[label], label, head = strings.TrimSpace(value), strings.TrimSuffix(next, "="), rest
 	}
+	words[label] = strings.TrimSpace(head)
 	addr, err := netip.ParseAddr(strings.TrimPrefix(words["addr"], "IPv6:"))
 	if err != nil {
 		return q, fmt.Errorf("no client: %w", err)
@@ -124,5 +130,5 @@ func (s *Server) socketmap(r *bufio.Reader) (text string, after func(), err erro
 		return netstring("NOTFOUND "), func() {}, nil
 	}
 	s.until(ruling.At)
-	return netstring(fmt.Sprintf(`OK DEFER "%d %s %s"`, ruling.Reply.Code, ruling.Reply.Enhanced, ruling.Reply.Text)), ruling.After, nil
+	return netstring(fmt.Sprintf(`OK DEFER "%d %s %s"`, ruling.Reply.Code, ruling.Reply.Enhanced, ruling.Reply.Text)), func() { foreign.Left(ruling) }, nil
 }

@@ -13,9 +13,10 @@
 //   - the server says so (Tell): the milter hears of each recipient, the refused
 //     ones too, and the second stage of a policy list of those that exist;
 //   - it stays silent: Postfix comes to the second stage with recipients that
-//     exist and with no others. Silence is taken as "unknown" at the next
-//     request, or after Settle, and only if a second stage was ever seen: a list
-//     without one would else make every recipient unknown;
+//     exist and with no others. When the next request comes, or after a while,
+//     the recipient is looked up where the Guard has a way (Guard.Exists).
+//     Without one silence is taken as "unknown", and only if a second stage was
+//     ever seen: a list without one would else make every recipient unknown;
 //   - nobody tells, and nothing is learnt.
 //
 // Deferred recipients are nobody's to tell: the Guard looks them up itself
@@ -24,6 +25,7 @@ package foreign
 
 import (
 	"container/list"
+	"context"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -35,10 +37,13 @@ import (
 
 // The limits of a Desk.
 const (
-	maxGuests  = 65536
-	maxAsked   = 1000 // recipients of one transaction that are remembered
-	guestIdle  = 10 * time.Minute
-	settleTime = 10 * time.Second
+	maxGuests = 65536
+	maxAsked  = 1000 // recipients of one transaction that are remembered
+	guestIdle = 10 * time.Minute
+	maxLooks  = 64 // look-ups of recipients that nobody told about, at once
+
+	lookSoon = 200 * time.Millisecond // until silence leads to a look-up
+	settle   = 3 * time.Second        // until silence is an answer
 )
 
 // Desk keeps the guests of one server. Its fields are set before use.
@@ -46,12 +51,19 @@ type Desk struct {
 	Guard *edge.Guard
 	// Own are the networks that the other server relays for: their clients are
 	// not judged.
-	Own    []netip.Prefix
-	Settle time.Duration // until silence is an answer; default 10 s
+	Own []netip.Prefix
 
-	staged atomic.Bool // a second stage was seen
+	staged atomic.Bool  // a second stage was seen
+	ends   atomic.Bool  // it is told when a message is accepted
+	looks  atomic.Int64 // under way
+
+	once   sync.Once
+	ctx    context.Context // ends with the desk
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // look-ups
 
 	mu     sync.Mutex
+	closed bool
 	guests map[netip.AddrPort]*list.Element
 	recent list.List // of *Guest, the newest in front
 }
@@ -62,6 +74,20 @@ type Client struct {
 	Remote netip.AddrPort
 	Name   string // confirmed by the server, "" for none
 	Looked bool   // the server has looked for a name
+}
+
+// HearsEnds tells that each accepted message will be told, from the first one
+// on; otherwise that is known once one was.
+func (d *Desk) HearsEnds() { d.ends.Store(true) }
+
+// Known gives the guest that is known by the address and port, nil for none.
+func (d *Desk) Known(remote netip.AddrPort) *Guest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.guests[remote]; e != nil {
+		return e.Value.(*Guest)
+	}
+	return nil
 }
 
 // Guest gives the guest that is known by c.Remote, or makes it one. A guest
@@ -91,6 +117,9 @@ func (d *Desk) Guest(c Client) *Guest {
 
 func (d *Desk) newGuest(c Client) *Guest {
 	g := &Guest{desk: d, client: c, trace: mail.NewTraceID()}
+	if d.closed {
+		return g
+	}
 	g.visit, g.away = d.Guard.Open(edge.Client{
 		Trace: g.trace, Role: c.Role, Remote: c.Remote, Exempt: d.own(c.Remote.Addr()), MTAName: c.Name, Looked: c.Looked,
 	})
@@ -122,6 +151,30 @@ func (d *Desk) Forget(g *Guest) {
 	g.leave()
 }
 
+func (d *Desk) init() {
+	d.once.Do(func() { d.ctx, d.cancel = context.WithCancel(context.Background()) })
+}
+
+// Close ends all visits. Whoever comes later is not judged; then the Guard may
+// be closed.
+func (d *Desk) Close() {
+	d.init()
+	d.cancel()
+	d.mu.Lock()
+	d.closed = true
+	var gone []*Guest
+	for e := d.recent.Front(); e != nil; e = e.Next() {
+		gone = append(gone, e.Value.(*Guest))
+	}
+	d.recent.Init()
+	clear(d.guests)
+	d.mu.Unlock()
+	for _, g := range gone {
+		g.leave()
+	}
+	d.wg.Wait()
+}
+
 // own tells whether the client is the server's own, or sits beside it.
 func (d *Desk) own(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
@@ -131,11 +184,4 @@ func (d *Desk) own(a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-func (d *Desk) settle() time.Duration {
-	if d.Settle > 0 {
-		return d.Settle
-	}
-	return settleTime
 }

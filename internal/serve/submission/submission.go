@@ -6,6 +6,9 @@
 // Sender or forced as envelope sender, and the domain's DKIM keys sign the
 // result. The stored body is the message as it will leave; signatures and
 // Received stand in its prefix.
+//
+// An account that is held, or over its limits, hears 4xx (deliver.Discipline).
+// A session does not outlive the password it began with.
 package submission
 
 import (
@@ -16,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
@@ -39,14 +43,16 @@ var (
 	notYourFrom = mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "The address in From does not belong to your login"}
 	manyFroms   = mail.Reply{Code: 550, Enhanced: "5.6.0", Text: "A message needs exactly one From field"}
 	loggedIn    = mail.Reply{Code: 235, Enhanced: "2.7.0", Text: "Authentication succeeded"}
+	loginOver   = mail.Reply{Code: 421, Enhanced: "4.7.0", Text: "Your account has changed, log in again"}
 )
 
 // Handler is the policy of ports 587 and 465.
 type Handler struct {
 	receive.Reception
-	SASL      *sasl.Server  // names accounts by their number
-	Failures  int           // logins that fail before the connection is closed; default 3
-	FailDelay time.Duration // from an attempt to the answer that it failed, longer each time; default 2 s
+	SASL       *sasl.Server        // names accounts by their number
+	Discipline *deliver.Discipline // nil: what accounts send is not judged
+	Failures   int                 // logins that fail before the connection is closed; default 3
+	FailDelay  time.Duration       // from an attempt to the answer that it failed, longer each time; default 2 s
 
 	keys sync.Map // PEM of a DKIM key → senderauth.Key, parsed once
 }
@@ -146,7 +152,23 @@ func (s *session) enter(ctx context.Context, number string) error {
 		return err
 	}
 	s.account, s.domain, s.Authenticated = account, domain, true
+	s.handler.Discipline.Login(ctx, account.ID, s.Conn.Remote.Addr())
 	return nil
+}
+
+// standing looks at the account again, at each message: sessions may last for
+// hours, and whoever has a stolen password has one open when it is changed.
+func (s *session) standing(ctx context.Context) smtpd.Verdict {
+	now, err := s.Directory.AccountByID(ctx, s.account.ID)
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return smtpd.Verdict{Reply: &loginOver, Close: true}
+	case err != nil:
+		return smtpd.Verdict{Reply: mail.AsReply(err)}
+	case now.State != directory.Active || !now.SameCredential(s.account):
+		return smtpd.Verdict{Reply: &loginOver, Close: true}
+	}
+	return smtpd.Verdict{Reply: s.handler.Discipline.Mail(ctx, now)}
 }
 
 func (s *session) Mail(ctx context.Context, env *mail.Envelope) smtpd.Verdict {
@@ -158,6 +180,11 @@ func (s *session) Mail(ctx context.Context, env *mail.Envelope) smtpd.Verdict {
 	}
 	if reply := s.StartMail(env); reply != nil {
 		return s.Refused("MAIL", env, reply)
+	}
+	if v := s.standing(ctx); v.Reply != nil {
+		refused := s.Refused("MAIL", env, v.Reply)
+		refused.Close = v.Close
+		return refused
 	}
 	s.from = s.envelopeSender(env.From)
 	if s.from.IsNull() {
@@ -201,6 +228,16 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 	}
 	if res.Status == directory.NotOurs {
 		res = directory.Resolution{Status: directory.Known, Targets: []directory.Target{{Forward: r.Address, Relay: true}}}
+	}
+	fate := edge.Here
+	switch {
+	case res.Status == directory.Unknown:
+		fate = edge.Nobody
+	case len(res.Targets) > 0 && res.Targets[0].Relay:
+		fate = edge.Elsewhere
+	}
+	if reply := s.handler.Discipline.Rcpt(ctx, s.account.ID, s.Conn.Remote.Addr(), r.Address, fate); reply != nil {
+		return s.Answer(s.RcptEvent(env, r), reply)
 	}
 	return s.Answer(s.RcptEvent(env, r), s.Local(env, r, res))
 }
