@@ -110,7 +110,7 @@ func Truth(res directory.Resolution) (t edge.Truth, ours bool) {
 // message without recipients would be one more thing to tell.
 func (s *session) Data(_ context.Context, env *mail.Envelope) smtpd.Verdict {
 	if reply := s.visit.Held(); reply != nil && len(env.Recipients) == 0 {
-		return s.Refused("DATA", env, reply)
+		return smtpd.Verdict{Reply: reply}
 	}
 	return smtpd.Verdict{}
 }
@@ -128,10 +128,7 @@ func (s *session) Other(_ context.Context, verb, _ string) smtpd.Verdict {
 	case "NOOP":
 		return smtpd.Verdict{}
 	}
-	if reply := s.visit.Held(); reply != nil {
-		return s.Refused(verb, nil, reply)
-	}
-	return smtpd.Verdict{}
+	return smtpd.Verdict{Reply: s.visit.Held()}
 }
 
 // Broken takes a fault of the client as evidence where it is one.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -263,6 +265,52 @@ func TestHeldSourceLearnsNothing(t *testing.T) {
 			t.Errorf("%s: %q, want the neutral reply", line, first[i+1])
 		}
 	}
+}
+
+// TestFewEventsOfManyCommands lets a held client say what costs it nothing, again
+// and again, and counts what the journal keeps of it.
+func TestFewEventsOfManyCommands(t *testing.T) {
+	s := newSite(t, nil)
+	const bot, times = "203.0.113.66", 400
+	s.convict(bot)
+	c := s.dial(bot)
+	defer c.close()
+	c.say("MAIL FROM:<a@b.test>")
+	if got := masked(c.say("RCPT TO:<alice@here.test>")); got != neutral {
+		t.Fatal(got)
+	}
+	before := s.lines()
+	for range times {
+		c.say("DATA") // it must not be sent ahead
+	}
+	for _, line := range []string{"VRFY alice", "HELP", "BDAT 0 LAST", "EHLO client.test", "MAIL FROM:<a@b.test>\r\nRSET"} {
+		all := strings.Repeat(line+"\r\n", times)
+		go c.nc.Write([]byte(all))
+		for range strings.Count(all, "\n") {
+			c.read()
+		}
+	}
+	if n := s.lines() - before; n > 50 {
+		t.Errorf("%d events of %d commands", n, 7*times)
+	}
+}
+
+// lines counts the events in the journal, once they are there.
+func (s *site) lines() (n int) {
+	s.t.Helper()
+	time.Sleep(200 * time.Millisecond)
+	names, err := filepath.Glob(filepath.Join(s.events, "*.jsonl"))
+	if err != nil || len(names) == 0 {
+		s.t.Fatal("no journal", err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		n += strings.Count(string(text), "\n")
+	}
+	return n
 }
 
 // TestTimeTellsNothing measures the deferring replies of recipients that exist
