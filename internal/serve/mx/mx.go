@@ -77,16 +77,21 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 		// A rewritten sender takes bounces only; anything else would be relayed.
 		res = directory.Resolution{Status: directory.Unknown}
 	}
-	if truth, ours := Truth(res); ours {
-		s.visit.Told(ruling, truth)
-		e.Truth = truth.String()
-	}
+	var reply *mail.Reply
 	if res.Status == directory.Known {
-		if reply := s.alone(ctx, env, r.Address); reply != nil {
-			return s.Answer(e, reply)
-		}
+		reply = s.alone(ctx, env, r.Address)
 	}
-	return s.Answer(e, s.Local(env, r, res))
+	if reply == nil {
+		reply = s.Local(env, r, res)
+	}
+	if truth, ours := Truth(res); ours {
+		e.Truth = truth.String()
+		if truth == edge.Exists && reply != nil {
+			truth = edge.Former // it gets nothing, and so earns nothing
+		}
+		s.visit.Told(ruling, truth)
+	}
+	return s.Answer(e, reply)
 }
 
 // Truth gives what a recipient is to the edge; addresses elsewhere are nothing

@@ -370,3 +370,26 @@ func distance(a, b []float64) (d float64) {
 	}
 	return d
 }
+
+// TestRefusedRecipientsEarnNothing sends one message to one mailbox that takes
+// it and others that are full.
+func TestRefusedRecipientsEarnNothing(t *testing.T) {
+	s := newSite(t, nil)
+	const client = "198.51.100.9"
+	c := s.dial(client)
+	defer c.close()
+	c.say("MAIL FROM:<a@sender.test>")
+	for path, want := range map[string]string{"full": "452 4.2.2", "known": "250 2.1.5"} {
+		if got := c.say("RCPT TO:<" + paths[path] + ">"); !strings.HasPrefix(got, want) {
+			t.Fatalf("%s: %q, want %s", path, got, want)
+		}
+	}
+	c.say("DATA")
+	if got := c.say("Subject: x\r\n\r\nx\r\n."); !strings.HasPrefix(got, "250 ") {
+		t.Fatalf("message: %q", got)
+	}
+	x := s.guard.Engine.Explain(s.guard.Clock, &edge.Attempt{Source: edge.SourceOf(netip.MustParseAddr(client))})
+	if x.OfSource == nil || x.OfSource.Wanted != 1 {
+		t.Errorf("history %+v, want one message", x.OfSource)
+	}
+}
