@@ -34,7 +34,7 @@ type Visit struct {
 	spf    *spfCheck // of from
 	waited bool      // a decision of this transaction has waited for DNS
 	told   []*Ruling // recipients answered as existing in this transaction
-	held   string    // reference of the newest RCPT, if it was deferred and nobody accepted beside it
+	held   string    // ref of the newest RCPT, where it was deferred and nobody accepted beside it
 
 	trusted   bool // the source is proven
 	session   Session
@@ -163,7 +163,7 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling 
 	if r.decision.Why == Penalty {
 		r.Tarpit = v.guard.Tarpit
 	}
-	if v.held = ""; len(v.told) == 0 {
+	if len(v.told) == 0 {
 		v.held = r.ref
 	}
 	e := r.about
