@@ -26,7 +26,8 @@ func (r *report) print(w io.Writer) {
 	say := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	say("%s: seed %d, scale %g, %d bots (%s), attack of %g h, %.0f s", r.Server, r.Seed, r.Scale, r.Bots, r.Style, r.Hours, r.Seconds)
 	l := &r.Guesses
-	say("  guesses            %8d, answered %d (%.2f %%), addresses found %d", l.Guesses, l.Answered, 100*l.Share, l.Found)
+	say("  guesses            %8d, answered %d: %.2f %%, %.2f %% of capacity; addresses found %d",
+		l.Guesses, l.Answered, 100*l.Share, 100*float64(l.Answered)/l.Capacity, l.Found)
 	say("  information        %8.5f bits an attempt, %.1f in all (chance alone shows %.1f)", l.BitsEach, l.BitsAll, l.Bias)
 	say("  answered           %.4f of the valid, %.4f of the unknown guesses: %.1f standard deviations apart", l.AnsweredValid, l.AnsweredUnknown, l.Z)
 	say("  replies to attempts%8s %8s", "unknown", "valid")
