@@ -84,7 +84,7 @@ func TestEdgeCommands(t *testing.T) {
 	check(2, []string{"--limit"}, "edge", "top", "--limit=0")
 	check(0, []string{"calm, nothing serves", "deferred, penalty", "memory, sources"}, "edge", "status")
 	check(1, []string{"neither an address"}, "edge", "forgive", "bad..test")
-	check(0, []string{"192.0.2.7 is forgiven: 1 entries"}, "edge", "forgive", "192.0.2.7")
+	check(0, []string{"192.0.2.7 is forgiven (entries: 1)"}, "edge", "forgive", "192.0.2.7")
 	check(0, []string{"nothing is held against 192.0.2.7"}, "edge", "forgive", "192.0.2.7")
 	check(0, []string{"bad.test is forgiven"}, "edge", "forgive", "bad.test")
 	check(0, []string{"answer: nothing speaks against it"}, "edge", "show", "192.0.2.7")

@@ -18,8 +18,8 @@ const (
 )
 
 // classRule is how the classes are told apart, as the report says it.
-const classRule = "sender: the source, or its proven identity, had a message accepted somewhere in these files; " +
-	"attacker: it had none, and at least half of its RCPTs were for unknown recipients; unclear: neither"
+const classRule = "Senders are sources that had a message accepted somewhere in these files, or whose proven identity had. " +
+	"Attackers are others at least half of whose RCPTs were for unknown recipients. The rest is unclear."
 
 // census is what the first reading finds out.
 type census struct {

@@ -13,15 +13,19 @@ import (
 	"github.com/migiwa/migiwa/internal/senderauth"
 )
 
-// spfLimit bounds an SPF check, in which a stranger's zone decides how much is
-// asked.
-const spfLimit = 5 * time.Second
+// What bounds SPF checks, in which a stranger's zone decides how much is asked
+// and how long it takes.
+const (
+	spfLimit = 5 * time.Second
+	spfMost  = 1024 // at a time; who comes then has none
+)
 
-// spfCheck is an SPF check that goes on beside the dialogue.
+// spfCheck is an SPF check that goes on beside the dialogue. It goes on to its
+// end when the dialogue does not wait for it: its questions would, too, and
+// while they do they must count.
 type spfCheck struct {
 	done   chan struct{}
 	result senderauth.SPFResult
-	cancel context.CancelFunc
 }
 
 func (v *Visit) checkSPF() *spfCheck {
@@ -29,11 +33,17 @@ func (v *Visit) checkSPF() *spfCheck {
 	if g.Resolver == nil || v.from.IsNull() || strings.HasPrefix(string(v.from.Domain), "[") {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), spfLimit)
-	c := &spfCheck{done: make(chan struct{}), cancel: cancel}
+	select {
+	case g.checks <- struct{}{}:
+	default:
+		return nil
+	}
+	c := &spfCheck{done: make(chan struct{})}
 	client, helo, from := v.client.Remote.Addr(), v.helo, v.from
 	go func() {
+		defer func() { <-g.checks }()
 		defer close(c.done)
+		ctx, cancel := context.WithTimeout(context.Background(), spfLimit)
 		defer cancel()
 		c.result = senderauth.CheckSPF(ctx, g.Resolver, client, helo, from)
 	}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,5 +63,43 @@ func TestBlameGoesWhereCreditGoes(t *testing.T) {
 				t.Errorf("%d unknown recipients are held against %s at the %dth address, evidence %.1f", s.bad, from.Domain, i+1, s.evidence())
 			}
 		}
+	})
+}
+
+// slow is a resolver whose answers do not come.
+type slow struct {
+	dns.Resolver
+	asked atomic.Int64
+}
+
+func (s *slow) TXT(ctx context.Context, _ string) (dns.TXTResult, error) {
+	s.asked.Add(1)
+	<-ctx.Done()
+	return dns.TXTResult{}, ctx.Err()
+}
+
+// TestSPFChecksAreBounded begins transactions without end, each with a sender
+// whose zone answers nothing.
+func TestSPFChecksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, r := newGuard(t), &slow{}
+		g.Resolver = r
+		v := visit(t, g, "192.0.2.1")
+		for i := range 5 * spfMost {
+			v.Mail(mail.MakeAddress("a", mail.Domain(fmt.Sprint("d", i, ".test"))), 0)
+			v.Reset()
+		}
+		synctest.Wait()
+		if n := r.asked.Load(); n != spfMost {
+			t.Errorf("%d questions at a time", n)
+		}
+		time.Sleep(spfLimit)
+		synctest.Wait()
+		v.Mail(mail.MakeAddress("a", "d.test"), 0)
+		synctest.Wait()
+		if n := r.asked.Load(); n != spfMost+1 {
+			t.Errorf("later: %d questions, want one more", n)
+		}
+		time.Sleep(spfLimit)
 	})
 }

@@ -37,6 +37,10 @@ func (n *Node) addForeign(run context.Context, cfg *config.Config) error {
 	}
 	n.background.Go(func() { guard.Run(run) })
 	desk := &foreign.Desk{Guard: guard, Own: cfg.Edge.OwnNetworks}
+	n.background.Go(func() {
+		<-run.Done() // behind the servers, before the tables
+		desk.Close()
+	})
 	milter := &edgemilter.Server{Desk: desk, Recipients: find, Logger: n.Log}
 	switch {
 	case cfg.Has(config.EdgePolicy):

@@ -237,22 +237,24 @@ func (g *Guest) settle() {
 // look finds out what a recipient is that the server said nothing about. One
 // that exists was refused for another reason, which tells nothing.
 func (g *Guest) look(a asked) {
-	if g.desk.looks.Add(1) > maxLooks {
-		g.desk.looks.Add(-1)
+	d := g.desk
+	d.init()
+	if d.ctx.Err() != nil || d.looks.Load() >= maxLooks {
 		return
 	}
-	go func() {
-		defer g.desk.looks.Add(-1)
-		ctx, cancel := context.WithTimeout(context.Background(), calloutLimit)
+	d.looks.Add(1)
+	d.wg.Go(func() {
+		defer d.looks.Add(-1)
+		ctx, cancel := context.WithTimeout(d.ctx, calloutLimit)
 		defer cancel()
-		t, err := g.desk.Guard.Exists(ctx, a.to)
+		t, err := d.Guard.Exists(ctx, a.to)
 		if err != nil || t == edge.Exists {
 			return
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.learn(a, t)
-	}()
+	})
 }
 
 func (g *Guest) learn(a asked, t edge.Truth) {
