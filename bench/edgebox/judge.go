@@ -32,7 +32,8 @@ type leak struct {
 	Classes  map[string][2]int `json:"classes"` // attempts by reply class: to unknown, to valid recipients
 	Answered int               `json:"answered"`
 	Share    float64           `json:"answered_share"`
-	Found    int               `json:"found"` // different addresses that a guess hit and the server confirmed
+	Capacity float64           `json:"capacity"` // guesses that the bots had time for, had each been answered at once
+	Found    int               `json:"found"`    // different addresses that a guess hit and the server confirmed
 
 	BitsEach float64 `json:"bits_each"` // I(validity; reply class), an attempt
 	BitsAll  float64 `json:"bits_all"`
@@ -94,6 +95,7 @@ type lateness struct {
 func judge(p *plan, log []attempt) report {
 	r := report{Seed: p.Seed, Scale: p.Scale, Bots: p.Bots, Style: p.style(), Hours: p.Attack}
 	r.Guesses = judgeGuesses(log)
+	r.Guesses.Capacity = float64(p.Bots) * p.Rate * p.Attack
 	byMessage := perMessage(log)
 	for _, k := range honest {
 		for _, ph := range []phase{warmup, peace, attack, recovery} {
