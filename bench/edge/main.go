@@ -42,7 +42,7 @@ type options struct {
 	sweep   bool
 	days    int
 	most    int
-	hourly  bool
+	detail  bool
 }
 
 // settings are rules given as key=value, any number of times.
@@ -97,7 +97,7 @@ func parse() *options {
 	flag.BoolVar(&o.sweep, "sweep", false, "vary each constant")
 	flag.IntVar(&o.days, "days", 0, "so many days of mixed attacks and pauses, with the engine")
 	flag.IntVar(&o.most, "most", 2_000_000, "bots at most, in -table")
-	flag.BoolVar(&o.hourly, "hourly", false, "also print the answered guesses of each hour")
+	flag.BoolVar(&o.detail, "detail", false, "also print the answered guesses of each hour, and all by reason")
 	flag.Parse()
 	return o
 }
@@ -167,6 +167,6 @@ func (o *options) single() error {
 	if err != nil {
 		return err
 	}
-	r.print(os.Stdout, o.hourly)
+	r.print(os.Stdout, o.detail)
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // print writes all of one run.
-func (r *result) print(w io.Writer, hourly bool) {
+func (r *result) print(w io.Writer, detail bool) {
 	fmt.Fprintf(w, "guesses: %d made in %d tries, %d answered (%.4f %% of the %.0f an open server would get); %d of %d addresses found (%.3f %%)\n",
 		r.guesses, r.tries, r.answered, r.answeredShare(), r.capacity, r.foundCount, len(r.found), r.foundShare())
 	v, u := r.sides()
@@ -24,8 +24,10 @@ func (r *result) print(w io.Writer, hourly bool) {
 			line(w, "  "+c.String(), &r.honest[ph][c])
 		}
 	}
-	if hourly {
+	if detail {
 		fmt.Fprintln(w, "answered by hour:", r.byHour)
+		fmt.Fprintln(w, "answered by reason:", r.whyAnswered)
+		fmt.Fprintln(w, "delayed by reason:", r.whyDelayed)
 	}
 	fmt.Fprintf(w, "%d events in %.1f s\n", r.events, r.took.Seconds())
 }

@@ -17,6 +17,9 @@ type result struct {
 	foundCount   int
 	byHour       [24]int64 // answered, by hour of the day
 
+	whyAnswered map[string]int // guesses, by what speaks for the bot and the reason
+	whyDelayed  map[string]int // honest messages under attack, likewise
+
 	honest [phases][classes]tally
 	events int64
 	took   time.Duration

@@ -21,6 +21,19 @@ type probe struct {
 	wanted     bool // what comes after the answer is a message, and no spam
 }
 
+// vouched says what speaks for the client.
+func (p *probe) vouched() string {
+	switch {
+	case p.named && p.spf:
+		return "both"
+	case p.named:
+		return "named"
+	case p.spf:
+		return "spf"
+	}
+	return "neither"
+}
+
 // unknown tells whether the server's answer would be 550.
 func (p *probe) unknown() bool { return p.truth != edge.Exists }
 
@@ -30,6 +43,16 @@ type defence interface {
 	answers(p *probe) bool
 	// held tells whether the source of the last probe is under a penalty.
 	held(p *probe) bool
+}
+
+// reasoner is a defence that can say why it decided so.
+type reasoner interface{ why() string }
+
+// reason counts the last decision under who asked.
+func (s *sim) reason(counts map[string]int, who string) {
+	if r, ok := s.defence.(reasoner); ok {
+		counts[who+" "+r.why()]++
+	}
 }
 
 // sim is one run: a discrete-event simulation in steps of a second.
@@ -96,6 +119,7 @@ func newSim(st setting) *sim {
 		s.result.capacity += float64(s.attacks[i].bots) * 2 * s.attacks[i].rate * float64(s.attacks[i].to-s.attacks[i].from) / hour
 	}
 	s.result.found = make([]bool, w.directory)
+	s.result.whyAnswered, s.result.whyDelayed = map[string]int{}, map[string]int{}
 	s.heads = make([]int32, s.days*day)
 	for i := range s.heads {
 		s.heads[i] = -1
@@ -199,6 +223,9 @@ func (s *sim) messageTurn(id int32, now uint32) {
 		return
 	}
 	c.deferred(&s.probe, m.attempt, s.defence.held(&s.probe))
+	if m.attempt == 0 && m.phase == underAttack {
+		s.reason(s.result.whyDelayed, s.probe.vouched()+" "+o.class.String())
+	}
 	if int(m.attempt) >= len(o.retries) {
 		c.lost++
 		s.free = append(s.free, k)
