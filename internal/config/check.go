@@ -38,6 +38,7 @@ func (c *Config) check(ck *checker) {
 	c.checkTLS(ck)
 	c.checkStore(ck)
 	c.checkLimits(ck)
+	c.checkEdge(ck)
 	for i := range c.Routes {
 		c.Routes[i].check(ck, fmt.Sprintf("route[%d]", i))
 	}

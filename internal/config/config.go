@@ -39,6 +39,7 @@ type Config struct {
 	TLS      TLS     `toml:"tls"`
 	Store    Store   `toml:"store"`
 	SMTP     SMTP    `toml:"smtp"`
+	Edge     Edge    `toml:"edge"`
 	POP3     POP     `toml:"pop3"`
 	Queue    Queue   `toml:"queue"`
 	Routes   []Route `toml:"route"`
@@ -173,6 +174,7 @@ func Default() *Config {
 			MaxConnections: 20000, MaxPerAddress: 50,
 			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
+		Edge: defaultEdge(),
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
 		Queue: Queue{
 			RetryFirst: Duration(5 * time.Minute), RetryMax: Duration(4 * time.Hour),

@@ -268,6 +268,9 @@ func (d *Directory) DeleteAccount(tx *db.Tx, a Account) error {
 	if boxes > 0 {
 		return fmt.Errorf("account %s: %w: it has %d mailboxes", a.Address, ErrInUse, boxes)
 	}
+	if err := d.bury(tx, a.Address); err != nil {
+		return err
+	}
 	n, err := tx.Exec(`DELETE FROM account WHERE id = ?`, a.ID)
 	return d.written(tx, a, n, err)
 }

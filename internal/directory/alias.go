@@ -70,6 +70,9 @@ func (d *Directory) DeleteAlias(tx *db.Tx, a mail.Address) error {
 	if err == nil && n == 0 {
 		err = ErrNotFound
 	}
+	if err == nil {
+		err = d.bury(tx, a)
+	}
 	if err != nil {
 		return fmt.Errorf("alias %s: %w", a, err)
 	}

@@ -39,6 +39,7 @@ func (s Status) String() string {
 type Resolution struct {
 	Status  Status
 	Targets []Target // after aliases and forwarding, without repetition
+	Former  bool     // Unknown, but it was an account or alias once
 
 	owners []int64 // accounts reached without passing another account's forward
 }
@@ -141,7 +142,11 @@ func (d *Directory) ResolveTx(tx *db.Tx, a mail.Address) (Resolution, error) {
 	if err != nil {
 		return Resolution{}, err
 	}
-	return Resolution{Status: s, Targets: x.targets, owners: x.owners}, nil
+	res := Resolution{Status: s, Targets: x.targets, owners: x.owners}
+	if dom := x.domains[a.Domain]; s == Unknown && dom != nil {
+		res.Former, err = d.former(tx, a, dom.Settings.PlusSeparator)
+	}
+	return res, err
 }
 
 // Owns tells whether a is the account's address, or leads to it by aliases:

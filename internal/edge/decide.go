@@ -6,6 +6,13 @@ import "math"
 // what a deferral leaves behind: the transaction that waits for its retry. A
 // client that is answered has spent nothing until Learn is told what it heard.
 func (e *Engine) Decide(a *Attempt) Decision {
+	d := e.consider(a)
+	e.counts[d.Why].add(1)
+	return d
+}
+
+// consider is Decide without the statistics, for who may know more soon.
+func (e *Engine) consider(a *Attempt) Decision {
 	d := Decision{Prior: float32(e.prior(a))}
 	d.Gate = float32(e.rules.Gate * math.Max(0, e.fill(a.Time)))
 	key := e.sourceKey(a)
@@ -31,7 +38,6 @@ func (e *Engine) Decide(a *Attempt) Decision {
 		q.lock.Unlock()
 	}
 	p.lock.Unlock()
-	e.counts[d.Why].add(1)
 	return d
 }
 

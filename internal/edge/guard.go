@@ -2,7 +2,11 @@ package edge
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base32"
+	mrand "math/rand/v2"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/dns"
@@ -12,7 +16,8 @@ import (
 
 // Guard stands at the edge of a node: the engine, and what it must be told of
 // the world. The receiving role asks it at every step of a dialogue (Visit);
-// so do the milter and the policy service. Its fields are set before use.
+// so do the milter and the policy service. Its fields are set before use. A nil
+// Guard judges nothing.
 type Guard struct {
 	Engine   *Engine
 	Clock    *Clock
@@ -20,11 +25,14 @@ type Guard struct {
 	Events   *event.Recorder
 	// Exists tells what a recipient is. It is asked after the reply, for
 	// recipients that were deferred; answered ones the caller looks up itself.
+	// nil: deferred recipients are no evidence.
 	Exists func(ctx context.Context, rcpt mail.Address) (Truth, error)
 	// LookupWait is the longest that a decision waits for DNS, default 1 s.
 	LookupWait time.Duration
 
-	state guardState
+	once    sync.Once
+	shadows chan shadow
+	dropped counter // shadows that nobody looked up
 }
 
 // Client is who connected.
@@ -33,36 +41,136 @@ type Client struct {
 	Role   string // of the events
 	Remote netip.AddrPort
 	Exempt bool // on this machine: not judged
+
+	Name *dns.Confirmation // the search for its name, which somebody began; nil: see MTAName
+	// MTAName is the confirmed name as a mail server in front of us gives it,
+	// "" for none; it counts when Name is nil and Looked is set.
+	MTAName string
+	Looked  bool
 }
 
-// Visit is one connection as the guard sees it. It belongs to the goroutine of
-// the connection. A nil Visit judges nothing.
-//
-//	v, reply := guard.Open(client)   // reply: turn it away
-//	v.Hello(name)
-//	reply = v.Mail(ctx, from)        // reply: over a limit
-//	r := v.Rcpt(ctx, to)
-//	if r.Reply != nil                // deferred: say it at r.At, then r.After()
-//	else look the recipient up, answer, and v.Told(r, truth)
-//	reply = v.Held()                 // before DATA, VRFY and everything else
-//	v.Accepted(size)                 // the message was taken
-//	v.Reset()                        // RSET, or a transaction ended otherwise
-//	v.Close()
-type Visit struct {
-	guard  *Guard
-	client Client
-	source Source
+// The sizes of what happens behind a reply: a look-up is dropped rather than
+// let others wait.
+const (
+	shadowQueue   = 4096
+	shadowWorkers = 4
+	shadowLimit   = 5 * time.Second
+	shadowPause   = 300 * time.Millisecond
+)
 
-	visitState
+// shadow is the look-up of a recipient whose sender was not told.
+type shadow struct {
+	ruling *Ruling
+	event  event.Event
 }
 
-// Ruling is what the guard says of one RCPT.
-type Ruling struct {
-	Reply *mail.Reply // nil: look the recipient up and tell the truth
-	At    time.Time   // when Reply is to leave, not before: a grid that hides how it was found
-	After func()      // to be called once Reply has left
+func (g *Guard) open() {
+	g.once.Do(func() {
+		g.shadows = make(chan shadow, shadowQueue)
+		if g.LookupWait == 0 {
+			g.LookupWait = time.Second
+		}
+	})
+}
 
-	attempt  Attempt
-	decision Decision
-	to       mail.Address
+// Run looks deferred recipients up until ctx ends. It does so some time later,
+// in batches: right behind the reply, what a look-up costs would show in the
+// time of the next one.
+func (g *Guard) Run(ctx context.Context) {
+	g.open()
+	var wg sync.WaitGroup
+	for range shadowWorkers {
+		wg.Go(func() {
+			for {
+				select {
+				case <-time.After(shadowPause + mrand.N(shadowPause)):
+				case <-ctx.Done():
+					return
+				}
+				for more := true; more; {
+					select {
+					case s := <-g.shadows:
+						g.look(ctx, s)
+					default:
+						more = false
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// look finds out what a deferred recipient is, and learns from it.
+func (g *Guard) look(ctx context.Context, s shadow) {
+	ctx, cancel := context.WithTimeout(ctx, shadowLimit)
+	defer cancel()
+	truth, err := g.Exists(ctx, s.ruling.to)
+	if err != nil {
+		s.event.Reason = err.Error()
+		g.Events.Record(s.event)
+		return
+	}
+	s.event.Truth = truth.String()
+	g.Events.Record(s.event)
+	g.tell(s.ruling, g.Engine.Learn(&s.ruling.attempt, &s.ruling.decision, truth))
+}
+
+// later queues the look-up of a deferred recipient. Under load it is dropped:
+// the event then tells no truth.
+func (g *Guard) later(s shadow) {
+	if g.Exists != nil {
+		select {
+		case g.shadows <- s:
+			return
+		default:
+			g.dropped.add(1)
+		}
+	}
+	g.Events.Record(s.event)
+}
+
+// tell records what an outcome changed.
+func (g *Guard) tell(r *Ruling, c Change) {
+	if c.Kind == None {
+		return
+	}
+	e := r.about
+	e.Kind, e.Verb, e.From, e.Ref = event.Edge, c.Kind.String(), r.from.Path(), r.ref
+	e.Evidence = g.Engine.words(&r.attempt, c)
+	if c.Identity {
+		e.Identity = r.identity
+	}
+	if c.Until != 0 {
+		e.Reason = "until " + g.Clock.Wall(c.Until).UTC().Format(time.RFC3339)
+	}
+	g.Events.Record(e)
+}
+
+// Dropped counts the look-ups of deferred recipients that load prevented.
+func (g *Guard) Dropped() int64 { return g.dropped.Load() }
+
+// grid is the raster on which deferring replies leave. It is that of the clock,
+// not of the command: then a client that waits for each reply sees the same
+// time between two, however long the server took.
+const grid = 5 * time.Millisecond
+
+// onGrid gives the point of the grid on which a reply leaves, at least half a
+// step from now.
+func onGrid(now time.Time) time.Time {
+	return now.Add(grid / 2).Truncate(grid).Add(grid)
+}
+
+var refText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// newRef makes the six characters by which a deferred client can be asked for.
+func newRef() string {
+	var b [4]byte
+	rand.Read(b[:])
+	return refText.EncodeToString(b[:])[:6]
+}
+
+// deferral is the one reply of a held client, the same for every recipient.
+func deferral(ref string) *mail.Reply {
+	return &mail.Reply{Code: 451, Enhanced: "4.7.1", Text: "Try again later (ref " + ref + ")"}
 }

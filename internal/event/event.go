@@ -37,6 +37,7 @@ const (
 	Bounce    Kind = "bounce"    // a DSN was made
 	Retrieve  Kind = "retrieve"  // a message was handed to its reader
 	Login     Kind = "login"     // a login succeeded or failed
+	Edge      Kind = "edge"      // a decision of the edge changed something: a penalty, trust, a level
 	Setting   Kind = "setting"   // a setting was changed
 	Admin     Kind = "admin"     // an administrator did something
 	Fault     Kind = "fault"     // something of ours is broken
@@ -68,6 +69,17 @@ type Event struct {
 	Reason    string       `json:"reason,omitempty"`     // why, in words; not told to strangers
 	Count     int64        `json:"count,omitempty"`
 	Millis    int64        `json:"millis,omitempty"` // how long it took
+
+	// What the edge made of a RCPT, and of whom. With them `migiwa edge replay` decides it anew.
+	Verdict  string  `json:"verdict,omitempty"`  // answer: the client heard the truth; defer: it did not
+	Why      string  `json:"why,omitempty"`      // edge.Reason of that: calm, proven, gate, penalty …
+	Truth    string  `json:"truth,omitempty"`    // exists, unknown, former or trap; of a deferred one from the later look-up
+	Ref      string  `json:"ref,omitempty"`      // the six characters that a deferred client was given
+	Name     string  `json:"name,omitempty"`     // the client's forward-confirmed name; "-": it has none; empty: not looked up in time
+	SPF      string  `json:"spf,omitempty"`      // RFC 7208 section 2.6: pass, fail, softfail …; empty: not looked up in time
+	Identity string  `json:"identity,omitempty"` // whom it came from, where that is proven; otherwise "DOMAIN at SOURCE", a pair
+	Score    float32 `json:"score,omitempty"`    // prior and findings, in nats; 0 is left out
+	Evidence string  `json:"evidence,omitempty"` // in words
 }
 
 // LogValue gives the fields that are set, under the names of the journal.
@@ -77,6 +89,8 @@ func (e Event) LogValue() slog.Value {
 		{"role", e.Role}, {"remote", e.Remote}, {"helo", e.Helo}, {"tls", e.TLS}, {"account", e.Account}, {"actor", e.Actor},
 		{"from", e.From}, {"to", e.To}, {"message_id", e.MessageID}, {"host", e.Host}, {"enhanced", e.Enhanced},
 		{"text", e.Text}, {"verb", e.Verb}, {"reason", e.Reason},
+		{"verdict", e.Verdict}, {"why", e.Why}, {"truth", e.Truth}, {"ref", e.Ref}, {"name", e.Name}, {"spf", e.SPF},
+		{"identity", e.Identity}, {"evidence", e.Evidence},
 	} {
 		if f.value != "" {
 			attrs = append(attrs, slog.String(f.name, f.value))
@@ -89,6 +103,9 @@ func (e Event) LogValue() slog.Value {
 		if f.value != 0 {
 			attrs = append(attrs, slog.Int64(f.name, f.value))
 		}
+	}
+	if e.Score != 0 {
+		attrs = append(attrs, slog.Float64("score", float64(e.Score)))
 	}
 	return slog.GroupValue(attrs...)
 }

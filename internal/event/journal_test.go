@@ -120,11 +120,15 @@ func TestOldFilesAreDeleted(t *testing.T) {
 }
 
 func TestFieldNamesAreStable(t *testing.T) {
-	b, err := json.Marshal(Event{Kind: Rcpt, To: "a@b.test", Code: 550, MessageID: "x@y"})
+	b, err := json.Marshal(Event{Kind: Rcpt, To: "a@b.test", Code: 550, MessageID: "x@y",
+		Verdict: "defer", Why: "gate", Truth: "unknown", Ref: "abc234", Name: "-", SPF: "none", Identity: "b.test at 192.0.2.1",
+		Score: 1.5, Evidence: "words"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"kind":"rcpt"`, `"to":"a@b.test"`, `"code":550`, `"message_id":"x@y"`, `"time":`} {
+	for _, want := range []string{`"kind":"rcpt"`, `"to":"a@b.test"`, `"code":550`, `"message_id":"x@y"`, `"time":`,
+		`"verdict":"defer"`, `"why":"gate"`, `"truth":"unknown"`, `"ref":"abc234"`, `"name":"-"`, `"spf":"none"`,
+		`"identity":"b.test at 192.0.2.1"`, `"score":1.5`, `"evidence":"words"`} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("%s lacks %s", b, want)
 		}

@@ -116,7 +116,7 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	if cfg.Has(config.MX) {
-		if err := n.addMX(cfg); err != nil {
+		if err := n.addMX(run, cfg); err != nil {
 			return err
 		}
 	}
@@ -164,8 +164,12 @@ func (n *Node) smtpServer(name string, h smtpd.Handler, cfg *config.Config) *smt
 	return s
 }
 
-func (n *Node) addMX(cfg *config.Config) error {
-	h := &mx.Handler{Reception: n.reception("mx", cfg)}
+func (n *Node) addMX(run context.Context, cfg *config.Config) error {
+	guard, err := n.newGuard(run, cfg)
+	if err != nil {
+		return err
+	}
+	h := &mx.Handler{Reception: n.reception("mx", cfg), Guard: guard}
 	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
 		return err
 	}

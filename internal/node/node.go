@@ -15,6 +15,7 @@ import (
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/dns"
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/serve/pop3d"
 	"github.com/migiwa/migiwa/internal/serve/smtpd"
@@ -33,6 +34,7 @@ type Node struct {
 	intake   *deliver.Intake
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
+	guard    *edge.Guard // nil: strangers are not judged
 	registry *prometheus.Registry
 	services *services
 
@@ -154,6 +156,9 @@ func (n *Node) closeRooms() error {
 	}
 	if n.Rooms != nil {
 		errs = append(errs, n.Rooms.Close())
+	}
+	if n.guard != nil {
+		n.guard.Engine.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -1,5 +1,5 @@
 // Package senderauth knows what is proven of a sender. It signs with DKIM
-// (RFC 6376, RFC 8301, RFC 8463).
+// (RFC 6376, RFC 8301, RFC 8463), and checks SPF (RFC 7208).
 //
 // A Signer reads a message once: header in memory, body streamed into one
 // hash that serves all its keys. What it gives is put in front of the message,

@@ -6,9 +6,11 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/serve/receive"
@@ -18,32 +20,112 @@ import (
 // Handler is the policy of port 25.
 type Handler struct {
 	receive.Reception
+	Guard *edge.Guard // nil: nobody is judged
 }
 
-// Connect welcomes everybody.
+// Connect welcomes whom the edge does not turn away.
 func (h *Handler) Connect(_ context.Context, c *smtpd.Conn) (smtpd.Session, smtpd.Verdict) {
-	return &session{Session: h.NewSession(c)}, smtpd.Verdict{}
+	s := &session{Session: h.NewSession(c)}
+	visit, reply := h.Guard.Open(edge.Client{Trace: c.Trace, Role: h.Role, Remote: c.Remote, Exempt: c.Exempt(), Name: s.Name})
+	s.visit = visit
+	if reply != nil {
+		return s, s.Refused("CONNECT", nil, reply)
+	}
+	return s, smtpd.Verdict{}
 }
 
-type session struct{ *receive.Session }
+type session struct {
+	*receive.Session
+	visit *edge.Visit
+}
+
+func (s *session) Hello(_ context.Context, h smtpd.Hello) smtpd.Verdict {
+	s.visit.Hello(h.Name)
+	return smtpd.Verdict{}
+}
 
 func (s *session) Mail(_ context.Context, env *mail.Envelope) smtpd.Verdict {
-	if reply := s.StartMail(env); reply != nil {
+	reply := s.visit.Mail(env.From, env.Size)
+	if reply == nil {
+		reply = s.StartMail(env)
+	}
+	if reply != nil {
 		return s.Refused("MAIL", env, reply)
 	}
 	return smtpd.Verdict{}
 }
 
+// Rcpt asks the edge whether the client may hear the truth before it asks the
+// directory what that is. A client that may not gets one reply for all
+// recipients, on a time grid; they are looked up once it has left.
 func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient) smtpd.Verdict {
+	ruling := s.visit.Rcpt(ctx, r.Address)
+	if ruling.Reply != nil {
+		return smtpd.Verdict{Reply: ruling.Reply, Delay: time.Until(ruling.At), After: ruling.After}
+	}
+	e := s.RcptEvent(env, r)
+	ruling.Describe(&e)
 	res, err := s.Directory.Resolve(ctx, r.Address)
 	if err != nil {
-		return s.Answer(env, r, mail.AsReply(err))
+		return s.Answer(e, mail.AsReply(err))
 	}
 	if !env.From.IsNull() && slices.ContainsFunc(res.Targets, func(t directory.Target) bool { return t.Reverse }) {
 		// A rewritten sender takes bounces only; anything else would be relayed.
 		res = directory.Resolution{Status: directory.Unknown}
 	}
-	return s.Answer(env, r, s.Local(env, r, res))
+	if truth, ours := Truth(res); ours {
+		s.visit.Told(ruling, truth)
+		e.Truth = truth.String()
+	}
+	return s.Answer(e, s.Local(env, r, res))
+}
+
+// Truth gives what a recipient is to the edge; addresses elsewhere are nothing
+// that could be guessed. One who may not have mail now is no guess either.
+func Truth(res directory.Resolution) (t edge.Truth, ours bool) {
+	switch res.Status {
+	case directory.Known:
+		return edge.Exists, true
+	case directory.Disabled:
+		return edge.Former, true
+	case directory.Unknown:
+		if res.Former {
+			return edge.Former, true
+		}
+		return edge.Unknown, true
+	}
+	return edge.Former, false
+}
+
+// Data is refused neutrally where all recipients were: a reply of its own for a
+// message without recipients would be one more thing to tell.
+func (s *session) Data(_ context.Context, env *mail.Envelope) smtpd.Verdict {
+	if reply := s.visit.Held(); reply != nil && len(env.Recipients) == 0 {
+		return s.Refused("DATA", env, reply)
+	}
+	return smtpd.Verdict{}
+}
+
+// Other answers a held client the same whatever it asks. RSET and NOOP have
+// nothing to tell.
+func (s *session) Other(_ context.Context, verb, _ string) smtpd.Verdict {
+	switch verb {
+	case "RSET":
+		s.visit.Reset()
+		return smtpd.Verdict{}
+	case "NOOP":
+		return smtpd.Verdict{}
+	}
+	if reply := s.visit.Held(); reply != nil {
+		return s.Refused(verb, nil, reply)
+	}
+	return smtpd.Verdict{}
+}
+
+// End ends the visit, too.
+func (s *session) End(e smtpd.Ending) {
+	s.visit.Close()
+	s.Session.End(e)
 }
 
 // Body streams the message to disk while its header is kept for a look.
@@ -66,5 +148,9 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 		return s.Refused("DATA", env, &receive.Loop)
 	}
 	m.MessageID = receive.MessageID(header)
-	return s.Commit(ctx, m, w)
+	v := s.Commit(ctx, m, w)
+	if v.Reply.Positive() {
+		s.visit.Accepted(m.Body.Size)
+	}
+	return v
 }

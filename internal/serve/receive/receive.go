@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net/netip"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/deliver"
@@ -52,7 +51,7 @@ type Session struct {
 
 	Authenticated bool // the client has logged in
 
-	name chan string // gets the client's confirmed name once
+	Name *dns.Confirmation // of the client's name; nil: not looked for
 }
 
 // lookupTime bounds the search for the client's name. Nothing waits for it: a
@@ -61,15 +60,9 @@ const lookupTime = 5 * time.Second
 
 // NewSession begins the session of c.
 func (r *Reception) NewSession(c *smtpd.Conn) *Session {
-	s := &Session{Reception: r, Conn: c, name: make(chan string, 1)}
+	s := &Session{Reception: r, Conn: c}
 	if r.DNS != nil && !c.Exempt() {
-		go func(ip netip.Addr) {
-			ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
-			defer cancel()
-			if name, ok, err := dns.ForwardConfirmed(ctx, r.DNS, ip); err == nil && ok {
-				s.name <- name
-			}
-		}(c.Remote.Addr())
+		s.Name = dns.Confirm(r.DNS, c.Remote.Addr(), lookupTime)
 	}
 	s.Record(event.Event{Kind: event.Connect})
 	return s
@@ -107,9 +100,14 @@ func (s *Session) StartMail(env *mail.Envelope) *mail.Reply {
 	return nil
 }
 
+// RcptEvent begins the event of one RCPT.
+func (s *Session) RcptEvent(env *mail.Envelope, r mail.Recipient) event.Event {
+	return event.Event{Kind: event.Rcpt, From: env.From.Path(), To: r.String()}
+}
+
 // Answer records the reply to a RCPT, positive or not, and gives the verdict.
-func (s *Session) Answer(env *mail.Envelope, r mail.Recipient, reply *mail.Reply) smtpd.Verdict {
-	e := event.Event{Kind: event.Rcpt, From: env.From.Path(), To: r.String(), Code: 250}
+func (s *Session) Answer(e event.Event, reply *mail.Reply) smtpd.Verdict {
+	e.Code = 250
 	if reply != nil {
 		e.Code, e.Enhanced, e.Text = reply.Code, reply.Enhanced, reply.Text
 		if reply.Cause != nil {
@@ -152,11 +150,7 @@ func (s *Session) Received(env *mail.Envelope) string {
 		Helo: c.Hello.Name, IP: c.Remote.Addr(), By: mail.Domain(s.Hostname), ID: string(c.Trace), TLS: c.TLS, Date: time.Now(),
 		With: mail.ProtocolName(base, env.SMTPUTF8, c.TLS != nil, s.Authenticated),
 	}
-	select {
-	case f.PTR = <-s.name:
-		s.name <- f.PTR
-	default:
-	}
+	f.PTR, _ = s.Name.Name()
 	if len(env.Recipients) == 1 {
 		f.For = env.Recipients[0].Address
 	}

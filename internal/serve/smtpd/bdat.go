@@ -27,7 +27,7 @@ func (c *conn) doBdat(arg []byte) {
 		}
 	case len(c.env.Recipients) == 0:
 		if c.swallow(size) {
-			c.answer(Verdict{}, replyNoRcpt)
+			c.noRecipients()
 		}
 	default:
 		c.chunks(size, last)

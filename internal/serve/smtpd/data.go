@@ -21,7 +21,7 @@ func (c *conn) doData(arg []byte) {
 		c.fault(BadSequence, mail.Reply{Code: 503, Enhanced: "5.5.1", Text: "BINARYMIME needs BDAT"})
 	case len(c.env.Recipients) == 0:
 		// Usual behind a pipelined RCPT that was refused, so no fault.
-		c.answer(Verdict{}, replyNoRcpt)
+		c.noRecipients()
 	case c.in.buffered() > 0:
 	case !c.answer(c.sess.Data(c.srv.ctx, c.env), mail.Reply{Code: 354, Text: "End with CR LF . CR LF"}):
 		c.forget()
@@ -33,6 +33,15 @@ func (c *conn) doData(arg []byte) {
 		// It may be the text of a message, and is never read as commands.
 		c.broken(&breach{Pipelining, replySync})
 	}
+}
+
+// noRecipients refuses a message for nobody.
+func (c *conn) noRecipients() {
+	v := c.sess.Data(c.srv.ctx, c.env)
+	if v.Reply != nil && v.Reply.Positive() {
+		v.Reply = nil
+	}
+	c.answer(v, replyNoRcpt)
 }
 
 // message lets the Session read what follows DATA and gives the final reply.

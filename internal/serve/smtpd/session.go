@@ -34,6 +34,8 @@ type Session interface {
 	// when the verdict is positive.
 	Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient) Verdict
 	// Data is asked before the 354 of DATA, or before the first BDAT chunk.
+	// Without recipients the message is refused whatever it says, but the
+	// refusal may be the Session's own.
 	Data(ctx context.Context, env *mail.Envelope) Verdict
 	// Body reads the message, dots removed, lines ending in CRLF, up to
 	// io.EOF. Any other read error means that the message must be dropped: its

@@ -164,10 +164,10 @@ func (s *session) mine(ctx context.Context, a mail.Address) (bool, error) {
 func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient) smtpd.Verdict {
 	res, err := s.Directory.Resolve(ctx, r.Address)
 	if err != nil {
-		return s.Answer(env, r, mail.AsReply(err))
+		return s.Answer(s.RcptEvent(env, r), mail.AsReply(err))
 	}
 	if res.Status == directory.NotOurs {
 		res = directory.Resolution{Status: directory.Known, Targets: []directory.Target{{Forward: r.Address, Relay: true}}}
 	}
-	return s.Answer(env, r, s.Local(env, r, res))
+	return s.Answer(s.RcptEvent(env, r), s.Local(env, r, res))
 }

@@ -1,0 +1,248 @@
+package edge
+
+import (
+	"context"
+	"math/bits"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/senderauth"
+)
+
+// spfLimit bounds an SPF check, in which a stranger's zone decides how much is
+// asked.
+const spfLimit = 5 * time.Second
+
+// spfCheck is an SPF check that goes on beside the dialogue.
+type spfCheck struct {
+	done   chan struct{}
+	result senderauth.SPFResult
+	cancel context.CancelFunc
+}
+
+func (v *Visit) checkSPF() *spfCheck {
+	g := v.guard
+	if g.Resolver == nil || v.from.IsNull() || strings.HasPrefix(string(v.from.Domain), "[") {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), spfLimit)
+	c := &spfCheck{done: make(chan struct{}), cancel: cancel}
+	client, helo, from := v.client.Remote.Addr(), v.helo, v.from
+	go func() {
+		defer close(c.done)
+		defer cancel()
+		c.result = senderauth.CheckSPF(ctx, g.Resolver, client, helo, from)
+	}()
+	return c
+}
+
+// now gives the result, "" while there is none.
+func (c *spfCheck) now() senderauth.SPFResult {
+	if c == nil {
+		return ""
+	}
+	select {
+	case <-c.done:
+		return c.result
+	default:
+		return ""
+	}
+}
+
+// await waits for the look-ups that are under way, no longer than the guard
+// allows, and tells whether there were any.
+func (v *Visit) await(ctx context.Context) bool {
+	v.waited = true
+	deadline := time.NewTimer(v.guard.LookupWait)
+	defer deadline.Stop()
+	var spf <-chan struct{}
+	if v.spf != nil {
+		spf = v.spf.done
+	}
+	any := false
+	for _, done := range [2]<-chan struct{}{v.client.Name.Done(), spf} {
+		if done == nil {
+			continue
+		}
+		select {
+		case <-done:
+		default:
+			any = true
+			select {
+			case <-done:
+			case <-deadline.C:
+				return true
+			case <-ctx.Done():
+				return true
+			}
+		}
+	}
+	return any
+}
+
+// attempt fills in what is known of an attempt now.
+func (v *Visit) attempt(r *Ruling) {
+	e := v.guard.Engine
+	if r.attempt.Recipient == 0 {
+		r.attempt.Recipient = e.Hash(r.to.Key())
+		r.attempt.Realm = e.Hash(string(r.to.Domain))
+		r.attempt.Source, r.attempt.Sender, r.attempt.Null = v.source, e.Hash(r.from.Key()), r.from.IsNull()
+	}
+	r.attempt.Time = v.guard.Clock.Now()
+	name, none := v.name()
+	switch {
+	case name != "" && generic(name, v.client.Remote.Addr()):
+		r.name, r.attempt.Named = name, No
+	case name != "":
+		r.name, r.attempt.Named = name, Yes
+	case none:
+		r.name, r.attempt.Named = "-", No
+	}
+	if result := v.spf.now(); result != "" {
+		r.spf, r.attempt.SPF = result, No
+		switch result {
+		case senderauth.SPFPass:
+			r.attempt.SPF = Yes
+		case senderauth.SPFTempError:
+			r.attempt.SPF = Open
+		}
+	}
+	v.identify(r)
+}
+
+// name gives the client's confirmed name as far as it is known.
+func (v *Visit) name() (name string, none bool) {
+	if v.client.Name == nil && v.client.Looked {
+		return v.client.MTAName, v.client.MTAName == ""
+	}
+	return v.client.Name.Name()
+}
+
+// identify finds whom the message comes from. A domain that many people share
+// is no one's identity: there it is the whole address.
+func (v *Visit) identify(r *Ruling) {
+	e := v.guard.Engine
+	from := r.from
+	switch {
+	case from.IsNull():
+		if r.attempt.Named != Yes {
+			r.attempt.Identity, r.identity = Identity{}, ""
+			return
+		}
+		r.identity = registrable(r.name)
+		r.attempt.Identity = Identity{Key: e.Hash("name " + r.identity), Proven: true}
+	case r.attempt.SPF == Yes:
+		r.identity = string(from.Domain)
+		if e.shared(from, r.attempt.Time) {
+			r.identity = from.Key()
+		}
+		r.attempt.Identity = Identity{Key: e.Hash("spf " + r.identity), Proven: true}
+	default:
+		r.identity = string(from.Domain) + " at " + r.attempt.Source.Prefix().Addr().String()
+		r.attempt.Identity = e.Pair(r.attempt.Source, string(from.Domain))
+	}
+}
+
+// registrable gives the part of a name that somebody has registered.
+func registrable(name string) string {
+	if d, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
+		return d
+	}
+	return name
+}
+
+// sharedBits is how many of 64 bits are set by about 50 different local parts.
+const sharedBits = 35
+
+// shared tells whether a sender domain has many senders, as those of free mail
+// have, and counts this one. An entry among the identities keeps a bit for each
+// local part seen.
+func (e *Engine) shared(from mail.Address, now Time) bool {
+	key := e.Hash("senders of " + string(from.Domain))
+	p := e.identities.place(key)
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	s := p.find(key)
+	if s == nil {
+		s = e.identities.insert(p, key, now)
+	}
+	s.last = now
+	s.bits |= 1 << (e.Hash(senderName(from.Local)) >> 58)
+	return bits.OnesCount64(s.bits) >= sharedBits
+}
+
+// senderName brings a local part to what names its sender: bounce addresses
+// that are different for each message or recipient become one.
+func senderName(local string) string {
+	local = mail.NormalLocal(local)
+	if i := strings.IndexAny(local, "+="); i > 0 {
+		local = local[:i]
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, local)
+}
+
+// genericWords stand in the names that access providers give to the lines of
+// their customers.
+var genericWords = []string{
+	"dyn", "dsl", "dial", "dhcp", "ppp", "pool", "cable", "broadband", "client", "customer", "cust", "catv", "fiber",
+	"ftth", "mobile", "wireless", "wifi", "user", "host-", "ip-", "static-ip", "unassigned", "rev", "ipv4", "ipv6",
+}
+
+// generic tells whether a name was made from the address, as access lines have
+// it, rather than given to a server.
+func generic(name string, addr netip.Addr) bool {
+	host, _, _ := strings.Cut(name, ".")
+	sub := strings.TrimSuffix(name, registrable(name))
+	if addr = addr.Unmap(); addr.Is4() {
+		b := addr.As4()
+		found := 0
+		for _, part := range b[:] {
+			if hasNumber(sub, int(part)) {
+				found++
+			}
+		}
+		if found >= 3 {
+			return true
+		}
+	}
+	for _, p := range []string{"mail", "mx", "smtp", "mta", "out", "relay", "mout"} {
+		if strings.HasPrefix(host, p) {
+			return false
+		}
+	}
+	for _, w := range genericWords {
+		if strings.Contains(sub, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasNumber tells whether the decimal number stands in s between other
+// characters than digits.
+func hasNumber(s string, n int) bool {
+	for i := 0; i < len(s); {
+		if s[i] < '0' || s[i] > '9' {
+			i++
+			continue
+		}
+		v := 0
+		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+			v = min(v*10+int(s[i]-'0'), 1<<20)
+			i++
+		}
+		if v == n {
+			return true
+		}
+	}
+	return false
+}
