@@ -39,6 +39,8 @@ type options struct {
 	dead    float64
 	former  float64
 	table   bool
+	kinds   bool
+	only    string
 	sweep   bool
 	days    int
 	most    int
@@ -94,6 +96,8 @@ func parse() *options {
 	flag.Float64Var(&o.dead, "dead", 1, "times the newsletters' share of dead addresses")
 	flag.Float64Var(&o.former, "former", 0, "share of the newsletters' dead addresses that the server knows to have existed")
 	flag.BoolVar(&o.table, "table", false, "print the whole table")
+	flag.BoolVar(&o.kinds, "kinds", false, "print the engine against every kind of attacker, at the size of -bots")
+	flag.StringVar(&o.only, "only", "", "of these the ones whose name this regular expression matches")
 	flag.BoolVar(&o.sweep, "sweep", false, "vary each constant")
 	flag.IntVar(&o.days, "days", 0, "so many days of mixed attacks and pauses, with the engine")
 	flag.IntVar(&o.most, "most", 2_000_000, "bots at most, in -table")
@@ -110,6 +114,12 @@ func (o *options) run() error {
 		return fmt.Errorf("no world %q", o.world)
 	case o.bots < 0 || o.warm < 1 || o.nodes < 1 || o.days < 0:
 		return errors.New("a number is too small")
+	}
+	if o.table {
+		return o.tables(os.Stdout)
+	}
+	if o.kinds {
+		return o.suite(os.Stdout)
 	}
 	return o.single()
 }

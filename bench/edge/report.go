@@ -10,7 +10,7 @@ func (r *result) print(w io.Writer, detail bool) {
 	fmt.Fprintf(w, "guesses: %d made in %d tries, %d answered (%.4f %% of the %.0f an open server would get); %d of %d addresses found (%.3f %%)\n",
 		r.guesses, r.tries, r.answered, r.answeredShare(), r.capacity, r.foundCount, len(r.found), r.foundShare())
 	v, u := r.sides()
-	fmt.Fprintf(w, "answered when valid %.4f %%, when unknown %.4f %%\n", v, u)
+	fmt.Fprintf(w, "answered when valid %.4f %%, when unknown %.4f %%; valid ones among the answered, to expected: %.3f\n", v, u, r.lean())
 	for ph := inPeace; ph < phases; ph++ {
 		all := r.total(ph)
 		name := "peace"

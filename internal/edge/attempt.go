@@ -81,9 +81,10 @@ type Decision struct {
 	Wait     uint32  // seconds after which a retry would be answered, while gated
 	Until    Time    // end of the penalty that held it, or 0
 
-	proven  bool // source or identity
-	slotted bool // waits in a slot for its own retry: its outcome must not change when that is answered
-	gated   bool // came to the gate, and perhaps through it
+	proven   bool // source or identity
+	seasoned bool
+	slotted  bool // waits in a slot for its own retry: its outcome must not change when that is answered
+	gated    bool // came to the gate, and perhaps through it
 }
 
 // Truth is what a recipient turned out to be.

@@ -57,7 +57,11 @@ func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
 	d.Evidence = float32(s.evidence())
 	identityProven := id != nil && id.proven(a.Time, identityAge)
 	d.proven = identityProven || s.proven(a.Time, provenAge)
+	d.seasoned = id != nil && id.seasoned(a.Time) || s.seasoned(a.Time)
 	d.Score = float32(e.score(a, float64(d.Prior), d.proven))
+	if s.flags&onParole != 0 && !d.proven {
+		d.Score += float32(r.X5)
+	}
 	switch {
 	case id != nil && a.Time < id.pen:
 		d.Defer, d.Why, d.Until = true, IdentityPenalty, id.pen
@@ -114,14 +118,14 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 	}
 	d.Why = Retried
 	switch {
-	case second.share > 0.5 && !a.proofed() && r.Rationed > 0 && !e.ration.take(a.Time, 1, r.Rationed, r.Rationed/4),
+	case second.share > 0.5-.12*e.rules.X9 && !a.proofed() && r.Rationed > 0 && !e.ration.take(a.Time, 1, r.Rationed, r.Rationed/4),
 		r.Strict && e.fill(a.Time) <= 0:
 		d.Defer, d.Why = true, Rationed
 		return
 	}
 	s.flags |= admitted
 	s.timeA, s.timeB = 0, 0
-	if id != nil {
+	if id != nil && a.Identity.Proven {
 		id.flags |= admitted
 	}
 }
@@ -135,7 +139,7 @@ type stage struct {
 func (e *Engine) secondStage(now Time) stage {
 	e.second.decay(now, secondLife, math.MaxFloat64)
 	q := e.second.share(expected, secondWeight)
-	return stage{q, min(max(e.odds(q), 0), 2)}
+	return stage{q, min(max(e.odds(q)+e.rules.X9, 0), 2)}
 }
 
 // decay brings an entry to now: evidence and credit fade, and a penalty that is
@@ -161,6 +165,8 @@ func (r *Rules) decay(s *state, now Time) {
 func (s *state) proven(now Time, age uint16) bool {
 	return s.ham >= provenMessages && s.nats < 0 && hourOf(now)-s.first >= age
 }
+
+func (s *state) seasoned(now Time) bool { return s.ham >= 32 && s.proven(now, 72) }
 
 // holds tells whether the transaction waits in a slot.
 func (s *state) holds(print uint16) bool {

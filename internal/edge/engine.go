@@ -126,6 +126,12 @@ func (e *Engine) prior(a *Attempt) float64 {
 		r.level.decay(a.Time, rootLife, rootLimit)
 		q = r.level.share(q, realmWeight)
 	}
+	if !a.proofed() || e.rules.X8 > 0 && (a.Named != Yes || a.SPF != Yes) {
+		q0 := q
+		q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
+		q = e.networkShare(a.Source.narrow, a.Time, narrowLife, narrowWeight, q)
+		return e.odds(max(q, q0))
+	}
 	q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
 	q = e.networkShare(a.Source.narrow, a.Time, narrowLife, narrowWeight, q)
 	return e.odds(q)

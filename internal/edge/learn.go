@@ -37,7 +37,7 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	// Bounces to unknown addresses come to the victims of forged senders from
 	// honest servers: from a proven one they are no guesses.
 	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && s.distinct(a.bit()) {
-		s.add(e.rules.Unknown)
+		s.add(e.rules.weight(a, d))
 		s.sawBad(a.Time)
 	}
 	if t == Trap {
@@ -49,10 +49,11 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 			e.disclosure.take(a.Time, 1, e.rules.Disclosure, e.rules.Disclosure*burst)
 		}
 		if bad && id != nil {
-			c = e.convictIdentity(a, id)
+			c = e.convictIdentity(a, d, id)
 		}
 		e.countSecond(a, d, s, bad)
-	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast {
+	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast &&
+		(e.rules.X7 == 0 || d.seasoned || e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)) {
 		s.add(-e.rules.Valid)
 	}
 	e.countPopulation(a, d, s, bad)
@@ -62,6 +63,17 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 		}
 	}
 	return c
+}
+
+func (r *Rules) weight(a *Attempt, d *Decision) float64 {
+	if r.X10 == 0 || a.Named != Yes || a.SPF != Yes {
+		return r.Unknown
+	}
+	calm := float64(d.Gate) / r.Gate
+	if d.seasoned {
+		calm = 1
+	}
+	return r.Unknown - (r.Unknown-r.X10)*calm
 }
 
 // distinct tells whether the recipient of that bit was not counted before, and
@@ -107,6 +119,9 @@ func (e *Engine) countSecond(a *Attempt, d *Decision, s *state, bad bool) {
 // whether a recipient exists never changes the wait of its own retry.
 func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 	if bad {
+		if e.rules.X4 > 0 && (d.Why == Penalty || d.Why == IdentityPenalty) {
+			return
+		}
 		if s.vote(a.Time, votedBad) && !d.proven {
 			e.countRoot(a, true, s.voted(a.Time, votedGood))
 		}
@@ -189,7 +204,7 @@ func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
 	}
 	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0)), r.PenaltyMax)
 	if a.proofed() {
-		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())))
+		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())+r.X6*e.secondStage(a.Time).wait))
 	}
 	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Since: s.badSince(a.Time)}
 	if s.pen <= a.Time {
@@ -203,6 +218,9 @@ func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
 		s.pen = end
 	}
 	s.flags &^= onParole
+	if id != nil {
+		id.flags &^= admitted
+	}
 	c.Until = s.pen
 	return c
 }
@@ -215,9 +233,9 @@ func (s *state) badSince(now Time) Time {
 
 // convictIdentity counts an unknown recipient that the identity was told of,
 // and begins its penalty.
-func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
+func (e *Engine) convictIdentity(a *Attempt, d *Decision, id *state) Change {
 	if id.distinct(a.bit()) {
-		id.add(e.rules.Unknown)
+		id.add(e.rules.weight(a, d))
 		id.sawBad(a.Time)
 	}
 	if id.evidence() < e.rules.Calm {
@@ -239,7 +257,7 @@ func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
 // earns unproven sources only so much a day, or known addresses would buy the
 // rest of the directory.
 func (e *Engine) Credit(a *Attempt, d *Decision) Change {
-	if !d.proven && !e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient) {
+	if !d.seasoned && !e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient) {
 		return Change{}
 	}
 	key := e.sourceKey(a)
@@ -264,7 +282,7 @@ func (e *Engine) Credit(a *Attempt, d *Decision) Change {
 		e.rules.credit(id, a.Time)
 		q.lock.Unlock()
 	}
-	if clean {
+	if clean && d.proven {
 		e.countNetworks(a, false)
 	}
 	return c

@@ -36,7 +36,8 @@ type Rules struct {
 	Strict     bool    // nothing more is told once the budget is spent
 	Rationed   float64 // retries an hour that count for who has neither name nor SPF, once retrying tells nothing
 
-	CreditsPerRecipient int // accepted messages to one recipient and day that earn unproven sources credit
+	X4, X5, X6, X7, X8, X9, X10 float64
+	CreditsPerRecipient         int // accepted messages to one recipient and day that earn unproven sources credit
 }
 
 // DefaultRules are the rules of EDGE.
