@@ -23,14 +23,21 @@ import (
 	"github.com/migiwa/migiwa/test/peers"
 )
 
+// Domain is the contestants' mail domain.
+const Domain = "example.test"
+
 // Recipient is the one mailbox that takes all the mail of a run.
-const Recipient = "bench@example.test"
+const Recipient = "bench@" + Domain
 
 // password is the recipient's at migiwa, for reading the mailbox by POP3.
 const password = "bench-reads-its-own-mail"
 
-// metricsPort is where quickstart has the metrics, before the offset.
-const metricsPort = 9125
+// The ports that are not a service's own, before the offset: where quickstart
+// has the metrics, and the listener behind the PROXY protocol.
+const (
+	metricsPort = 9125
+	proxyPort   = 26
+)
 
 // startTimeout is how long migiwa may take until it is ready.
 const startTimeout = time.Minute
@@ -91,7 +98,7 @@ func Migiwa(path string, postgres *peers.PostgresServer) Start {
 				return nil, err
 			}
 		}
-		m, err := startMigiwa(path, dsn, relay)
+		m, err := startMigiwa(path, setUp{dsn: dsn, relay: relay})
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +107,7 @@ func Migiwa(path string, postgres *peers.PostgresServer) Start {
 }
 
 // StartMigiwa starts a migiwa without routes.
-func StartMigiwa(path string) (*MigiwaServer, error) { return startMigiwa(path, "", nil) }
+func StartMigiwa(path string) (*MigiwaServer, error) { return startMigiwa(path, setUp{}) }
 
 // MigiwaServer is a running migiwa.
 type MigiwaServer struct {
@@ -109,7 +116,14 @@ type MigiwaServer struct {
 	serve       *exec.Cmd
 }
 
-func startMigiwa(binary, dsn string, relay map[string]string) (*MigiwaServer, error) {
+// setUp is what a migiwa is to be, besides one mailbox.
+type setUp struct {
+	dsn   string // of its database; empty: SQLite
+	relay map[string]string
+	crowd *Crowd
+}
+
+func startMigiwa(binary string, o setUp) (*MigiwaServer, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
@@ -123,23 +137,31 @@ func startMigiwa(binary, dsn string, relay map[string]string) (*MigiwaServer, er
 		return nil, err
 	}
 	m := &MigiwaServer{binary: binary, dir: filepath.Join(parent, "node"), offset: offset}
-	if err := m.start(dsn, relay); err != nil {
+	if err := m.start(o); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
 
-func (m *MigiwaServer) start(dsn string, relay map[string]string) error {
-	err := m.run("", "quickstart", "--dir", m.dir, "--domain", "example.test",
-		"--hostname", "mx.example.test", "--port-offset", strconv.Itoa(m.offset))
-	if err != nil {
+func (m *MigiwaServer) start(o setUp) error {
+	args := []string{"quickstart", "--dir", m.dir, "--domain", Domain,
+		"--hostname", "mx." + Domain, "--listen", "127.0.0.1", "--port-offset", strconv.Itoa(m.offset)}
+	if o.crowd != nil {
+		args = append(args, "--mx-proxy-listen", m.port(proxyPort), "--trust-proxy", "127.0.0.0/8")
+	}
+	if err := m.run("", args...); err != nil {
 		return err
 	}
-	if err := m.addRoutes(relay); err != nil {
+	if err := m.addRoutes(o.relay); err != nil {
 		return err
 	}
-	if dsn != "" {
-		if err := m.move(dsn); err != nil {
+	if o.dsn != "" {
+		if err := m.move(o.dsn); err != nil {
+			return err
+		}
+	}
+	if o.crowd != nil {
+		if err := m.invite(o.crowd); err != nil {
 			return err
 		}
 	}
@@ -151,32 +173,33 @@ func (m *MigiwaServer) start(dsn string, relay map[string]string) error {
 
 func (m *MigiwaServer) config() string { return filepath.Join(m.dir, "migiwa.toml") }
 
-// addRoutes appends one route for each domain.
-func (m *MigiwaServer) addRoutes(relay map[string]string) error {
+// configure appends to the configuration.
+func (m *MigiwaServer) configure(text string) error {
 	f, err := os.OpenFile(m.config(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
+	_, err = f.WriteString("\n" + text)
+	return errors.Join(err, f.Close())
+}
+
+// addRoutes appends one route for each domain.
+func (m *MigiwaServer) addRoutes(relay map[string]string) error {
 	for domain, addr := range relay {
-		_, err := fmt.Fprintf(f, "\n[[route]]\ndomain = %q\nto = %q\nprotocol = \"smtp\"\nrelay = true\nrecipients = \"any\"\n", domain, addr)
+		err := m.configure(fmt.Sprintf("[[route]]\ndomain = %q\nto = %q\nprotocol = \"smtp\"\nrelay = true\nrecipients = \"any\"\n", domain, addr))
 		if err != nil {
-			return errors.Join(err, f.Close())
+			return err
 		}
 	}
-	return f.Close()
+	return nil
 }
 
 // move goes over to another database, which is still empty.
 func (m *MigiwaServer) move(dsn string) error {
-	text, err := os.ReadFile(m.config())
-	if err != nil {
+	if err := m.configure(fmt.Sprintf("[store]\ndsn = %q\n", dsn)); err != nil {
 		return err
 	}
-	text = fmt.Appendf(text, "\n[store]\ndsn = %q\n", dsn)
-	if err := os.WriteFile(m.config(), text, 0o600); err != nil {
-		return err
-	}
-	return m.run("", "domain", "add", "example.test", "--config", m.config())
+	return m.run("", "domain", "add", Domain, "--config", m.config())
 }
 
 // startServing returns once migiwa says that it is ready.
@@ -256,7 +279,7 @@ func (m *MigiwaServer) Close() error {
 
 // freeOffset finds N such that all standard ports plus N are free.
 func freeOffset() (int, error) {
-	standard := []int{25, 110, 143, 443, 465, 587, 993, 995, metricsPort}
+	standard := []int{25, proxyPort, 110, 143, 443, 465, 587, 993, 995, metricsPort}
 	for range 100 {
 		base, err := peers.FreePort()
 		if err != nil {

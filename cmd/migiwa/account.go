@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/directory"
@@ -36,6 +37,7 @@ type accountCmd struct {
 	Set     accountSetCmd     `cmd:"" help:"Change settings of an account; without any, list those there are."`
 	Disable accountDisableCmd `cmd:"" help:"Let an account neither log in nor take mail. What it has stays."`
 	Enable  accountEnableCmd  `cmd:"" help:"Undo disable."`
+	Release accountReleaseCmd `cmd:"" help:"End the hold of an account's sending, send what waits, and vouch for the account for a day."`
 	Delete  accountDeleteCmd  `cmd:"" help:"Delete an account and all its mail."`
 }
 
@@ -157,12 +159,39 @@ type accountRow struct {
 	Address  string            `json:"address"`
 	Used     int64             `json:"used"`
 	Messages int64             `json:"messages"`
-	Login    bool              `json:"login"` // has a password
+	Login    bool              `json:"login"`          // has a password
+	Hold     *holdRow          `json:"hold,omitempty"` // of its sending
+	Vouched  *time.Time        `json:"vouched_until,omitempty"`
 	Settings map[string]string `json:"settings"`
+}
+
+// holdRow is the hold of an account's sending.
+type holdRow struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+}
+
+// sending says in a few words whether the account may send.
+func (r accountRow) sending() string {
+	switch {
+	case r.Hold != nil:
+		return "held until " + r.Hold.Until.Local().Format(time.DateTime)
+	case r.Vouched != nil:
+		return "vouched for until " + r.Vouched.Local().Format(time.DateTime)
+	}
+	return "as usual"
 }
 
 func newAccountRow(a directory.Account) accountRow {
 	r := accountRow{Address: a.Address.Wire, Used: a.Used, Messages: a.Messages, Login: a.HasPassword(), Settings: map[string]string{}}
+	now := time.Now()
+	if h := a.Hold; h.Active(now) {
+		r.Hold = &holdRow{h.Since.UTC(), h.Until.UTC(), h.Reason}
+	}
+	if v := a.Hold.Vouched.UTC(); v.After(now) {
+		r.Vouched = &v
+	}
 	for _, s := range admin.AccountSettings {
 		if v, ok := s.Value(a); ok {
 			r.Settings[s.Name] = v
@@ -188,11 +217,11 @@ func (a *accountListCmd) Run(ctx context.Context, c *cli, out *output) error {
 	if out.json {
 		return rooms.Directory.EachAccount(ctx, domain, func(a directory.Account) error { return out.object(newAccountRow(a)) })
 	}
-	t := out.table("ADDRESS", "NAME", "STATE", "ADMIN", "QUOTA", "USED", "MESSAGES", "FORWARD TO")
+	t := out.table("ADDRESS", "NAME", "STATE", "ADMIN", "QUOTA", "USED", "MESSAGES", "SENDING", "FORWARD TO")
 	err = rooms.Directory.EachAccount(ctx, domain, func(a directory.Account) error {
 		r := newAccountRow(a)
 		t.row(r.Address, r.Settings["name"], r.Settings["state"], r.Settings["admin"], r.Settings["quota"],
-			strconv.FormatInt(r.Used, 10), strconv.FormatInt(r.Messages, 10), r.Settings["forward_to"])
+			strconv.FormatInt(r.Used, 10), strconv.FormatInt(r.Messages, 10), r.sending(), r.Settings["forward_to"])
 		return nil
 	})
 	if err != nil {
@@ -222,6 +251,12 @@ func (a *accountShowCmd) Run(ctx context.Context, c *cli, out *output) error {
 	t.row("used", strconv.FormatInt(acct.Used, 10))
 	t.row("messages", strconv.FormatInt(acct.Messages, 10))
 	t.row("password", yesNo(acct.HasPassword()))
+	r := newAccountRow(acct)
+	t.row("sending", r.sending())
+	if r.Hold != nil {
+		t.row("held since", r.Hold.Since.Local().Format(time.DateTime))
+		t.row("held because of", r.Hold.Reason)
+	}
 	printSettings(t, admin.AccountSettings, acct)
 	return t.end()
 }
@@ -284,6 +319,14 @@ type accountEnableCmd struct {
 
 func (a *accountEnableCmd) Run(ctx context.Context, c *cli, out *output) error {
 	return onAccount(ctx, c, out, a.Address, "enabled", (*admin.Admin).EnableAccount)
+}
+
+type accountReleaseCmd struct {
+	Address string `arg:"" help:"Address of the account."`
+}
+
+func (a *accountReleaseCmd) Run(ctx context.Context, c *cli, out *output) error {
+	return onAccount(ctx, c, out, a.Address, "released", (*admin.Admin).ReleaseAccount)
 }
 
 type accountDeleteCmd struct {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/node"
 	"github.com/migiwa/migiwa/internal/queue"
 )
 
@@ -31,20 +33,32 @@ type selection struct {
 	Domain  string `help:"Domain of recipients." placeholder:"DOMAIN"`
 	From    string `help:"Envelope sender." placeholder:"ADDR"`
 	NextHop string `help:"Next hop." placeholder:"NAME"`
+	Account string `help:"Account that submitted it." placeholder:"ADDR"`
+	Suspect bool   `help:"Only what is held as suspect: from the time for which its account was held."`
 	All     bool   `help:"Everything."`
 }
 
-func (s selection) queue() queue.Selection {
-	return queue.Selection{Message: s.ID, Address: s.To, Domain: s.Domain, Sender: s.From, Route: s.NextHop}
+func (s selection) queue(ctx context.Context, rooms *node.Rooms) (queue.Selection, error) {
+	sel := queue.Selection{Message: s.ID, Address: s.To, Domain: s.Domain, Sender: s.From, Route: s.NextHop}
+	if s.Suspect {
+		sel.Holder = queue.Suspect
+	}
+	if s.Account != "" {
+		acct, err := rooms.Admin.Account(ctx, s.Account)
+		if err != nil {
+			return sel, err
+		}
+		sel.Account = acct.ID
+	}
+	return sel, nil
 }
 
 // named refuses a change of everything that was not asked for by --all.
-func (s selection) named() (queue.Selection, error) {
-	sel := s.queue()
-	if sel == (queue.Selection{}) && !s.All {
-		return sel, misuseError("name a queue number, --to, --domain, --from or --next-hop, or give --all")
+func (s selection) named() error {
+	if s == (selection{}) {
+		return misuseError("name a queue number, --to, --domain, --from, --next-hop, --account or --suspect, or give --all")
 	}
-	return sel, nil
+	return nil
 }
 
 type queueListCmd struct {
@@ -59,7 +73,10 @@ func (q *queueListCmd) Run(ctx context.Context, c *cli, out *output) error {
 		return err
 	}
 	defer rooms.Close()
-	sel := q.queue()
+	sel, err := q.queue(ctx, rooms)
+	if err != nil {
+		return err
+	}
 	sel.State, sel.Open = queue.State(q.State), true
 	items, err := rooms.Queue.List(ctx, sel, 0, q.Limit)
 	if err != nil {
@@ -76,7 +93,7 @@ func (q *queueListCmd) Run(ctx context.Context, c *cli, out *output) error {
 	t := out.table("NUMBER", "AGE", "SIZE", "STATE", "TRIES", "NEXT", "FROM", "TO", "LAST ANSWER")
 	for _, it := range items {
 		r := newQueueRow(it)
-		t.row(strconv.FormatInt(r.Number, 10), age(r.Created), strconv.FormatInt(r.Size, 10), r.State,
+		t.row(strconv.FormatInt(r.Number, 10), age(r.Created), strconv.FormatInt(r.Size, 10), strings.TrimSpace(r.State+" "+r.HeldFor),
 			strconv.Itoa(r.Attempts), in(it), r.From, r.To, r.Answer)
 	}
 	return t.end()
@@ -93,6 +110,7 @@ type queueRow struct {
 	From     string    `json:"from"`
 	To       string    `json:"to"`
 	State    string    `json:"state"`
+	HeldFor  string    `json:"held_for,omitempty"` // account: its sending is held; suspect: from that time; else an operator
 	NextHop  string    `json:"next_hop"`
 	Attempts int       `json:"attempts"`
 	Next     time.Time `json:"next"`
@@ -104,7 +122,7 @@ func newQueueRow(it queue.Item) queueRow {
 	r := queueRow{
 		Number: it.Message.ID, Trace: string(it.Message.Trace), Origin: string(it.Message.Origin),
 		Created: it.Message.Created.UTC(), Expires: it.Message.Expires.UTC(), Size: it.Message.Size,
-		From: it.Message.From.Path(), To: it.Address.Path(), State: string(it.State), NextHop: it.Route,
+		From: it.Message.From.Path(), To: it.Address.Path(), State: string(it.State), HeldFor: string(it.Holder), NextHop: it.Route,
 		Attempts: it.Attempts, Next: it.Next.UTC(), Host: it.Last.Host,
 	}
 	if it.Last.Code != 0 {
@@ -206,8 +224,7 @@ func (q *queueDeleteCmd) Run(ctx context.Context, c *cli, out *output) error {
 // change runs one of the actions and tells how many recipients it met.
 func (s selection) change(ctx context.Context, c *cli, out *output, done string,
 	action func(*admin.Admin, context.Context, string, queue.Selection) (int64, error)) error {
-	sel, err := s.named()
-	if err != nil {
+	if err := s.named(); err != nil {
 		return err
 	}
 	rooms, err := c.rooms(ctx)
@@ -215,6 +232,10 @@ func (s selection) change(ctx context.Context, c *cli, out *output, done string,
 		return err
 	}
 	defer rooms.Close()
+	sel, err := s.queue(ctx, rooms)
+	if err != nil {
+		return err
+	}
 	n, err := action(rooms.Admin, ctx, actor, sel)
 	if err != nil {
 		return err

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
@@ -129,6 +131,32 @@ func (a *Admin) DisableAccount(ctx context.Context, actor, address string) error
 // EnableAccount undoes DisableAccount.
 func (a *Admin) EnableAccount(ctx context.Context, actor, address string) error {
 	return a.SetAccount(ctx, actor, address, []string{"state=" + string(directory.Active)})
+}
+
+// ReleaseAccount ends the hold of an account's sending, lets all mail go that
+// waits for that, suspect mail too, and vouches for what it sends for
+// directory.VouchTime.
+func (a *Admin) ReleaseAccount(ctx context.Context, actor, address string) error {
+	var was directory.Account
+	var n int64
+	err := a.onAccount(ctx, address, func(tx *db.Tx, acct directory.Account) error {
+		was, n = acct, 0
+		if err := a.Directory.ReleaseSending(tx, acct, time.Now().Add(directory.VouchTime)); err != nil {
+			return err
+		}
+		for _, holder := range []queue.Holder{queue.ByAccount, queue.Suspect} {
+			m, err := a.Queue.ReleaseAccount(tx, acct.ID, holder)
+			if err != nil {
+				return err
+			}
+			n += m
+		}
+		return nil
+	})
+	if err == nil {
+		a.did(actor, "account release", was.Address.String(), fmt.Sprintf("vouched for; %d recipients released; held because of: %s", n, was.Hold.Reason))
+	}
+	return err
 }
 
 // DeleteAccount deletes an account and its mail.

@@ -21,6 +21,7 @@ import (
 	"fmt"
 
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
@@ -32,6 +33,7 @@ type Admin struct {
 	DB        *db.DB
 	Directory *directory.Directory
 	Queue     *queue.Queue
+	Edge      *edge.Desk // where the serving process is asked
 	Events    *event.Recorder
 
 	// DeleteMail deletes all mailboxes of an account inside the transaction

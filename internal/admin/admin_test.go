@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/senderauth"
 	"github.com/migiwa/migiwa/internal/store/db"
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
@@ -232,6 +234,32 @@ func TestAliasActions(t *testing.T) {
 		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"catch_all=bob@a.test", "masquerade_hosts=a.test int.test", "plus_separator=off"}))
 		o.refused(o.SetDomain(ctx, "root", "a.test", []string{"catch_all=", "postmaster=nobody@a.test"}), "nobody has this address")
 		o.refused(o.SetDomain(ctx, "root", "a.test", []string{"sender_mode=maybe"}), "record|force")
+		o.refused(o.SetDomain(ctx, "root", "a.test", []string{"unsigned_bounces=refuse"}), "accept|label|tempfail")
+		since := func() time.Time {
+			dom, err := o.Domain(ctx, "a.test")
+			o.ok(err)
+			return dom.Settings.BouncesSigned
+		}
+		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"sign_bounces=yes"}))
+		first := since()
+		if age := time.Since(first); age < 0 || age > time.Minute {
+			t.Errorf("signed since %v", first)
+		}
+		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"sign_bounces=yes", "unsigned_bounces=accept"}))
+		if again := since(); !again.Equal(first) {
+			t.Errorf("what was on began anew at %v", again)
+		}
+		o.ok(o.SetDomain(ctx, "root", "a.test", []string{"sign_bounces=no"}))
+		if !since().IsZero() {
+			t.Error("still signed")
+		}
+		digit, err := o.RotateBounceKey(ctx, "root")
+		o.ok(err)
+		_, err = o.RotateBounceKey(ctx, "root")
+		if digit != 0 {
+			t.Errorf("the first key is %d", digit)
+		}
+		o.refused(err, "not a day old")
 	})
 }
 
@@ -264,6 +292,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 		"catch_all": {"", "a@b.test"}, "default_quota": {"none", "5GB"}, "max_accounts": {"0", "7"},
 		"plus_separator": {"+", "off", "-"}, "sender_mode": {"record", "force"}, "masquerade_hosts": {"", "a.test b.test"},
 		"masquerade_envelope": {"yes", "no"}, "masquerade_exposed": {"", "root daemon"}, "postmaster": {"", "a@b.test"},
+		"sign_bounces": {"yes", "no"}, "unsigned_bounces": {"accept", "label", "tempfail"},
 	}
 	for _, s := range DomainSettings {
 		if s.Doc == "" || s.Type == "" || len(values[s.Name]) == 0 {
@@ -277,4 +306,30 @@ func TestSettingsRoundTrip(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestReleaseAccount(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		o, ctx := newOffice(t, d), context.Background()
+		o.Queue = &queue.Queue{DB: d}
+		_, err := o.CreateDomain(ctx, "root", "example.test")
+		o.ok(err)
+		acct, err := o.AddAccount(ctx, "root", "taro@example.test", "secret", nil)
+		o.ok(err)
+		o.ok(d.Write(ctx, func(tx *db.Tx) error {
+			now := time.Now()
+			_, err := o.Directory.HoldSending(tx, acct.ID, directory.Hold{Since: now, Until: now.Add(time.Hour), Reason: "412 recipients"})
+			return err
+		}))
+		o.ok(o.ReleaseAccount(ctx, "root", "taro@example.test"))
+		after, err := o.Account(ctx, "taro@example.test")
+		o.ok(err)
+		if h := after.Hold; h.Active(time.Now()) || time.Until(h.Vouched) < directory.VouchTime-time.Minute {
+			t.Errorf("%+v", h)
+		}
+		o.refused(o.ReleaseAccount(ctx, "root", "nobody@example.test"), "does not exist")
+		if j := o.journal(); j[len(j)-1] != "admin|account release|taro@example.test|vouched for; 0 recipients released; held because of: 412 recipients" {
+			t.Errorf("%q", j)
+		}
+	})
 }

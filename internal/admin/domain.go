@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/directory"
@@ -136,6 +137,19 @@ func (a *Admin) checkTargets(tx *db.Tx, before, after directory.Domain) error {
 		}
 	}
 	return nil
+}
+
+// RotateBounceKey makes the next key of signed envelope senders, for all
+// domains, and gives its digit.
+func (a *Admin) RotateBounceKey(ctx context.Context, actor string) (digit int, err error) {
+	err = a.DB.Write(ctx, func(tx *db.Tx) error {
+		digit, err = a.Directory.RotateBounceKey(tx)
+		return err
+	})
+	if err == nil {
+		a.did(actor, "bounce-key rotate", "", strconv.Itoa(digit))
+	}
+	return digit, err
 }
 
 // DeleteDomain deletes a domain that has no accounts any more, with its aliases

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/mail"
@@ -185,6 +186,32 @@ var DomainSettings = []Setting[directory.DomainSettings]{
 			return nil
 		},
 		format: func(s directory.DomainSettings) string { return strings.Join(s.Masquerade.Exposed, " ") },
+	}, {
+		Name: "sign_bounces", Type: "yes|no", Doc: "Sign the envelope sender of mail to other hosts, so that bounces of it can be told from others.",
+		parse: func(s *directory.DomainSettings, v string) error {
+			on := false
+			if err := parseBool(&on, v); err != nil {
+				return err
+			}
+			switch {
+			case !on:
+				s.BouncesSigned = time.Time{}
+			case s.BouncesSigned.IsZero():
+				s.BouncesSigned = time.Now().UTC().Truncate(time.Second)
+			}
+			return nil
+		},
+		format: func(s directory.DomainSettings) string { return formatBool(!s.BouncesSigned.IsZero()) },
+	}, {
+		Name: "unsigned_bounces", Type: "accept|label|tempfail", Doc: "Where bounces are signed, what becomes of null-sender mail without a tag, from the eighth day on.",
+		parse: func(s *directory.DomainSettings, v string) error {
+			s.UnsignedBounces = directory.BounceMode(v)
+			if v == "" {
+				s.UnsignedBounces = directory.DefaultDomainSettings().UnsignedBounces
+			}
+			return oneOf(string(s.UnsignedBounces), string(directory.BounceAccept), string(directory.BounceLabel), string(directory.BounceTempfail))
+		},
+		format: func(s directory.DomainSettings) string { return string(s.UnsignedBounces) },
 	}, {
 		Name: "postmaster", Type: "address", Doc: "Who reads postmaster's mail; empty: the first administrator.",
 		parse:  func(s *directory.DomainSettings, v string) error { s.Postmaster = v; return nil },

@@ -39,6 +39,7 @@ func (c *Config) check(ck *checker) {
 	c.checkStore(ck)
 	c.checkLimits(ck)
 	c.checkEdge(ck)
+	c.checkOutbound(ck)
 	for i := range c.Routes {
 		c.Routes[i].check(ck, fmt.Sprintf("route[%d]", i))
 	}
@@ -63,7 +64,7 @@ func (c *Config) checkNames(ck *checker) {
 	ck.bad(c.DataDir != "", "data_dir", "must be set")
 	ck.bad(len(c.Roles) > 0, "roles", "a node needs at least one role")
 	for i, r := range c.Roles {
-		ck.bad(slices.Contains(Roles, r), fmt.Sprintf("roles[%d]", i), "%q is none of mx, submission, delivery, pop3", r)
+		ck.bad(slices.Contains(Roles, r), fmt.Sprintf("roles[%d]", i), "%q is none of mx, submission, delivery, pop3, edge-milter, edge-policy", r)
 		ck.bad(slices.Index(c.Roles, r) == i, fmt.Sprintf("roles[%d]", i), "%q is given twice", r)
 	}
 }
@@ -84,6 +85,8 @@ func (c *Config) checkListen(ck *checker) {
 	addresses("submissions", c.Listen.Submissions)
 	addresses("pop3", c.Listen.POP3)
 	addresses("pop3s", c.Listen.POP3S)
+	addresses("edge_milter", c.Listen.EdgeMilter)
+	addresses("edge_policy", c.Listen.EdgePolicy)
 	addresses("metrics", c.Listen.Metrics)
 	ck.bad(len(c.Listen.MXProxy) == 0 || len(c.Proxy.Trust) > 0, "listen.mx_proxy", "needs the balancers' networks in proxy.trust")
 }

@@ -22,29 +22,32 @@ const (
 	Submission Role = "submission"
 	Delivery   Role = "delivery"
 	POP3       Role = "pop3"
+	EdgeMilter Role = "edge-milter"
+	EdgePolicy Role = "edge-policy"
 )
 
 // Roles are all roles, in the order in which they start.
-var Roles = []Role{Delivery, POP3, Submission, MX}
+var Roles = []Role{Delivery, POP3, Submission, MX, EdgePolicy, EdgeMilter}
 
 // Config is a node's configuration. Relative paths in it are resolved against
 // the directory of the file.
 type Config struct {
-	Hostname string  `toml:"hostname" doc:"Name of this node: in banners, Received fields and certificates. Others must be able to resolve it."`
-	Domain   string  `toml:"domain" doc:"Default domain: of login names without one, and of the postmaster who gets reports."`
-	DataDir  string  `toml:"data_dir" doc:"Where the node keeps its data."`
-	Roles    []Role  `toml:"roles" doc:"What this node does: mx, submission, delivery, pop3."`
-	Listen   Listen  `toml:"listen"`
-	Proxy    Proxy   `toml:"proxy"`
-	TLS      TLS     `toml:"tls"`
-	Store    Store   `toml:"store"`
-	SMTP     SMTP    `toml:"smtp"`
-	Edge     Edge    `toml:"edge"`
-	POP3     POP     `toml:"pop3"`
-	Queue    Queue   `toml:"queue"`
-	Routes   []Route `toml:"route"`
-	DNS      DNS     `toml:"dns"`
-	Log      Log     `toml:"log"`
+	Hostname string   `toml:"hostname" doc:"Name of this node: in banners, Received fields and certificates. Others must be able to resolve it."`
+	Domain   string   `toml:"domain" doc:"Default domain: of login names without one, and of the postmaster who gets reports."`
+	DataDir  string   `toml:"data_dir" doc:"Where the node keeps its data."`
+	Roles    []Role   `toml:"roles" doc:"What this node does: mx, submission, delivery, pop3; or edge-milter, edge-policy, which defend another mail server."`
+	Listen   Listen   `toml:"listen"`
+	Proxy    Proxy    `toml:"proxy"`
+	TLS      TLS      `toml:"tls"`
+	Store    Store    `toml:"store"`
+	SMTP     SMTP     `toml:"smtp"`
+	Edge     Edge     `toml:"edge"`
+	Outbound Outbound `toml:"outbound"`
+	POP3     POP      `toml:"pop3"`
+	Queue    Queue    `toml:"queue"`
+	Routes   []Route  `toml:"route"`
+	DNS      DNS      `toml:"dns"`
+	Log      Log      `toml:"log"`
 
 	// File is where the configuration was read from.
 	File string `toml:"-"`
@@ -59,6 +62,8 @@ type Listen struct {
 	Submissions []string `toml:"submissions" doc:"Submission with TLS from the start."`
 	POP3        []string `toml:"pop3" doc:"POP3 with STLS."`
 	POP3S       []string `toml:"pop3s" doc:"POP3 with TLS from the start."`
+	EdgeMilter  []string `toml:"edge_milter" doc:"Milter for sendmail or Postfix, without a password: keep it on loopback."`
+	EdgePolicy  []string `toml:"edge_policy" doc:"Policy service for Postfix, socket map for sendmail, without a password: keep it on loopback."`
 	Metrics     []string `toml:"metrics" doc:"Prometheus metrics by HTTP at /metrics, without a password: keep it on loopback. Profiles at /debug/pprof/ are for clients on this machine only."`
 }
 
@@ -105,7 +110,7 @@ type SMTP struct {
 	MaxMessages    int      `toml:"max_messages" doc:"Transactions in one connection."`
 	MaxErrors      int      `toml:"max_errors" doc:"Faulty commands before the connection is closed."`
 	MaxConnections int      `toml:"max_connections" doc:"Connections of one service at once; more are answered with 421."`
-	MaxPerAddress  int      `toml:"max_per_address" doc:"Connections of one service from one client address at once; this machine itself is exempt."`
+	MaxPerAddress  int      `toml:"max_per_address" doc:"Connections of one service from one client address at once, proven or not; this machine itself is exempt. For clients on port 25 that are not proven, edge.flow draws tighter limits."`
 	Idle           Duration `toml:"idle" doc:"How long the node waits for the next command."`
 	Total          Duration `toml:"total" doc:"Longest connection."`
 	MinRate        Size     `toml:"min_rate" doc:"Least octets a second while a message comes in."`
@@ -165,7 +170,8 @@ func Default() *Config {
 		Roles:   []Role{MX, Submission, Delivery, POP3},
 		Listen: Listen{
 			MX: []string{":25"}, Submission: []string{":587"}, Submissions: []string{":465"},
-			POP3: []string{":110"}, POP3S: []string{":995"}, Metrics: []string{"127.0.0.1:9125"},
+			POP3: []string{":110"}, POP3S: []string{":995"},
+			EdgeMilter: []string{"127.0.0.1:8825"}, EdgePolicy: []string{"127.0.0.1:8826"}, Metrics: []string{"127.0.0.1:9125"},
 		},
 		TLS:   TLS{ACME: ACME{HTTPPort: 80}},
 		Store: Store{Reserve: 64 << 20},
@@ -174,7 +180,7 @@ func Default() *Config {
 			MaxConnections: 20000, MaxPerAddress: 50,
 			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
-		Edge: defaultEdge(),
+		Edge: defaultEdge(), Outbound: defaultOutbound(),
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
 		Queue: Queue{
 			RetryFirst: Duration(5 * time.Minute), RetryMax: Duration(4 * time.Hour),

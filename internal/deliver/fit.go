@@ -24,12 +24,13 @@ type parcel struct {
 	refused []*mail.Reply // by recipient of the job; nil: is in rcpts
 }
 
-// fit brings a job into the form that the peer's extensions allow. The error
-// is a *mail.Reply for all recipients, or one of reading the body.
-func fit(j *job, ext smtpc.Extensions, body blob.Reader) (*parcel, error) {
+// fit brings a job into the form that the peer's extensions allow, with the
+// envelope sender from. The error is a *mail.Reply for all recipients, or one
+// of reading the body.
+func fit(j *job, from mail.Address, ext smtpc.Extensions, body blob.Reader) (*parcel, error) {
 	m := j.message
 	p := &parcel{
-		message: smtpc.Message{From: m.From, Size: m.Size, Body: m.BodyType, UTF8: ext.UTF8 && m.SMTPUTF8, Ret: m.Ret, EnvID: m.EnvID},
+		message: smtpc.Message{From: from, Size: m.Size, Body: m.BodyType, UTF8: ext.UTF8 && m.SMTPUTF8, Ret: m.Ret, EnvID: m.EnvID},
 		refused: make([]*mail.Reply, len(j.items)),
 		content: io.MultiReader(bytes.NewReader(m.Prefix), body),
 	}
@@ -57,12 +58,12 @@ func fit(j *job, ext smtpc.Extensions, body blob.Reader) (*parcel, error) {
 // looks whether the header can do without SMTPUTF8. RFC 6531 section 3.2: what
 // cannot is returned, not changed.
 func (p *parcel) downgrade(m *queue.Message, body blob.Reader) error {
-	if p.message.From.UTF8() {
-		if !ascii(m.From.Local) {
+	if from := p.message.From; from.UTF8() {
+		if !ascii(from.Local) {
 			return &mail.Reply{Code: 553, Enhanced: "5.6.7",
 				Text: "The server takes no internationalized sender addresses (SMTPUTF8)"}
 		}
-		p.message.From = mail.MakeAddress(m.From.Local, m.From.Domain)
+		p.message.From = mail.MakeAddress(from.Local, from.Domain)
 	}
 	if !m.SMTPUTF8 {
 		return nil

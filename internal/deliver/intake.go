@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/directory"
@@ -39,7 +40,17 @@ type Accepted struct {
 // it. One without targets is a recipient elsewhere.
 type AcceptedRecipient struct {
 	mail.Recipient
-	Targets []directory.Target
+	Targets  []directory.Target
+	Findings []mail.Finding // shown in the header of this recipient's copies
+}
+
+// labels gives the header fields of the findings.
+func (r *AcceptedRecipient) labels() string {
+	var b strings.Builder
+	for _, f := range r.Findings {
+		b.WriteString(f.Field())
+	}
+	return b.String()
 }
 
 // Intake makes accepted messages durable. Its fields are set before use.
@@ -102,10 +113,12 @@ type mailboxCopy struct {
 	prefix []byte
 }
 
-// outgoing is the message for other hosts, with one envelope sender.
+// outgoing is the message for other hosts, with one envelope sender and the
+// same labels for all.
 type outgoing struct {
 	origin queue.Origin
 	from   mail.Address
+	labels string
 	rcpts  []queue.Recipient
 }
 
@@ -176,6 +189,7 @@ func (p *plan) keep(r *AcceptedRecipient, t *directory.Target) {
 		prefix = append(prefix, ">\r\nDelivered-To: "...)
 		prefix = append(prefix, r.Wire...)
 		prefix = append(prefix, "\r\n"...)
+		prefix = append(prefix, r.labels()...)
 		prefix = append(prefix, p.a.Prefix...)
 	}
 	p.local = append(p.local, mailboxCopy{rcpt: r, target: t, prefix: prefix})
@@ -184,6 +198,7 @@ func (p *plan) keep(r *AcceptedRecipient, t *directory.Target) {
 // send adds a recipient on another host, once a message.
 func (p *plan) send(origin queue.Origin, from mail.Address, r *AcceptedRecipient, to mail.Address, keeper int64) {
 	var out *outgoing
+	labels := r.labels()
 	for i := range p.outgoing {
 		o := &p.outgoing[i]
 		for j := range o.rcpts {
@@ -191,12 +206,12 @@ func (p *plan) send(origin queue.Origin, from mail.Address, r *AcceptedRecipient
 				return
 			}
 		}
-		if o.origin == origin && o.from.Wire == from.Wire {
+		if o.origin == origin && o.from.Wire == from.Wire && o.labels == labels {
 			out = o
 		}
 	}
 	if out == nil {
-		p.outgoing = append(p.outgoing, outgoing{origin: origin, from: from})
+		p.outgoing = append(p.outgoing, outgoing{origin: origin, from: from, labels: labels})
 		out = &p.outgoing[len(p.outgoing)-1]
 	}
 	q := queue.Recipient{Recipient: r.Recipient, Keeper: keeper, Route: p.in.Routes.Name(to.Domain), Next: p.now}
@@ -212,6 +227,9 @@ func (p *plan) send(origin queue.Origin, from mail.Address, r *AcceptedRecipient
 func (p *plan) write(tx *db.Tx) error {
 	a, in := p.a, p.in
 	p.queued = p.queued[:0:0]
+	if err := p.standing(tx); err != nil {
+		return err
+	}
 	refs := len(p.local) + len(p.outgoing)
 	id, err := a.bodyID, error(nil)
 	if id == 0 {
@@ -246,18 +264,32 @@ func (p *plan) write(tx *db.Tx) error {
 	return nil
 }
 
+// standing refuses a user's message when a hold has begun since MAIL.
+func (p *plan) standing(tx *db.Tx) error {
+	if p.a.Origin != queue.Submission || p.a.Account == 0 {
+		return nil
+	}
+	held, err := p.in.Directory.SendingHeld(tx, p.a.Account, p.now)
+	if err == nil && held {
+		err = &SendingStopped
+	}
+	return err
+}
+
+func (in *Intake) lifetime() time.Duration {
+	if in.Lifetime == 0 {
+		return DefaultLifetime
+	}
+	return in.Lifetime
+}
+
 func (p *plan) message(o *outgoing, body int64) queue.Message {
-	a, life := p.a, p.in.Lifetime
-	if life == 0 {
-		life = DefaultLifetime
-	}
+	a := p.a
+	prefix := append([]byte(o.labels), a.Prefix...)
 	m := queue.Message{
-		Trace: a.Trace, Origin: o.origin, Account: a.Account, From: o.from, Body: body, Prefix: a.Prefix,
-		Size: int64(len(a.Prefix)) + a.Body.Size, BodyType: a.BodyType, SMTPUTF8: a.SMTPUTF8, Ret: a.Ret, EnvID: a.EnvID,
-		Created: p.now, Expires: p.now.Add(life),
-	}
-	if m.Prefix == nil {
-		m.Prefix = []byte{}
+		Trace: a.Trace, Origin: o.origin, Account: a.Account, From: o.from, Body: body, Prefix: prefix,
+		Size: int64(len(prefix)) + a.Body.Size, BodyType: a.BodyType, SMTPUTF8: a.SMTPUTF8, Ret: a.Ret, EnvID: a.EnvID,
+		Created: p.now, Expires: p.now.Add(p.in.lifetime()),
 	}
 	return m
 }

@@ -18,6 +18,8 @@ type Metrics struct {
 	connects    *prometheus.CounterVec // by result
 	reports     *prometheus.CounterVec // by kind
 	queue       *prometheus.GaugeVec   // by state
+	holds       prometheus.Counter
+	refused     *prometheus.CounterVec // by reason
 }
 
 // NewMetrics makes the counters and registers them.
@@ -39,8 +41,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reports:  counter("migiwa_reports_total", "Reports made (RFC 3464).", "kind"),
 		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "migiwa_queue_recipients", Help: "Recipients in the queue."}, []string{"state"}),
+		holds: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "migiwa_outbound_holds_total", Help: "Accounts held because of unusual activity."}),
+		refused: counter("migiwa_outbound_refusals_total", "MAIL and RCPT of users put off.", "reason"),
 	}
-	reg.MustRegister(m.messages, m.stored, m.attempts, m.seconds, m.connections, m.connects, m.reports, m.queue)
+	reg.MustRegister(m.messages, m.stored, m.attempts, m.seconds, m.connections, m.connects, m.reports, m.queue, m.holds, m.refused)
 	return m
 }
 
@@ -79,6 +84,18 @@ func (m *Metrics) connected(result string) {
 func (m *Metrics) report(kind string) {
 	if m != nil {
 		m.reports.WithLabelValues(kind).Inc()
+	}
+}
+
+func (m *Metrics) held() {
+	if m != nil {
+		m.holds.Inc()
+	}
+}
+
+func (m *Metrics) putOff(reason string) {
+	if m != nil {
+		m.refused.WithLabelValues(reason).Inc()
 	}
 }
 

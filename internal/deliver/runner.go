@@ -68,6 +68,7 @@ type Runner struct {
 	Hostname   string         // ours, in EHLO and in reports
 	Own        []netip.Addr   // addresses at which the world reaches us, for loops
 	Port       uint16         // of mail exchangers; 0: 25
+	Discipline *Discipline    // hears what becomes of users' mail; may be nil
 	Postmaster mail.Address   // gets what nobody else may hear of
 	Times      smtpc.Timeouts // zero: smtpc.DefaultTimeouts
 	Limits     Limits

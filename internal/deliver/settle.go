@@ -52,6 +52,7 @@ func (r *Runner) settle(s *settlement) {
 		switch {
 		case err == nil:
 			r.recordSettled(s, f)
+			r.Discipline.settled(context.Background(), s)
 			return
 		case errors.Is(err, errNobody), errors.As(err, &reply) && strings.HasPrefix(reply.Enhanced, "4.2."):
 			if to < hold {

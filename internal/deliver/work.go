@@ -109,7 +109,11 @@ func (r *Runner) transact(s *session, a *attempt) error {
 		return a.all(&mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "The message cannot be read here", Cause: err})
 	}
 	defer body.Close()
-	p, err := fit(a.job, s.Ext, body)
+	from, err := r.envelopeSender(m, s.LMTP)
+	if err != nil {
+		return a.all(mail.AsReply(err))
+	}
+	p, err := fit(a.job, from, s.Ext, body)
 	if err != nil {
 		return a.all(mail.AsReply(err))
 	}
@@ -126,6 +130,20 @@ func (r *Runner) transact(s *session, a *attempt) error {
 		}
 	}
 	return err
+}
+
+// envelopeSender gives the sender under which m leaves: mail of our users
+// signed, so that bounces of it can be told. LMTP is delivery, not another
+// host: what it stores shows the sender as it is.
+func (r *Runner) envelopeSender(m *queue.Message, lmtp bool) (mail.Address, error) {
+	if m.Origin != queue.Submission || lmtp {
+		return m.From, nil
+	}
+	from, err := r.Intake.Directory.SignSender(r.hard, m.From, m.Created)
+	if err != nil {
+		return mail.Address{}, fmt.Errorf("sign sender: %w", err)
+	}
+	return from, nil
 }
 
 func (a *attempt) all(r *mail.Reply) error {

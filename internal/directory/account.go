@@ -44,6 +44,7 @@ type Account struct {
 	Messages int64 // kept by the mailbox
 	Forward  []mail.Address
 	KeepCopy bool // forwarded mail stays here, too
+	Hold     Hold // of its sending
 	Created  time.Time
 	Changed  time.Time
 
@@ -84,7 +85,7 @@ func (a Account) check() error {
 
 const (
 	accountColumns = `id, domain, address, name, state, admin, password, scram, quota, used, messages,
-		forward_to, keep_copy, created, changed`
+		forward_to, keep_copy, held_since, held_until, held_reason, vouched, created, changed`
 	accountByKey = `SELECT ` + accountColumns + ` FROM account WHERE addresskey = ?`
 	accountByID  = `SELECT ` + accountColumns + ` FROM account WHERE id = ?`
 )
@@ -94,8 +95,10 @@ func scanAccount(scan func(...any) error) (Account, error) {
 	var address, state, forward string
 	var admin, keep int
 	var created, changed int64
+	var hold [3]int64
 	err := scan(&a.ID, &a.Domain, &address, &a.Name, &state, &admin, &a.credential.Hash, &a.credential.SCRAM,
-		&a.Quota, &a.Used, &a.Messages, &forward, &keep, &created, &changed)
+		&a.Quota, &a.Used, &a.Messages, &forward, &keep,
+		&hold[0], &hold[1], &a.Hold.Reason, &hold[2], &created, &changed)
 	if err != nil {
 		return Account{}, err
 	}
@@ -107,6 +110,7 @@ func scanAccount(scan func(...any) error) (Account, error) {
 	}
 	a.State, a.Admin, a.KeepCopy = State(state), admin != 0, keep != 0
 	a.Created, a.Changed = time.UnixMilli(created), time.UnixMilli(changed)
+	a.Hold.Since, a.Hold.Until, a.Hold.Vouched = moment(hold[0]), moment(hold[1]), moment(hold[2])
 	return a, nil
 }
 
@@ -250,9 +254,11 @@ func (d *Directory) SetAccount(tx *db.Tx, a Account) error {
 	return d.written(tx, a, n, err)
 }
 
-// SetCredential gives an account its credentials.
+// SetCredential gives an account its credentials. That ends a hold of its
+// sending: whoever had the old password is out.
 func (d *Directory) SetCredential(tx *db.Tx, a Account, c Credential) error {
-	n, err := tx.Exec(`UPDATE account SET password = ?, scram = ?, changed = ? WHERE id = ?`,
+	n, err := tx.Exec(`UPDATE account SET password = ?, scram = ?, changed = ?, held_since = 0, held_until = 0, held_reason = ''
+		WHERE id = ?`,
 		c.Hash, c.SCRAM, now().UnixMilli(), a.ID)
 	return d.written(tx, a, n, err)
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/mail"
@@ -14,6 +16,12 @@ import (
 // Roles are the local parts of RFC 2142 that every domain gets as aliases of
 // its postmaster. Postmaster itself needs no alias.
 var Roles = []string{"abuse", "hostmaster", "noc", "security", "webmaster"}
+
+// isRole tells whether a local part is that of a role or postmaster: mail to it
+// must get through.
+func isRole(local string) bool {
+	return isPostmaster(local) || slices.Contains(Roles, strings.ToLower(local))
+}
 
 // Alias is an address that stands for others.
 type Alias struct {

@@ -49,7 +49,8 @@ type Directory struct {
 	domains     *cache[mail.Domain, domainEntry]
 	used        *cache[int64, int64]
 	verified    *cache[[32]byte, struct{}]
-	secrets     sync.Map // name → []byte; secrets never change
+	prvs        *cache[string, *prvsKeys]
+	secrets     sync.Map // name → []byte; those kept here never change
 	hashing     chan struct{}
 	verifiedKey [32]byte
 }
@@ -95,6 +96,7 @@ func (d *Directory) open() {
 		d.domains = newCache[mail.Domain, domainEntry](cacheSize, cacheTime)
 		d.used = newCache[int64, int64](cacheSize, usedTime)
 		d.verified = newCache[[32]byte, struct{}](cacheSize, verifiedTime)
+		d.prvs = newCache[string, *prvsKeys](1, cacheTime)
 		d.hashing = make(chan struct{}, runtime.GOMAXPROCS(0))
 		randomBytes(d.verifiedKey[:])
 		if d.Bus != nil {

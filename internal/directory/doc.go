@@ -9,11 +9,12 @@
 //  1. an account or an alias of exactly that address;
 //  2. the same without its detail: bob+lists is bob (DomainSettings.PlusSeparator);
 //  3. an SRS address that this installation made for a forward;
-//  4. in a domain with a route that takes any recipient: on to the back-end;
-//  5. postmaster: whom the domain names, or the first administrator. Somebody
+//  4. the address behind the tag of a signed sender (prvs.go);
+//  5. in a domain with a route that takes any recipient: on to the back-end;
+//  6. postmaster: whom the domain names, or the first administrator. Somebody
 //     always reads it (RFC 5321 section 4.5.1), so no row is needed for it;
-//  6. the catch-all of the domain, if it has one;
-//  7. nobody: Unknown.
+//  7. the catch-all of the domain, if it has one;
+//  8. nobody: Unknown.
 //
 // Aliases and forwarding are followed to their ends within maxDepth steps and
 // maxVisits addresses. Beyond that Resolve gives ErrTooDeep, which a sender

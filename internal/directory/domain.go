@@ -32,6 +32,17 @@ const (
 	SenderForce  SenderMode = "force"  // as envelope sender
 )
 
+// BounceMode says what becomes of null-sender mail to an address whose bounces
+// must bear a tag and that came without.
+type BounceMode string
+
+// The bounce modes.
+const (
+	BounceAccept   BounceMode = "accept"   // delivered as if nothing were
+	BounceLabel    BounceMode = "label"    // delivered with a finding in its header
+	BounceTempfail BounceMode = "tempfail" // put off until its sender gives up
+)
+
 // DomainSettings is what an administrator may set for a domain. It is kept as
 // JSON; what a row does not name has its default.
 type DomainSettings struct {
@@ -42,6 +53,9 @@ type DomainSettings struct {
 	SenderMode    SenderMode `json:"sender_mode"`
 	Masquerade    Masquerade `json:"masquerade,omitzero"`
 	Postmaster    string     `json:"postmaster,omitempty"` // address that reads postmaster@; empty: the first administrator
+
+	BouncesSigned   time.Time  `json:"bounces_signed,omitzero"` // since when envelope senders are signed; zero: they are not
+	UnsignedBounces BounceMode `json:"unsigned_bounces"`        // of a domain that signs, a tag's lifetime after it began
 }
 
 // Masquerade rewrites host parts of submitted mail to the domain, as sendmail
@@ -54,7 +68,7 @@ type Masquerade struct {
 
 // DefaultDomainSettings are the settings of a new domain.
 func DefaultDomainSettings() DomainSettings {
-	return DomainSettings{PlusSeparator: "+", SenderMode: SenderRecord}
+	return DomainSettings{PlusSeparator: "+", SenderMode: SenderRecord, UnsignedBounces: BounceLabel}
 }
 
 // Rewrite gives a with its host part masqueraded as domain, or a itself.
@@ -91,6 +105,11 @@ func (s DomainSettings) Check() error {
 	}
 	if s.SenderMode != SenderRecord && s.SenderMode != SenderForce {
 		return fmt.Errorf("%w sender_mode %q: neither record nor force", ErrInvalid, s.SenderMode)
+	}
+	switch s.UnsignedBounces {
+	case BounceAccept, BounceLabel, BounceTempfail:
+	default:
+		return fmt.Errorf("%w unsigned_bounces %q: none of accept, label, tempfail", ErrInvalid, s.UnsignedBounces)
 	}
 	return nil
 }

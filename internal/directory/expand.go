@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -28,6 +29,7 @@ type expansion struct {
 	forwards map[string]bool // Keys of forwards in targets
 	targets  []Target
 	owners   []int64
+	keys     *prvsKeys // of signed senders; nil: not needed
 }
 
 // visit is what is known of an address that was met.
@@ -113,7 +115,11 @@ func (x *expansion) lookup(s step) (Status, error) {
 	if isSRS(s.Local) {
 		return x.unsrs(s)
 	}
-	if route, routed := x.d.route(s.Domain); routed && !route.Listed {
+	route, routed := x.d.route(s.Domain)
+	if t, tagged := parsePRVS(s.Local); tagged && (!routed || x.keys != nil && x.keys.good(t, s.Domain, time.Now())) {
+		return x.untag(s, t)
+	}
+	if routed && !route.Listed {
 		x.relay(s, s.Address)
 		return Known, nil
 	}
@@ -282,6 +288,14 @@ func (x *expansion) unsrs(s step) (Status, error) {
 		status = Known
 	}
 	return status, err
+}
+
+// untag goes on with the address behind the tag of a signed sender. Whether
+// the tag is good matters for a bounce only (Directory.Bounce), but behind a
+// route, where it may be the tag of the host there. It gives nobody a sender:
+// tags are put on when mail leaves.
+func (x *expansion) untag(s step, t prvs) (Status, error) {
+	return x.step(step{Address: mail.MakeAddress(t.local, s.Domain), depth: s.depth + 1, forwarded: true})
 }
 
 func (x *expansion) relay(s step, to mail.Address) {

@@ -20,8 +20,11 @@ func (d *Directory) bury(tx *db.Tx, a mail.Address) error {
 }
 
 // former tells whether an address that is nobody's now once was somebody's,
-// with or without its detail.
+// with or without its detail and the tag of a signed sender.
 func (d *Directory) former(tx *db.Tx, a mail.Address, separator string) (bool, error) {
+	if t, tagged := parsePRVS(a.Local); tagged {
+		a = mail.MakeAddress(t.local, a.Domain)
+	}
 	plain := a
 	if base, _, cut := strings.Cut(a.Local, separator); separator != "" && cut && base != "" {
 		plain = mail.MakeAddress(base, a.Domain)

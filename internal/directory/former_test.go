@@ -26,6 +26,7 @@ func TestFormerAddressesAreRemembered(t *testing.T) {
 		s.do(func(tx *db.Tx) error { return s.DeleteAlias(tx, addr(t, "old@here.test")) })
 		former("left@here.test", true)
 		former("LEFT+list@here.test", true)
+		former("prvs=0123abcdef=left+list@here.test", true)
 		former("old@here.test", true)
 		former("never@here.test", false)
 		former("stays@here.test", false)

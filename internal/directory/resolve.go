@@ -77,11 +77,12 @@ func (d *Directory) Resolve(ctx context.Context, a mail.Address) (Resolution, er
 	generation := d.generation.Load()
 	r, ok := d.resolutions.get(key, generation)
 	if !ok {
-		if err := d.loadSRS(ctx, a); err != nil {
+		keys, err := d.loadSigned(ctx, a)
+		if err != nil {
 			return Resolution{}, err
 		}
-		err := d.DB.Read(ctx, func(tx *db.Tx) (err error) {
-			r, err = d.ResolveTx(tx, a)
+		err = d.DB.Read(ctx, func(tx *db.Tx) (err error) {
+			r, err = d.resolve(tx, a, keys)
 			return err
 		})
 		if err != nil {
@@ -121,11 +122,16 @@ func (d *Directory) refresh(ctx context.Context, r Resolution) (Resolution, erro
 }
 
 // ResolveTx is Resolve as the transaction sees the directory, past the cache.
-// SRS addresses are known only after the secret "srs" was asked for once.
+// SRS addresses are known only after the secret "srs" was asked for once; in a
+// routed domain no tag of a signed sender is known.
 func (d *Directory) ResolveTx(tx *db.Tx, a mail.Address) (Resolution, error) {
 	d.open()
+	return d.resolve(tx, a, nil)
+}
+
+func (d *Directory) resolve(tx *db.Tx, a mail.Address, keys *prvsKeys) (Resolution, error) {
 	x := &expansion{
-		d: d, tx: tx,
+		d: d, tx: tx, keys: keys,
 		seen:     map[string]visit{},
 		domains:  map[mail.Domain]*Domain{},
 		boxes:    map[int64]bool{},

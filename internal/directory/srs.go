@@ -76,14 +76,18 @@ func (d *Directory) Rewrite(ctx context.Context, sender, owner mail.Address, acc
 	return mail.MakeAddress(encodeSRS(secret, sender, account, srsDay()), owner.Domain), nil
 }
 
-// loadSRS makes the secret known before an SRS address is looked up inside a
-// read transaction, which could not create it.
-func (d *Directory) loadSRS(ctx context.Context, a mail.Address) error {
+// loadSigned makes known what an address with a signature of ours needs before
+// it is looked up inside a read transaction, which could not create a secret:
+// that of SRS, or the keys of signed senders.
+func (d *Directory) loadSigned(ctx context.Context, a mail.Address) (*prvsKeys, error) {
+	if _, tagged := parsePRVS(a.Local); tagged {
+		return d.prvsKeys(ctx)
+	}
 	if !isSRS(a.Local) {
-		return nil
+		return nil, nil
 	}
 	_, err := d.Secret(ctx, srsSecret, secretSize)
-	return err
+	return nil, err
 }
 
 // encodeSRS gives the local part for sender. What would be too long, or could

@@ -58,17 +58,24 @@ const (
 	Proven                 // source or identity has sent wanted mail before
 	Admitted               // has proved to be a mail server, earlier
 	Retried                // has just proved it, by this retry
+	Signed                 // the recipient bears our own tag: who has it knows that it exists
 
 	Penalty         // the source's own evidence
 	IdentityPenalty // the identity's evidence
 	Gate            // unproven, in bad times
 	Rationed        // has retried, but so do the attackers
+	Flooded         // the null sender has brought enough for this mailbox or domain
+
+	reasons = iota
 )
 
 // String names the reason as events and metrics do.
 func (r Reason) String() string {
-	return [...]string{"calm", "proven", "admitted", "retried", "penalty", "identity-penalty", "gate", "rationed"}[r]
+	return [...]string{"calm", "proven", "admitted", "retried", "signed", "penalty", "identity-penalty", "gate", "rationed", "flooded"}[r]
 }
+
+// Defers tells to which group a reason belongs.
+func (r Reason) Defers() bool { return r >= Penalty }
 
 // Decision is what Decide found. Learn and Credit need it again.
 type Decision struct {
@@ -82,7 +89,7 @@ type Decision struct {
 	Until    Time    // end of the penalty that held it, or 0
 
 	proven   bool // source or identity
-	seasoned bool
+	seasoned bool // one of them, for days and with much mail
 	slotted  bool // waits in a slot for its own retry: its outcome must not change when that is answered
 	gated    bool // came to the gate, and perhaps through it
 }
@@ -106,6 +113,7 @@ type Change struct {
 	Until    Time // end of the penalty
 	Evidence float32
 	Unknown  int  // distinct unknown recipients counted for it
+	Distinct int  // about how many there are by Attempt.bit: for logins, accounts
 	Since    Time // about when the first of them was
 }
 

@@ -13,8 +13,7 @@ func (e *Engine) Decide(a *Attempt) Decision {
 
 // consider is Decide without the statistics, for who may know more soon.
 func (e *Engine) consider(a *Attempt) Decision {
-	d := Decision{Prior: float32(e.prior(a))}
-	d.Gate = float32(e.rules.Gate * math.Max(0, e.fill(a.Time)))
+	d := Decision{Prior: float32(e.prior(a)), Gate: float32(e.gateAt(a.Time))}
 	key := e.sourceKey(a)
 	p := e.sources.place(key)
 	p.lock.Lock()
@@ -50,6 +49,9 @@ func (e *Engine) fill(now Time) float64 {
 	return e.disclosure.fill(now, e.rules.Disclosure, b) / b
 }
 
+// gateAt is the score above which newcomers are gated.
+func (e *Engine) gateAt(now Time) float64 { return e.rules.Gate * math.Max(-e.rules.Sunk, e.fill(now)) }
+
 // judge decides, with the entries of source and identity in hand; id may be
 // nil.
 func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
@@ -58,10 +60,7 @@ func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
 	identityProven := id != nil && id.proven(a.Time, identityAge)
 	d.proven = identityProven || s.proven(a.Time, provenAge)
 	d.seasoned = id != nil && id.seasoned(a.Time) || s.seasoned(a.Time)
-	d.Score = float32(e.score(a, float64(d.Prior), d.proven))
-	if s.flags&onParole != 0 && !d.proven {
-		d.Score += float32(r.X5)
-	}
+	d.Score = float32(e.score(a, float64(d.Prior), d.proven, s.flags&onParole != 0))
 	switch {
 	case id != nil && a.Time < id.pen:
 		d.Defer, d.Why, d.Until = true, IdentityPenalty, id.pen
@@ -83,7 +82,7 @@ func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
 }
 
 // score is the prior with what look-ups found.
-func (e *Engine) score(a *Attempt, prior float64, proven bool) float64 {
+func (e *Engine) score(a *Attempt, prior float64, proven, parole bool) float64 {
 	score := prior
 	switch a.Named {
 	case Yes:
@@ -93,6 +92,9 @@ func (e *Engine) score(a *Attempt, prior float64, proven bool) float64 {
 	}
 	if a.SPF == Yes {
 		score -= e.rules.SPF
+	}
+	if parole {
+		score += e.rules.Parole
 	}
 	if proven {
 		score = min(score, math.Log(leastShare/mostShare))
@@ -110,7 +112,8 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 		limit = r.RetryVouched
 	}
 	second := e.secondStage(a.Time)
-	d.Wait = uint32(min(limit, r.Retry*math.Exp2(float64(d.Score)+second.wait)))
+	// In steps: a single vote more or less in the population is not to be seen.
+	d.Wait = uint32(min(limit, r.Retry*math.Exp2(math.Round(2*(float64(d.Score)+second.wait))/2)))
 	fp, wait := a.print(), Time(d.Wait)
 	if !s.waited(fp, a.Time, wait) && !(id != nil && a.Identity.Proven && id.waited(fp, a.Time, wait)) {
 		d.Defer, d.Why = true, Gate
@@ -118,7 +121,7 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 	}
 	d.Why = Retried
 	switch {
-	case second.share > 0.5-.12*e.rules.X9 && !a.proofed() && r.Rationed > 0 && !e.ration.take(a.Time, 1, r.Rationed, r.Rationed/4),
+	case second.share > rationShare && !a.proofed() && !e.ration.spend(a.Time, r.Rationed),
 		r.Strict && e.fill(a.Time) <= 0:
 		d.Defer, d.Why = true, Rationed
 		return
@@ -139,7 +142,7 @@ type stage struct {
 func (e *Engine) secondStage(now Time) stage {
 	e.second.decay(now, secondLife, math.MaxFloat64)
 	q := e.second.share(expected, secondWeight)
-	return stage{q, min(max(e.odds(q)+e.rules.X9, 0), 2)}
+	return stage{q, min(max(e.odds(q)+e.rules.Doubt, 0), 2)}
 }
 
 // decay brings an entry to now: evidence and credit fade, and a penalty that is
@@ -166,7 +169,11 @@ func (s *state) proven(now Time, age uint16) bool {
 	return s.ham >= provenMessages && s.nats < 0 && hourOf(now)-s.first >= age
 }
 
-func (s *state) seasoned(now Time) bool { return s.ham >= 32 && s.proven(now, 72) }
+// seasoned tells whether much wanted mail has come for days, more than those who
+// guess can afford to send to addresses they know already.
+func (s *state) seasoned(now Time) bool {
+	return s.ham >= seasonedMessages && s.proven(now, seasonedAge)
+}
 
 // holds tells whether the transaction waits in a slot.
 func (s *state) holds(print uint16) bool {

@@ -12,10 +12,10 @@ import (
 
 // Sizes says how much an engine remembers, in entries.
 type Sizes struct {
-	Sources    int // default 1<<20, 48 octets each
+	Sources    int // default 1<<20, 50 octets each
 	Identities int // default Sources/8, 48 octets each
 	Networks   int // default Sources/2, 24 octets each
-	Realms     int // default 1<<12, 24 octets each
+	Realms     int // default 1<<12, 40 octets each
 }
 
 func (z Sizes) withDefaults() Sizes {
@@ -41,14 +41,17 @@ type Engine struct {
 	identities *table
 	networks   *netTable
 	realms     []realm
-	credits    *sketch // accepted messages by recipient and day
+	credits    *sketch  // accepted messages by recipient and day
+	nulls      *budgets // null-sender mail by recipient
+	shown      shown    // behaviour by source and hour
 
 	root       level  // unproven sources: with an unknown recipient, and without
 	second     level  // answers to admitted, unproven sources: unknown, and not
 	disclosure budget // unknown recipients told of to unproven sources
 	ration     budget // retries that count while retrying tells nothing
 
-	counts [8]counter // decisions by Reason
+	counts  [reasons]counter // decisions by Reason
+	weather weather
 }
 
 // New makes an engine with empty tables. Close gives their memory back.
@@ -86,6 +89,8 @@ func newEngine(rules Rules, sizes Sizes, seed [32]byte) (_ *Engine, err error) {
 	}
 	e.realms = make([]realm, e.sizes.Realms)
 	e.credits = newSketch()
+	e.nulls = new(budgets)
+	e.shown = newShown(e.sizes.Sources / 4)
 	return e, nil
 }
 
@@ -120,20 +125,19 @@ func (e *Engine) Pair(s Source, domain string) Identity {
 // prior gives what the networks around a source and the unproven sources of the
 // realm have lately done, as log odds that an unproven source guesses.
 func (e *Engine) prior(a *Attempt) float64 {
-	e.root.decay(a.Time, rootLife, rootLimit)
-	q := e.root.share(expected, rootWeight)
-	if r := e.realm(a.Realm); r != nil {
-		r.level.decay(a.Time, rootLife, rootLimit)
+	q := e.rootShare(a.Time)
+	if r := e.realm(a.Realm, a.Time); r != nil {
+		r.level.decay(a.Time, e.rules.LevelFade, rootLimit)
 		q = r.level.share(q, realmWeight)
 	}
-	if !a.proofed() || e.rules.X8 > 0 && (a.Named != Yes || a.SPF != Yes) {
-		q0 := q
-		q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
-		q = e.networkShare(a.Source.narrow, a.Time, narrowLife, narrowWeight, q)
-		return e.odds(max(q, q0))
-	}
+	all := q
 	q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
 	q = e.networkShare(a.Source.narrow, a.Time, narrowLife, narrowWeight, q)
+	if a.Named == No || a.SPF == No {
+		// Honest servers stand among bots, and bots among honest servers: a good
+		// neighbourhood speaks only for who has all that honest servers have.
+		q = max(q, all)
+	}
 	return e.odds(q)
 }
 
@@ -149,7 +153,13 @@ func (e *Engine) networkShare(key uint64, now Time, halfLife, weight, q float64)
 // odds turns a share of unknown recipients into log odds that whoever shows it
 // guesses.
 func (e *Engine) odds(q float64) float64 {
-	pi := (q - e.rules.Honest) / (e.rules.Guesser - e.rules.Honest)
-	pi = min(max(pi, leastShare), mostShare)
+	pi := e.guessers(q)
 	return math.Log(pi / (1 - pi))
+}
+
+// guessers turns a share of unknown recipients into the share of those who
+// guess, which would explain it.
+func (e *Engine) guessers(q float64) float64 {
+	pi := (q - e.rules.Honest) / (e.rules.Guesser - e.rules.Honest)
+	return min(max(pi, leastShare), mostShare)
 }

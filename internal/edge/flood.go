@@ -37,20 +37,15 @@ func (e *Engine) known(key uint64) bool {
 	return p.find(key) != nil
 }
 
-// appeared counts a new source in its networks. Those of IPv4 are counted for
-// the words of events only when they misbehave.
+// appeared counts a new source in its networks. Those of IPv4 count when they
+// misbehave (sawBad).
 func (e *Engine) appeared(a *Attempt) {
 	if a.Source.isIPv4() {
 		return
 	}
-	for _, k := range [2]struct {
-		key  uint64
-		life float64
-	}{{a.Source.narrow, narrowLife}, {a.Source.wide, wideLife}} {
+	for _, k := range a.Source.networks() {
 		n, l := e.networks.locked(k.key, a.Time, k.life, true)
-		if n.sources < 1<<16-1 {
-			n.sources++
-		}
+		increase(&n.sources)
 		l.Unlock()
 	}
 }

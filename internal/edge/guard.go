@@ -27,6 +27,13 @@ type Guard struct {
 	// recipients that were deferred; answered ones the caller looks up itself.
 	// nil: deferred recipients are no evidence.
 	Exists func(ctx context.Context, rcpt mail.Address) (Truth, error)
+	Flow   *Flow // nil: nothing is limited
+	// Load tells what share of the room for connections is taken, from 0 to 1;
+	// nil: none.
+	Load func() float64
+	// GreetPause is how long suspects wait for their greeting, Tarpit over how
+	// long a reply to a client in penalty is spread; 0: not at all.
+	GreetPause, Tarpit time.Duration
 	// LookupWait is the longest that a decision waits for DNS, default 1 s.
 	LookupWait time.Duration
 
@@ -147,6 +154,14 @@ func (g *Guard) tell(r *Ruling, c Change) {
 	g.Events.Record(e)
 }
 
+// Close frees the tables. No visit may be open any more.
+func (g *Guard) Close() {
+	g.Engine.Close()
+	if g.Flow != nil {
+		g.Flow.Close()
+	}
+}
+
 // Dropped counts the look-ups of deferred recipients that load prevented.
 func (g *Guard) Dropped() int64 { return g.dropped.Load() }
 
@@ -169,6 +184,13 @@ func newRef() string {
 	rand.Read(b[:])
 	return refText.EncodeToString(b[:])[:6]
 }
+
+// Replies of limits. They say nothing of recipients.
+var (
+	tooManyConnections = mail.Reply{Code: 421, Enhanced: "4.7.0", Text: "Too many connections, try again later", Close: true}
+	tooManyMessages    = mail.Reply{Code: 450, Enhanced: "4.7.1", Text: "Too many messages, try again later"}
+	tooManyRecipients  = mail.Reply{Code: 450, Enhanced: "4.7.1", Text: "Too many recipients, try again later"}
+)
 
 // deferral is the one reply of a held client, the same for every recipient.
 func deferral(ref string) *mail.Reply {

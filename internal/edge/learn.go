@@ -36,13 +36,12 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	bad := t != Exists
 	// Bounces to unknown addresses come to the victims of forged senders from
 	// honest servers: from a proven one they are no guesses.
-	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && s.distinct(a.bit()) {
-		s.add(e.rules.weight(a, d))
-		s.sawBad(a.Time)
+	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && e.rules.blames(a, d, s) {
+		e.sawBad(a, d, s)
 	}
 	if t == Trap {
 		s.setEvidence(most)
-		s.sawBad(a.Time)
+		e.sawBad(a, d, s)
 	}
 	if !d.Defer {
 		if bad && !d.proven {
@@ -52,8 +51,7 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 			c = e.convictIdentity(a, d, id)
 		}
 		e.countSecond(a, d, s, bad)
-	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast &&
-		(e.rules.X7 == 0 || d.seasoned || e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)) {
+	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast && e.earns(a, d) {
 		s.add(-e.rules.Valid)
 	}
 	e.countPopulation(a, d, s, bad)
@@ -65,15 +63,34 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	return c
 }
 
+// blames adds an unknown recipient to an entry's evidence, and tells whether it
+// counted.
+func (r *Rules) blames(a *Attempt, d *Decision, s *state) bool {
+	weight := r.Again
+	if s.distinct(a.bit()) {
+		weight = r.weight(a, d)
+	}
+	if weight > 0 {
+		s.add(weight)
+	}
+	return weight > 0
+}
+
+// weight is the evidence of a distinct unknown recipient. Lists of newsletters
+// have dead addresses by the fifth: with a name and SPF, such a sender is given
+// time, by all as long as little is told to strangers, later by its own record.
 func (r *Rules) weight(a *Attempt, d *Decision) float64 {
-	if r.X10 == 0 || a.Named != Yes || a.SPF != Yes {
+	if a.Named != Yes || a.SPF != Yes {
 		return r.Unknown
 	}
-	calm := float64(d.Gate) / r.Gate
-	if d.seasoned {
+	calm := 0.0
+	switch {
+	case d.seasoned:
 		calm = 1
+	case r.Gate > 0:
+		calm = min(max(float64(d.Gate)/r.Gate, 0), 1)
 	}
-	return r.Unknown - (r.Unknown-r.X10)*calm
+	return r.Unknown - (r.Unknown-r.Lenient)*calm
 }
 
 // distinct tells whether the recipient of that bit was not counted before, and
@@ -92,14 +109,32 @@ func (s *state) add(nats float64) {
 	s.setEvidence(min(max(s.evidence()+nats, worst), most))
 }
 
-// sawBad counts an unknown recipient, for the words of events.
+// sawBad counts an unknown recipient for the words of events: of the source,
+// and of the networks around it where it is unproven. A source of IPv4 counts
+// among those of its networks from its first one on; one of IPv6 did when it
+// appeared.
+func (e *Engine) sawBad(a *Attempt, d *Decision, s *state) {
+	first := s.bad == 0 && a.Source.isIPv4()
+	s.sawBad(a.Time)
+	if d.proven {
+		return
+	}
+	for _, k := range a.Source.networks() {
+		n, l := e.networks.locked(k.key, a.Time, k.life, true)
+		increase(&n.unknown)
+		if first {
+			increase(&n.sources)
+		}
+		l.Unlock()
+	}
+}
+
+// sawBad counts an unknown recipient of a source or an identity.
 func (s *state) sawBad(now Time) {
 	if s.bad == 0 {
 		s.since = uint8(hourOf(now))
 	}
-	if s.bad < math.MaxUint16 {
-		s.bad++
-	}
+	increase(&s.bad)
 }
 
 // countSecond counts answers to those who came through the gate.
@@ -116,14 +151,13 @@ func (e *Engine) countSecond(a *Attempt, d *Decision, s *state, bad bool) {
 
 // countPopulation votes in what strangers are judged by: at most once a source,
 // hour and side. What waits in a slot is left out of the networks, so that
-// whether a recipient exists never changes the wait of its own retry.
+// whether a recipient exists does not change the wait of its own retry. Among
+// the votes of all newcomers it is one of thousands, and must be counted: bots
+// that guess twice and are never seen again have no other.
 func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 	if bad {
-		if e.rules.X4 > 0 && (d.Why == Penalty || d.Why == IdentityPenalty) {
-			return
-		}
 		if s.vote(a.Time, votedBad) && !d.proven {
-			e.countRoot(a, true, s.voted(a.Time, votedGood))
+			e.countRoot(a, d, true, s.voted(a.Time, votedGood))
 		}
 		if !d.slotted && s.vote(a.Time, votedNets) {
 			e.countNetworks(a, true)
@@ -131,15 +165,17 @@ func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 		return
 	}
 	if !d.proven && !s.voted(a.Time, votedBad) && s.vote(a.Time, votedGood) {
-		e.countRoot(a, false, false)
+		e.countRoot(a, d, false, false)
 	}
 }
 
 // countRoot votes in the levels of all and of the realm. A vote against takes
-// back the one that the source gave for itself in the same hour.
-func (e *Engine) countRoot(a *Attempt, bad, takeBack bool) {
+// back the one that the source gave for itself in the same hour. In a realm that
+// few strangers come to one vote weighs much, so that of a transaction that
+// waits for its retry is left out there.
+func (e *Engine) countRoot(a *Attempt, d *Decision, bad, takeBack bool) {
 	levels := [2]*level{&e.root}
-	if r := e.realm(a.Realm); r != nil {
+	if r := e.realm(a.Realm, a.Time); r != nil && !d.slotted {
 		levels[1] = &r.level
 	}
 	for _, l := range levels {
@@ -157,18 +193,15 @@ func (e *Engine) countRoot(a *Attempt, bad, takeBack bool) {
 }
 
 func (e *Engine) countNetworks(a *Attempt, bad bool) {
-	e.countNetwork(a.Source.narrow, a.Time, narrowLife, bad)
-	e.countNetwork(a.Source.wide, a.Time, wideLife, bad)
-}
-
-func (e *Engine) countNetwork(key uint64, now Time, halfLife float64, bad bool) {
-	n, l := e.networks.locked(key, now, halfLife, true)
-	if bad {
-		n.bad++
-	} else {
-		n.good++
+	for _, k := range a.Source.networks() {
+		n, l := e.networks.locked(k.key, a.Time, k.life, true)
+		if bad {
+			n.bad++
+		} else {
+			n.good++
+		}
+		l.Unlock()
 	}
-	l.Unlock()
 }
 
 // threshold is the evidence at which a penalty begins.
@@ -202,11 +235,11 @@ func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
 	if ev < h {
 		return Change{}
 	}
-	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0)), r.PenaltyMax)
+	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0))*math.Exp2(r.Repeated*float64(s.strikes())), r.PenaltyMax)
 	if a.proofed() {
-		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())+r.X6*e.secondStage(a.Time).wait))
+		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())+2*e.secondStage(a.Time).wait))
 	}
-	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Since: s.badSince(a.Time)}
+	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Distinct: s.kinds(), Since: s.badSince(a.Time)}
 	if s.pen <= a.Time {
 		s.setStrikes(min(s.strikes()+1, 3))
 		c.Kind = Penalised
@@ -234,14 +267,13 @@ func (s *state) badSince(now Time) Time {
 // convictIdentity counts an unknown recipient that the identity was told of,
 // and begins its penalty.
 func (e *Engine) convictIdentity(a *Attempt, d *Decision, id *state) Change {
-	if id.distinct(a.bit()) {
-		id.add(e.rules.weight(a, d))
+	if e.rules.blames(a, d, id) {
 		id.sawBad(a.Time)
 	}
 	if id.evidence() < e.rules.Calm {
 		return Change{}
 	}
-	c := Change{Identity: true, Evidence: float32(id.evidence()), Unknown: int(id.bad), Since: id.badSince(a.Time)}
+	c := Change{Identity: true, Evidence: float32(id.evidence()), Unknown: int(id.bad), Distinct: id.kinds(), Since: id.badSince(a.Time)}
 	if id.pen <= a.Time {
 		id.setStrikes(min(id.strikes()+1, 3))
 		c.Kind = Penalised
@@ -257,7 +289,7 @@ func (e *Engine) convictIdentity(a *Attempt, d *Decision, id *state) Change {
 // earns unproven sources only so much a day, or known addresses would buy the
 // rest of the directory.
 func (e *Engine) Credit(a *Attempt, d *Decision) Change {
-	if !d.seasoned && !e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient) {
+	if !e.earns(a, d) {
 		return Change{}
 	}
 	key := e.sourceKey(a)
@@ -288,14 +320,19 @@ func (e *Engine) Credit(a *Attempt, d *Decision) Change {
 	return c
 }
 
+// earns tells whether a recipient still earns the sender credit today. The
+// ration holds for all that are not seasoned, and for deferred recipients too:
+// those who guess would else buy trust with the few addresses that they know.
+func (e *Engine) earns(a *Attempt, d *Decision) bool {
+	return d.seasoned || e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)
+}
+
 func (r *Rules) credit(s *state, now Time) (c Change) {
 	was := s.proven(now, provenAge)
 	if s.ham == 0 {
 		s.first = hourOf(now)
 	}
-	if s.ham < math.MaxUint16 {
-		s.ham++
-	}
+	increase(&s.ham)
 	s.add(-r.Wanted)
 	if s.nats < 0 {
 		if s.flags&onParole != 0 {

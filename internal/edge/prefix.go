@@ -27,6 +27,8 @@ type netTable struct {
 	locks  []stripe
 	mem    memory
 	secret uint64
+	live   counter
+	lost   counter // networks that made room for others
 }
 
 func newNetTable(slots int, secret uint64) (*netTable, error) {
@@ -60,6 +62,11 @@ func (t *netTable) locked(key uint64, now Time, halfLife float64, create bool) (
 			least = n
 		}
 	}
+	if least.key == 0 {
+		t.live.add(1)
+	} else {
+		t.lost.add(1)
+	}
 	*least = network{key: key, last: now}
 	return least, l
 }
@@ -81,9 +88,42 @@ func (n *network) decay(now Time, halfLife float64) {
 	f := float32(fade(now, n.last, halfLife))
 	n.bad *= f
 	n.good *= f
-	n.unknown = uint16(float32(n.unknown) * f)
-	n.sources = uint16(float32(n.sources) * f)
+	chance := mix(n.key^uint64(now), uint64(now)|1)
+	n.unknown = scaled(n.unknown, f, uint32(chance))
+	n.sources = scaled(n.sources, f, uint32(chance>>32))
 	n.last = now
+}
+
+// scaled is v times f, up or down by chance so that it is right on average:
+// always cut, a small count would lose one with every step.
+func scaled(v uint16, f float32, chance uint32) uint16 {
+	return uint16(float32(v)*f + float32(chance>>8)/(1<<24))
+}
+
+// increase adds one to a count that stays at its largest.
+func increase(v *uint16) {
+	if *v < math.MaxUint16 {
+		*v++
+	}
+}
+
+// networkKey is a network around a source, and its half-life in seconds.
+type networkKey struct {
+	key  uint64
+	life float64
+}
+
+func (s Source) networks() [2]networkKey {
+	return [2]networkKey{{s.narrow, narrowLife}, {s.wide, wideLife}}
+}
+
+// lifeOf gives the half-life of the network of a key.
+func lifeOf(key uint64) float64 {
+	switch prefixOf(key).Bits() {
+	case 16, 48:
+		return wideLife
+	}
+	return narrowLife
 }
 
 // fade is what time leaves of something: 2^-(age/halfLife), 1 for the future.

@@ -7,13 +7,14 @@ import "sync/atomic"
 type realm struct {
 	key   atomic.Uint64
 	level level
+	nulls budget // null-sender mail to it
 }
 
 const realmProbes = 8
 
 // realm finds the level of a protected domain. Where all its places are taken
 // by others that are busy, there is none, and the root speaks for it.
-func (e *Engine) realm(key uint64) *realm {
+func (e *Engine) realm(key uint64, now Time) *realm {
 	if key == 0 {
 		return nil
 	}
@@ -29,14 +30,18 @@ func (e *Engine) realm(key uint64) *realm {
 			}
 		}
 	}
-	return e.reuseRealm(at, key)
+	return e.reuseRealm(at, key, now)
 }
 
 // reuseRealm takes the place of a realm in which nothing happens any more.
-func (e *Engine) reuseRealm(at, key uint64) *realm {
+func (e *Engine) reuseRealm(at, key uint64, now Time) *realm {
 	for i := range uint64(realmProbes) {
 		r := &e.realms[(at+i)%uint64(len(e.realms))]
-		if bad, good := r.level.counts(); bad+good < 0.5 && r.level.last.Load() != 0 {
+		if r.level.last.Load() == 0 {
+			continue
+		}
+		r.level.decay(now, e.rules.LevelFade, rootLimit)
+		if bad, good := r.level.counts(); bad+good < 0.5 {
 			if old := r.key.Load(); r.key.CompareAndSwap(old, key) {
 				return r
 			}

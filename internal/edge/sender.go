@@ -134,17 +134,31 @@ func (v *Visit) identify(r *Ruling) {
 			return
 		}
 		r.identity = registrable(r.name)
-		r.attempt.Identity = Identity{Key: e.Hash("name " + r.identity), Proven: true}
+		r.attempt.Identity = e.named(r.identity)
 	case r.attempt.SPF == Yes:
 		r.identity = string(from.Domain)
 		if e.shared(from, r.attempt.Time) {
 			r.identity = from.Key()
 		}
-		r.attempt.Identity = Identity{Key: e.Hash("spf " + r.identity), Proven: true}
+		r.attempt.Identity = e.vouched(r.identity)
 	default:
-		r.identity = string(from.Domain) + " at " + r.attempt.Source.Prefix().Addr().String()
+		r.identity = string(from.Domain) + pairMark + r.attempt.Source.Prefix().Addr().String()
 		r.attempt.Identity = e.Pair(r.attempt.Source, string(from.Domain))
 	}
+}
+
+// pairMark stands between the two of a pair in events.
+const pairMark = " at "
+
+// vouched is the identity of a domain, or an address, that SPF proves.
+func (e *Engine) vouched(name string) Identity {
+	return Identity{Key: e.Hash("spf " + name), Proven: true}
+}
+
+// named is the identity of a domain whose client sends bounces under a name of
+// it that leads back to the client.
+func (e *Engine) named(domain string) Identity {
+	return Identity{Key: e.Hash("name " + domain), Proven: true}
 }
 
 // registrable gives the part of a name that somebody has registered.

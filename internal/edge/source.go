@@ -23,17 +23,18 @@ const (
 )
 
 // SourceOf gives the source of an address; that of an IPv4-mapped address is
-// the IPv4 one's.
+// the IPv4 one's. A key is never 0, which is an empty place in tables: 0.0.0.0
+// and ::/64 pass for 0.0.0.1.
 func SourceOf(a netip.Addr) Source {
 	a = a.Unmap()
 	if a.Is4() {
 		b := a.As4()
 		ip := uint64(binary.BigEndian.Uint32(b[:]))
-		return Source{key: ip, narrow: ip>>8 | mark24, wide: ip>>16 | mark16}
+		return Source{key: max(ip, 1), narrow: ip>>8 | mark24, wide: ip>>16 | mark16}
 	}
 	b := a.As16()
 	hi := binary.BigEndian.Uint64(b[:8])
-	return Source{key: hi, narrow: hi&^0xff | mark56, wide: hi&^0xffff | mark48}
+	return Source{key: max(hi, 1), narrow: hi&^0xff | mark56, wide: hi&^0xffff | mark48}
 }
 
 // isIPv4 tells the family.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math"
 	"math/bits"
 	"sync"
 	"unsafe"
@@ -49,6 +50,15 @@ func (s *state) strikes() int { return int(s.flags >> strikeShift) }
 
 func (s *state) setStrikes(n int) {
 	s.flags = s.flags&^(strikeOne|strikeTwo) | uint8(n)<<strikeShift
+}
+
+// kinds estimates how many different recipients left their bit, from how many
+// bits there are (linear counting).
+func (s *state) kinds() int {
+	if n := bits.OnesCount64(s.bits); n < 63 {
+		return int(math.Round(-64 * math.Log(1-float64(n)/64)))
+	}
+	return 64 * 4
 }
 
 // evidence is in nats.

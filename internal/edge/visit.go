@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
@@ -15,7 +16,7 @@ import (
 //	v, reply := guard.Open(client)   // reply: turn it away
 //	v.Hello(name)
 //	reply = v.Mail(from, size)       // reply: over a limit
-//	r := v.Rcpt(ctx, to)
+//	r := v.Rcpt(ctx, to, false)
 //	if r.Reply != nil                // deferred: say it at r.At, then r.After()
 //	else look the recipient up, answer, and v.Told(r, truth)
 //	reply = v.Held()                 // before DATA, VRFY and everything else
@@ -28,25 +29,27 @@ type Visit struct {
 	source Source
 	helo   string
 
-	from    mail.Address
-	sender  uint64    // hash of from
-	spf     *spfCheck // of from
-	waited  bool      // a decision of this transaction has waited for DNS
-	told    []*Ruling // recipients answered as existing in this transaction
-	held    bool      // the newest RCPT was deferred, and nobody accepted beside it
-	traffic traffic
-}
+	from   mail.Address
+	sender uint64    // hash of from
+	spf    *spfCheck // of from
+	waited bool      // a decision of this transaction has waited for DNS
+	told   []*Ruling // recipients answered as existing in this transaction
+	held   bool      // the newest RCPT was deferred, and nobody accepted beside it
 
-// traffic is what the dialogue was used for, as far as it is evidence.
-type traffic struct {
-	mails, messages, scans int
+	trusted   bool // the source is proven
+	session   Session
+	suspicion Suspicion
+	mails     int // transactions begun
+	scans     int // RSET, VRFY and EXPN since the last message
 }
 
 // Ruling is what the guard says of one RCPT.
 type Ruling struct {
 	Reply *mail.Reply // nil: look the recipient up and tell the truth
 	At    time.Time   // when Reply is to leave, not before: a grid that hides how it was found
-	After func()      // to be called once Reply has left
+	After func()      // to be called once Reply has left; may be nil
+	// Tarpit is the time over which Reply is to be spread, 0 for at once.
+	Tarpit time.Duration
 
 	about    event.Event // what its events have in common; empty where nothing is judged
 	from, to mail.Address
@@ -64,7 +67,35 @@ func (g *Guard) Open(c Client) (*Visit, *mail.Reply) {
 		return nil, nil
 	}
 	g.open()
-	return &Visit{guard: g, client: c, source: SourceOf(c.Remote.Addr())}, nil
+	v := &Visit{guard: g, client: c, source: SourceOf(c.Remote.Addr())}
+	now := g.Clock.Now()
+	v.suspicion = g.Engine.Suspect(now, v.source)
+	v.trusted = v.suspicion != Tarpit && g.Engine.Knows(now, v.source)
+	if g.Flow == nil {
+		return v, nil
+	}
+	load := 0.0
+	if g.Load != nil {
+		load = g.Load()
+	}
+	var limit Limit
+	if v.session, limit = g.Flow.Connect(now, v.source, v.trusted, load); limit != Within {
+		return nil, v.limited(tooManyConnections, limit)
+	}
+	return v, nil
+}
+
+// limited gives the reply of a limit, with the cause for the log.
+func (v *Visit) limited(reply mail.Reply, l Limit) *mail.Reply {
+	return reply.Because(errors.New(v.guard.Flow.Words(l, v.source, v.trusted)))
+}
+
+// GreetPause is how long the client is to wait for its greeting.
+func (v *Visit) GreetPause() time.Duration {
+	if v == nil || v.suspicion == Unsuspected {
+		return 0
+	}
+	return v.guard.GreetPause
 }
 
 // Hello tells the name of HELO or EHLO.
@@ -82,25 +113,46 @@ func (v *Visit) Mail(from mail.Address, size int64) *mail.Reply {
 		return nil
 	}
 	v.Reset()
-	v.traffic.mails++
+	v.mails++
+	if f := v.guard.Flow; f != nil {
+		if l := f.Message(v.guard.Clock.Now(), v.source, v.trusted, size); l != Within {
+			return v.limited(tooManyMessages, l)
+		}
+	}
 	v.from, v.sender = from, v.guard.Engine.Hash(from.Key())
 	v.spf = v.checkSPF()
 	return nil
 }
 
-// Rcpt judges one recipient, before anybody looks it up.
-func (v *Visit) Rcpt(ctx context.Context, to mail.Address) *Ruling {
+// Rcpt judges one recipient, before anybody looks it up. One that bears a good
+// tag of ours (signed) is a bounce of mail that we sent: it always gets through.
+func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling {
 	if v == nil {
 		return &Ruling{}
 	}
 	start := time.Now()
 	r := &Ruling{about: v.event(), from: v.from, to: to}
+	if f := v.guard.Flow; f != nil {
+		if l := f.Recipient(v.guard.Clock.Now(), v.source, v.trusted); l != Within {
+			v.overFlow(r, l)
+			return r
+		}
+	}
+	if signed {
+		v.attempt(r)
+		r.decision.Why = Signed
+		v.guard.Engine.counts[Signed].add(1)
+		return r
+	}
 	v.decide(ctx, r)
 	if !r.decision.Defer {
 		return r
 	}
 	r.ref = newRef()
 	r.Reply, r.At = deferral(r.ref), onGrid(time.Now())
+	if r.decision.Why == Penalty {
+		r.Tarpit = v.guard.Tarpit
+	}
 	v.held = len(v.told) == 0
 	e := r.about
 	e.Time = start.UTC()
@@ -108,6 +160,15 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address) *Ruling {
 	r.Describe(&e)
 	r.After = func() { v.guard.later(shadow{r, e}) }
 	return r
+}
+
+// overFlow refuses a recipient over a limit, as it would any other.
+func (v *Visit) overFlow(r *Ruling, l Limit) {
+	r.Reply = v.limited(tooManyRecipients, l)
+	e := r.about
+	e.Kind, e.From, e.To = event.Rcpt, r.from.Path(), r.to.String()
+	e.Code, e.Enhanced, e.Text, e.Reason = r.Reply.Code, r.Reply.Enhanced, r.Reply.Text, r.Reply.Cause.Error()
+	v.guard.Events.Record(e)
 }
 
 // decide asks the engine; where it would defer and DNS may still speak for the
@@ -120,6 +181,9 @@ func (v *Visit) decide(ctx context.Context, r *Ruling) {
 		v.attempt(r)
 		r.decision = e.consider(&r.attempt)
 	}
+	if a := &r.attempt; a.Null && !r.decision.Defer && !e.NullSender(a.Time, a.Recipient, a.Realm) {
+		r.decision.Defer, r.decision.Why = true, Flooded
+	}
 	e.counts[r.decision.Why].add(1)
 }
 
@@ -128,7 +192,7 @@ func (v *Visit) Told(r *Ruling, t Truth) {
 	if v == nil || r.Reply != nil {
 		return
 	}
-	if t == Exists || t == Trap {
+	if t == Exists {
 		v.told = append(v.told, r)
 		v.held = false
 	}
@@ -162,7 +226,10 @@ func (v *Visit) Accepted(size int64) {
 	if v == nil {
 		return
 	}
-	v.traffic.messages++
+	if f := v.guard.Flow; f != nil {
+		f.Octets(v.guard.Clock.Now(), v.source, v.trusted, size)
+	}
+	v.scans = 0
 	for _, r := range v.told {
 		v.attempt(r) // DNS may have answered since
 		v.guard.tell(r, v.guard.Engine.Credit(&r.attempt, &r.decision))
@@ -179,15 +246,51 @@ func (v *Visit) Reset() {
 	if v.spf != nil {
 		v.spf.cancel()
 	}
+	if len(v.told) > 0 {
+		v.Misbehaved(Probe)
+	}
 	v.told, v.spf, v.waited, v.held = v.told[:0], nil, false, false
 	v.from, v.sender = mail.Address{}, 0
 }
 
+// Asked takes a command that asks for something, RSET, VRFY or EXPN: many of
+// them without a message are a scan.
+func (v *Visit) Asked() {
+	if v == nil {
+		return
+	}
+	if v.scans++; v.scans == scanAfter {
+		v.Misbehaved(Scan)
+	}
+}
+
+// scanAfter is from how many such commands on a client scans. Mail servers say
+// RSET once a message, and some once more.
+const scanAfter = 6
+
 // Misbehaved takes what the dialogue shows of the client.
-func (v *Visit) Misbehaved(b Behaviour) {}
+func (v *Visit) Misbehaved(b Behaviour) {
+	if v == nil {
+		return
+	}
+	g := v.guard
+	r := &Ruling{about: v.event(), from: v.from, attempt: Attempt{Time: g.Clock.Now(), Source: v.source}}
+	g.tell(r, g.Engine.Misbehave(r.attempt.Time, v.source, b))
+}
 
 // Close ends the visit.
-func (v *Visit) Close() { v.Reset() }
+func (v *Visit) Close() {
+	if v == nil {
+		return
+	}
+	v.Reset()
+	if v.mails == 0 {
+		v.Misbehaved(BareProbe)
+	}
+	if f := v.guard.Flow; f != nil {
+		f.Disconnect(&v.session)
+	}
+}
 
 // event gives what all events of the visit have in common.
 func (v *Visit) event() event.Event {

@@ -1,9 +1,6 @@
 package edge
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // String names the kind as events do.
 func (k ChangeKind) String() string {
@@ -23,19 +20,14 @@ func (e *Engine) words(a *Attempt, c Change) string {
 	case Absolved, Trusted:
 		return "wanted mail from " + who
 	}
-	text := fmt.Sprintf("%d unknown recipients from %s %s", c.Unknown, who, within(a.Time-c.Since))
+	text := count(c.Unknown, "unknown recipient", "unknown recipients") + " from " + who
+	if t := a.Time - c.Since; t >= 60 {
+		text += " in " + t.span()
+	}
 	n, l := e.networks.locked(a.Source.narrow, a.Time, narrowLife, false)
 	defer l.Unlock()
 	if n != nil && n.sources > 1 {
 		text += fmt.Sprintf(", %d from %d addresses of %s", n.unknown, n.sources, a.Source.Narrow())
 	}
 	return text
-}
-
-// within says how long something took.
-func within(t Time) string {
-	if h := t / 3600; h > 1 {
-		return fmt.Sprintf("in %d h", h)
-	}
-	return "in " + max(time.Duration(t)*time.Second, time.Minute).Round(time.Minute).String()
 }

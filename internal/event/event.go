@@ -30,6 +30,7 @@ const (
 	Close     Kind = "close"     // a connection ended
 	Rcpt      Kind = "rcpt"      // a RCPT was answered
 	Refuse    Kind = "refuse"    // another command or a message was refused
+	Finding   Kind = "finding"   // a check said something of a message
 	Accept    Kind = "accept"    // a message was made durable and acknowledged
 	Stored    Kind = "stored"    // a message was put into a mailbox
 	Attempt   Kind = "attempt"   // delivery to another host was tried

@@ -111,7 +111,11 @@ func relayDomains(cfg *config.Config) map[mail.Domain]directory.Route {
 // addServices opens the listeners of the node's roles and starts what works in
 // the background.
 func (n *Node) addServices(run context.Context, cfg *config.Config) error {
-	logins, err := n.newSASL(run)
+	logins, err := n.newSASL(run, cfg)
+	if err != nil {
+		return err
+	}
+	discipline, err := n.newDiscipline(run, cfg)
 	if err != nil {
 		return err
 	}
@@ -121,7 +125,7 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		}
 	}
 	if cfg.Has(config.Submission) {
-		if err := n.addSubmission(cfg, logins); err != nil {
+		if err := n.addSubmission(cfg, logins, discipline); err != nil {
 			return err
 		}
 	}
@@ -130,11 +134,16 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 			return err
 		}
 	}
+	if cfg.Has(config.EdgePolicy) || cfg.Has(config.EdgeMilter) {
+		if err := n.addForeign(run, cfg); err != nil {
+			return err
+		}
+	}
 	if err := n.services.open("metrics", cfg.Listen.Metrics, n.newMetrics()); err != nil {
 		return err
 	}
 	if cfg.Has(config.Delivery) {
-		if err := n.addRunner(run, cfg); err != nil {
+		if err := n.addRunner(run, cfg, discipline); err != nil {
 			return err
 		}
 	}
@@ -170,19 +179,22 @@ func (n *Node) addMX(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	h := &mx.Handler{Reception: n.reception("mx", cfg), Guard: guard}
-	if err := n.services.open("mx", cfg.Listen.MX, n.smtpServer("mx", h, cfg)); err != nil {
+	direct := n.smtpServer("mx", h, cfg)
+	n.mx = append(n.mx, direct)
+	if err := n.services.open("mx", cfg.Listen.MX, direct); err != nil {
 		return err
 	}
 	if len(cfg.Listen.MXProxy) == 0 {
 		return nil
 	}
 	behind := n.smtpServer("mx_proxy", h, cfg)
+	n.mx = append(n.mx, behind)
 	behind.Proxy = &smtpd.Proxy{Trust: cfg.Proxy.Trust, Required: true}
 	return n.services.open("mx_proxy", cfg.Listen.MXProxy, behind)
 }
 
-func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server) error {
-	h := &submission.Handler{Reception: n.reception("submission", cfg), SASL: logins}
+func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server, discipline *deliver.Discipline) error {
+	h := &submission.Handler{Reception: n.reception("submission", cfg), SASL: logins, Discipline: discipline}
 	if err := n.services.open("submission", cfg.Listen.Submission, n.smtpServer("submission", h, cfg)); err != nil {
 		return err
 	}
@@ -212,7 +224,7 @@ func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {
 }
 
 // newSASL lets accounts log in; it names them by their number.
-func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
+func (n *Node) newSASL(ctx context.Context, cfg *config.Config) (*sasl.Server, error) {
 	secret, err := n.Directory.Secret(ctx, "sasl", 32)
 	if err != nil {
 		return nil, err
@@ -223,8 +235,11 @@ func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
 		}
 		return err
 	}
+	if n.logins, err = n.newLogins(ctx, cfg); err != nil {
+		return nil, err
+	}
 	return &sasl.Server{
-		Secret: secret,
+		Secret: secret, Logins: n.logins,
 		Verify: func(ctx context.Context, user, password string) (string, error) {
 			a, err := n.Directory.Verify(ctx, user, password)
 			return strconv.FormatInt(a.ID, 10), denied(err)
@@ -239,7 +254,7 @@ func (n *Node) newSASL(ctx context.Context) (*sasl.Server, error) {
 	}, nil
 }
 
-func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
+func (n *Node) addRunner(run context.Context, cfg *config.Config, discipline *deliver.Discipline) error {
 	interfaces, err := interfaceAddresses()
 	if err != nil {
 		return err
@@ -252,7 +267,7 @@ func (n *Node) addRunner(run context.Context, cfg *config.Config) error {
 	n.runner = &deliver.Runner{
 		Queue: n.Queue, Intake: n.intake, Resolver: n.resolver, Routes: n.routes, Events: n.Events,
 		Metrics: n.intake.Metrics, Log: n.Log, Hostname: cfg.Hostname, Own: ownAddresses(n.services.addresses("mx"), interfaces),
-		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)),
+		Postmaster: mail.MakeAddress("postmaster", mail.Domain(cfg.Domain)), Discipline: discipline,
 		Limits: deliver.Limits{
 			Connections: q.Concurrency, PerDestination: q.PerDestination, Retry: q.RetryFirst.D(), RetryMax: q.RetryMax.D(),
 			DelayWarning: warn, DigestEvery: q.DigestEvery.D(), Sweep: sweepTime(q),

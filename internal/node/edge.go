@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/edge"
@@ -13,19 +14,24 @@ import (
 // of identities and networks.
 const sourceRoom = 66
 
-// newGuard builds the edge; nil when it is switched off.
+// newGuard builds the edge, once; nil when it is switched off.
 func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, error) {
-	if !cfg.Edge.Enabled {
-		return nil, nil
+	if !cfg.Edge.Enabled || n.guard != nil {
+		return n.guard, nil
 	}
-	rules := edge.DefaultRules()
-	rules.Disclosure, rules.Strict = float64(cfg.Edge.Disclosure), cfg.Edge.Strict
-	engine, err := edge.New(rules, edge.Sizes{Sources: int(cfg.Edge.Memory) / sourceRoom})
+	engine, err := edge.New(EdgeRules(cfg), edge.Sizes{Sources: int(cfg.Edge.Memory) / sourceRoom})
 	if err != nil {
 		return nil, err
 	}
+	newest := edge.Recover(engine, edgeSnapshot(cfg), n.Events)
+	flow, err := edge.NewFlow(flowRules(cfg.Edge.Flow), 4*cfg.SMTP.MaxConnections)
+	if err != nil {
+		engine.Close()
+		return nil, err
+	}
 	n.guard = &edge.Guard{
-		Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), 0), Resolver: n.resolver, Events: n.Events,
+		Flow: flow, Load: n.mxLoad, GreetPause: cfg.Edge.GreetPause.D(), Tarpit: cfg.Edge.Tarpit.D(),
+		Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), newest), Resolver: n.resolver, Events: n.Events,
 		LookupWait: cfg.Edge.LookupWait.D(),
 		Exists: func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
 			res, err := n.Directory.Resolve(ctx, rcpt)
@@ -33,6 +39,36 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 			return truth, err
 		},
 	}
+	keeper := &edge.Keeper{Engine: engine, Clock: n.guard.Clock, Path: edgeSnapshot(cfg), Bus: n.Bus, Events: n.Events}
+	n.registry.MustRegister(edgeMetrics{n.guard, keeper})
 	n.background.Go(func() { n.guard.Run(run) })
+	n.background.Go(func() { keeper.Run(run) })
 	return n.guard, nil
 }
+
+// EdgeRules gives the rules of the edge that cfg asks for.
+func EdgeRules(cfg *config.Config) edge.Rules {
+	rules := edge.DefaultRules()
+	rules.Disclosure, rules.Strict = float64(cfg.Edge.Disclosure), cfg.Edge.Strict
+	rules.NullMailbox, rules.NullRealm = float64(cfg.Edge.NullPerMailbox), float64(cfg.Edge.NullPerDomain)
+	return rules
+}
+
+func flowRules(f config.Flow) edge.FlowRules {
+	rules := edge.DefaultFlowRules()
+	rules.Sessions, rules.Prefix, rules.Trusted = f.Sessions, int64(f.Network), int64(f.Proven)
+	rules.Set(edge.SourceRates{Connections: int64(f.Connections), Messages: int64(f.Messages),
+		Recipients: int64(f.Recipients), Octets: int64(f.Octets)})
+	return rules
+}
+
+// mxLoad tells what share of the room for connections on port 25 is taken.
+func (n *Node) mxLoad() float64 {
+	open := 0
+	for _, s := range n.mx {
+		open += s.Stats().Open
+	}
+	return float64(open) / float64(n.Rooms.Config.SMTP.MaxConnections)
+}
+
+func edgeSnapshot(cfg *config.Config) string { return filepath.Join(cfg.DataDir, edge.SnapshotName) }

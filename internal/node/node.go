@@ -17,6 +17,8 @@ import (
 	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/serve/edgemilter"
+	"github.com/migiwa/migiwa/internal/serve/edgepolicy"
 	"github.com/migiwa/migiwa/internal/serve/pop3d"
 	"github.com/migiwa/migiwa/internal/serve/smtpd"
 )
@@ -34,7 +36,9 @@ type Node struct {
 	intake   *deliver.Intake
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
-	guard    *edge.Guard // nil: strangers are not judged
+	logins   *edge.Logins    // nil: nobody is held
+	guard    *edge.Guard     // nil: strangers are not judged
+	mx       []*smtpd.Server // of port 25, made before anything serves
 	registry *prometheus.Registry
 	services *services
 
@@ -67,7 +71,7 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 	if err := n.addServices(run, cfg); err != nil {
 		return nil, err
 	}
-	n.services.serve(smtpd.ErrServerClosed, pop3d.ErrServerClosed, errMetricsClosed)
+	n.services.serve(smtpd.ErrServerClosed, pop3d.ErrServerClosed, edgepolicy.ErrServerClosed, edgemilter.ErrServerClosed, errMetricsClosed)
 	n.Events.Record(event.Event{Kind: event.Lifecycle, Verb: "start", Text: fmt.Sprint(cfg.Roles)})
 	return n, nil
 }
@@ -151,6 +155,9 @@ func (n *Node) closeRooms() error {
 		n.certs.Close()
 	}
 	var errs []error
+	if n.logins != nil {
+		n.logins.Engine.Close()
+	}
 	if n.locks != nil {
 		errs = append(errs, n.locks.Close())
 	}
@@ -158,7 +165,7 @@ func (n *Node) closeRooms() error {
 		errs = append(errs, n.Rooms.Close())
 	}
 	if n.guard != nil {
-		n.guard.Engine.Close()
+		n.guard.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/migiwa/migiwa/internal/bus"
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
@@ -22,6 +23,9 @@ import (
 	"github.com/migiwa/migiwa/internal/store/body"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
+
+// JournalName is the directory of the journal in that of the data.
+const JournalName = "journal"
 
 // Rooms is the memory of a node, open. The serving process and the commands
 // beside it each have their own on the same directory.
@@ -35,6 +39,7 @@ type Rooms struct {
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
 	Queue     *queue.Queue
+	Edge      *edge.Desk // what the serving process knows of strangers
 	Admin     *admin.Admin
 }
 
@@ -70,7 +75,7 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 	if r.Bus, err = bus.Open(dir("bus")); err != nil {
 		return nil, err
 	}
-	journal.Dir = dir("journal")
+	journal.Dir = dir(JournalName)
 	// The rest is for what makes room: deleting mail and rewriting segments.
 	// Asked at this moment: within a second a flood of refused mail writes a
 	// megabyte of events.
@@ -83,8 +88,9 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 	r.Directory.SetRoutes(relayDomains(cfg))
 	r.Mailboxes = &mailbox.Store{DB: r.DB, Bodies: r.Bodies, Bus: r.Bus}
 	r.Queue = &queue.Queue{DB: r.DB, Bodies: r.Bodies, Bus: r.Bus}
+	r.Edge = &edge.Desk{Path: edgeSnapshot(cfg), Bus: r.Bus, Rules: EdgeRules(cfg), Scale: float64(cfg.Edge.TimeScale)}
 	r.Admin = &admin.Admin{
-		DB: r.DB, Directory: r.Directory, Queue: r.Queue, Events: r.Events,
+		DB: r.DB, Directory: r.Directory, Queue: r.Queue, Edge: r.Edge, Events: r.Events,
 		DeleteMail: r.Mailboxes.DeleteAll,
 	}
 	return r, nil

@@ -18,7 +18,7 @@ type Item struct {
 	Recipient
 }
 
-const itemColumns = `SELECT r.id, r.message, r.address, r.route, r.orcpt, r.notify, r.keeper, r.state, r.attempts,
+const itemColumns = `SELECT r.id, r.message, r.address, r.route, r.orcpt, r.notify, r.keeper, r.state, r.holder, r.attempts,
 	r.next, r.warned, r.last, r.host, r.code, r.enhanced, r.reply,
 	m.trace, m.origin, m.account, m.sender, m.body, b.ref, m.prefix, m.size, m.bodytype, m.smtputf8, m.ret, m.envid,
 	m.created, m.expires
@@ -123,7 +123,7 @@ func scanItem(scan func(...any) error) (Item, error) {
 	var address, state, trace, origin, sender, ref, bodytype string
 	var notify, warned, utf8 int
 	var next, last, created, expires int64
-	err := scan(&r.ID, &m.ID, &address, &r.Route, &r.ORcpt, &notify, &r.Keeper, &state, &r.Attempts,
+	err := scan(&r.ID, &m.ID, &address, &r.Route, &r.ORcpt, &notify, &r.Keeper, &state, &r.Holder, &r.Attempts,
 		&next, &warned, &last, &r.Last.Host, &r.Last.Code, &r.Last.Enhanced, &r.Last.Text,
 		&trace, &origin, &m.Account, &sender, &m.Body, &ref, &m.Prefix, &m.Size, &bodytype, &utf8, &m.Ret, &m.EnvID,
 		&created, &expires)

@@ -16,6 +16,8 @@ type Selection struct {
 	Domain  string // of recipients, in the form of their addresses
 	Route   string // next hop
 	Sender  string // wire form
+	Account int64  // who submitted the message
+	Holder  Holder // why it is held; ByOperator does not narrow
 	State   State
 	Open    bool // only what is not settled: waiting or held
 }
@@ -23,6 +25,7 @@ type Selection struct {
 const selected = `id IN (SELECT r.id FROM queue_recipient r JOIN queue_message m ON m.id = r.message
 	WHERE (CAST(? AS BIGINT) = 0 OR m.id = ?) AND (? = '' OR r.address = ?) AND (? = '' OR lower(r.address) LIKE ? ESCAPE '!')
 	AND (? = '' OR r.route = ?) AND (? = '' OR m.sender = ?) AND (? = '' OR r.state = ?)
+	AND (CAST(? AS BIGINT) = 0 OR m.account = ?) AND (? = '' OR r.holder = ?)
 	AND (CAST(? AS BIGINT) = 0 OR r.state IN ('waiting', 'held')))`
 
 // args gives the arguments of the condition above. PostgreSQL takes the type of
@@ -33,7 +36,8 @@ func (s Selection) args() []any {
 		open = 1
 	}
 	return []any{s.Message, s.Message, s.Address, s.Address, s.Domain, "%@" + escapeLike(s.Domain), s.Route, s.Route,
-		s.Sender, s.Sender, string(s.State), string(s.State), open}
+		s.Sender, s.Sender, string(s.State), string(s.State),
+		s.Account, s.Account, string(s.Holder), string(s.Holder), open}
 }
 
 func escapeLike(s string) string {
@@ -72,7 +76,7 @@ func (q *Queue) Hold(ctx context.Context, s Selection) (int64, error) {
 
 // Release lets the held recipients of the selection go, now.
 func (q *Queue) Release(ctx context.Context, s Selection) (int64, error) {
-	return q.change(ctx, `UPDATE queue_recipient SET state = 'waiting', next = ? WHERE state = 'held' AND `+selected,
+	return q.change(ctx, `UPDATE queue_recipient SET state = 'waiting', holder = '', next = ? WHERE state = 'held' AND `+selected,
 		append([]any{time.Now().UnixMilli()}, s.args()...)...)
 }
 

@@ -6,7 +6,7 @@
 // own:
 //
 //	waiting    to be tried at its time
-//	held       not tried until an operator releases it; never expires
+//	held       not tried until it is released; see Holder for by whom
 //	delivered  settled: another host, or a mailbox, has taken it
 //	failed     settled: given up, and whoever must know has been told
 //
@@ -93,6 +93,7 @@ type Recipient struct {
 	Route    string // next hop, by which recipients are grouped
 	Keeper   int64  // account that keeps the mail if it fails for good; 0: none
 	State    State
+	Holder   Holder // why it is Held
 	Attempts int
 	Next     time.Time // when to try
 	Warned   bool      // its delay was reported

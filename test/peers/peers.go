@@ -1,5 +1,5 @@
 // Package peers starts the real servers that migiwa is tested and measured
-// against: Postfix, Exim, Dovecot, smtp-sink and PostgreSQL, as Debian builds
+// against: Postfix, Exim, sendmail, Dovecot, smtp-sink and PostgreSQL, as Debian builds
 // them (scripts/test-deps makes them available), and Pebble from the tools module.
 //
 // Each peer runs as ordinary processes with a configuration, a queue and
@@ -17,8 +17,8 @@
 // such as the benchmarks.
 //
 // A test whose peer is not installed is skipped and says what to run; with
-// MIGIWA_REQUIRE_PEERS=1 in the environment it fails. Postfix, Exim and
-// Dovecot change users and so need root; without root their tests are skipped.
+// MIGIWA_REQUIRE_PEERS=1 in the environment it fails. Postfix, Exim,
+// sendmail and Dovecot change users and so need root; without root their tests are skipped.
 package peers
 
 import (

@@ -73,6 +73,14 @@ func TestEximOffersTLS(t *testing.T) {
 	mustStartTLS(t, p.Addr)
 }
 
+func TestSendmailDelivers(t *testing.T) {
+	p := Sendmail(t, SendmailOptions{Mailboxes: []string{recipient}})
+	sendOne(t, p.Addr, recipient, "to sendmail")
+	mustHold(t, p.Mailbox(recipient), "to sendmail", p.Log)
+	mustRefuse(t, p.Addr, stranger)
+	mustRefuse(t, p.Inner, stranger)
+}
+
 func TestDovecotTakesLMTP(t *testing.T) {
 	p := DovecotLMTP(t, recipient)
 	c := lmtpDialogue(t, p.LMTP)

@@ -27,6 +27,10 @@ type PostfixOptions struct {
 	// Quiet leaves the log to syslog, as the package does. Otherwise it goes
 	// into a file and Log returns it.
 	Quiet bool
+	// Screen puts postscreen in front of smtpd, as the comments in Debian's
+	// master.cf say, and a balancer in front of it: each connection must begin
+	// with a PROXY header.
+	Screen bool
 	// Parameters are lines of main.cf that override all others.
 	Parameters map[string]string
 }
@@ -80,7 +84,11 @@ func StartPostfix(o PostfixOptions) (*PostfixServer, error) {
 	if s.process, err = startProcess(dir, cmd, syscall.SIGTERM, nil); err != nil {
 		return nil, err
 	}
-	return s, s.waitReady(greets(s.Addr, "220 "))
+	ready := greets(s.Addr, "220 ")
+	if o.Screen {
+		ready = greetsAfter("PROXY TCP4 127.0.0.1 127.0.0.1 40000 25\r\n", s.Addr, "220") // 220- while it still tests
+	}
+	return s, s.waitReady(ready)
 }
 
 // Command returns a command of Postfix, such as postqueue or postsuper, that
@@ -145,7 +153,7 @@ func (tree postfixTree) configure(dir string, port int, o PostfixOptions) error 
 	}
 	return writeFiles(dir, map[string]string{
 		"etc/main.cf":        string(mainCf) + tree.parameters(dir, nobody, o),
-		"etc/master.cf":      postfixServices(string(masterCf), port),
+		"etc/master.cf":      postfixServices(string(masterCf), port, o.Screen),
 		"etc/dynamicmaps.cf": "",
 		"etc/mailboxes":      postfixMailboxes(o.Mailboxes),
 		"etc/transport":      postfixTransport(o.Relay),
@@ -195,6 +203,9 @@ func (tree postfixTree) parameters(dir string, owner account, o PostfixOptions) 
 		set("smtpd_tls_cert_file", o.CertFile)
 		set("smtpd_tls_key_file", o.KeyFile)
 	}
+	if o.Screen {
+		set("postscreen_upstream_proxy_protocol", "haproxy")
+	}
 	for _, key := range slices.Sorted(maps.Keys(o.Parameters)) {
 		set(key, o.Parameters[key])
 	}
@@ -202,10 +213,14 @@ func (tree postfixTree) parameters(dir string, owner account, o PostfixOptions) 
 }
 
 // postfixServices takes Debian's master.cf, puts the SMTP listener on our port
-// and leaves out the chroot, whose files the package's scripts would copy.
-func postfixServices(masterCf string, port int) string {
+// and leaves out the chroot, whose files the package's scripts would copy. With
+// screen, postscreen has the listener.
+func postfixServices(masterCf string, port int, screen bool) string {
 	var b strings.Builder
 	for line := range strings.Lines(masterCf) {
+		if screen {
+			line = screened(line)
+		}
 		f := strings.Fields(line)
 		if len(f) == 8 && !strings.HasPrefix(line, "#") && line[0] != ' ' {
 			if f[0] == "smtp" && f[1] == "inet" {
@@ -217,6 +232,22 @@ func postfixServices(masterCf string, port int) string {
 		b.WriteString(line)
 	}
 	return b.String()
+}
+
+// screened turns a line of Debian's master.cf on or off for postscreen.
+func screened(line string) string {
+	on, off := strings.CutPrefix(line, "#")
+	f := strings.Fields(on)
+	if len(f) != 8 {
+		return line
+	}
+	switch {
+	case off && f[7] == "postscreen", off && f[0] == "smtpd" && f[1] == "pass", off && f[7] == "dnsblog", off && f[7] == "tlsproxy":
+		return on
+	case !off && f[0] == "smtp" && f[1] == "inet":
+		return "#" + line
+	}
+	return line
 }
 
 // makePostfixQueue makes what post-install would, from postfix-files.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -186,7 +187,10 @@ func freePorts(n int) ([]int, error) {
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // greets returns a probe that wants a line with that beginning from addr.
-func greets(addr, beginning string) func() error {
+func greets(addr, beginning string) func() error { return greetsAfter("", addr, beginning) }
+
+// greetsAfter is the same for a server that listens to something first.
+func greetsAfter(hello, addr, beginning string) func() error {
 	return func() error {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err != nil {
@@ -194,6 +198,9 @@ func greets(addr, beginning string) func() error {
 		}
 		defer c.Close()
 		if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(c, hello); err != nil {
 			return err
 		}
 		line, err := bufio.NewReader(c).ReadString('\n')

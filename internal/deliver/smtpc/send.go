@@ -46,6 +46,25 @@ func (c *Client) Send(ctx context.Context, m *Message, rcpts []mail.Recipient, c
 	return t.replies, err
 }
 
+// Ask tells what the peer would say to one recipient of a message from the null
+// sender, and brings none: nil where it would take it. The error tells that the
+// dialogue did not come so far.
+func (c *Client) Ask(ctx context.Context, rcpt mail.Address) (*mail.Reply, error) {
+	stop := c.watch(ctx)
+	defer stop()
+	t := &transaction{c: c, m: &Message{UTF8: rcpt.UTF8()}, rcpts: []mail.Recipient{{Address: rcpt}}, replies: make([]*mail.Reply, 1)}
+	if err := t.begin(); err != nil {
+		return nil, err
+	}
+	if _, err := t.envelope(false); err != nil {
+		return nil, err
+	}
+	if !c.dirty { // MAIL was refused
+		return nil, t.replies[0]
+	}
+	return t.replies[0], nil
+}
+
 // transaction is one Send at work.
 type transaction struct {
 	c       *Client
@@ -56,11 +75,8 @@ type transaction struct {
 
 func (t *transaction) run(content io.Reader) error {
 	c := t.c
-	if c.dirty {
-		if _, err := c.command(c.times.Command, "RSET"); err != nil {
-			return c.broke("MAIL", err) // nothing of this transaction is lost
-		}
-		c.dirty = false
+	if err := t.begin(); err != nil {
+		return err
 	}
 	binary := t.m.Body == mail.BodyBinary && c.Ext.Chunking
 	ready, err := t.envelope(!binary)
@@ -77,6 +93,18 @@ func (t *transaction) run(content io.Reader) error {
 	}
 	if err != nil {
 		return err
+	}
+	return nil
+}
+
+// begin ends a transaction that is still open at the peer.
+func (t *transaction) begin() error {
+	c := t.c
+	if c.dirty {
+		if _, err := c.command(c.times.Command, "RSET"); err != nil {
+			return c.broke("MAIL", err) // nothing of this transaction is lost
+		}
+		c.dirty = false
 	}
 	return nil
 }

@@ -311,3 +311,28 @@ func FuzzReadReply(f *testing.F) {
 		}
 	})
 }
+
+// TestAsk: a question brings no message, and a refused MAIL is no answer.
+func TestAsk(t *testing.T) {
+	p := (&peertest.Peer{Script: map[string]string{"RCPT <b@there.test>": "550 5.1.1 no"}}).Start(t)
+	cl := connect(t, p)
+	if err := cl.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rcpts(t, "a@there.test", "b@there.test", "c@there.test") {
+		reply, err := cl.Ask(t.Context(), r.Address)
+		if err != nil || (reply != nil) != (r.Address.Local == "b") {
+			t.Errorf("%s: %v, %v", r.Address, reply, err)
+		}
+	}
+	p.Lock()
+	p.Script["MAIL"] = "550 5.7.1 go away"
+	taken := len(p.Messages)
+	p.Unlock()
+	if reply, err := cl.Ask(t.Context(), rcpts(t, "a@there.test")[0].Address); err == nil {
+		t.Errorf("a refused MAIL gives %v", reply)
+	}
+	if taken > 0 {
+		t.Errorf("%d messages were sent", taken)
+	}
+}

@@ -31,7 +31,7 @@ func (h *Handler) Connect(_ context.Context, c *smtpd.Conn) (smtpd.Session, smtp
 	if reply != nil {
 		return s, s.Refused("CONNECT", nil, reply)
 	}
-	return s, smtpd.Verdict{}
+	return s, smtpd.Verdict{Delay: visit.GreetPause()}
 }
 
 type session struct {
@@ -59,9 +59,13 @@ func (s *session) Mail(_ context.Context, env *mail.Envelope) smtpd.Verdict {
 // directory what that is. A client that may not gets one reply for all
 // recipients, on a time grid; they are looked up once it has left.
 func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient) smtpd.Verdict {
-	ruling := s.visit.Rcpt(ctx, r.Address)
+	b, err := s.bounce(ctx, env, r.Address)
+	if err != nil {
+		return s.Answer(s.RcptEvent(env, r), mail.AsReply(err))
+	}
+	ruling := s.visit.Rcpt(ctx, r.Address, b.Proof == directory.BounceOurs)
 	if ruling.Reply != nil {
-		return smtpd.Verdict{Reply: ruling.Reply, Delay: time.Until(ruling.At), After: ruling.After}
+		return smtpd.Verdict{Reply: ruling.Reply, Delay: time.Until(ruling.At), Tarpit: ruling.Tarpit, After: ruling.After}
 	}
 	e := s.RcptEvent(env, r)
 	ruling.Describe(&e)
@@ -76,6 +80,11 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 	if truth, ours := Truth(res); ours {
 		s.visit.Told(ruling, truth)
 		e.Truth = truth.String()
+	}
+	if res.Status == directory.Known {
+		if reply := s.alone(ctx, env, r.Address); reply != nil {
+			return s.Answer(e, reply)
+		}
 	}
 	return s.Answer(e, s.Local(env, r, res))
 }
@@ -111,8 +120,11 @@ func (s *session) Data(_ context.Context, env *mail.Envelope) smtpd.Verdict {
 func (s *session) Other(_ context.Context, verb, _ string) smtpd.Verdict {
 	switch verb {
 	case "RSET":
+		s.visit.Asked()
 		s.visit.Reset()
 		return smtpd.Verdict{}
+	case "VRFY", "EXPN":
+		s.visit.Asked()
 	case "NOOP":
 		return smtpd.Verdict{}
 	}
@@ -120,6 +132,14 @@ func (s *session) Other(_ context.Context, verb, _ string) smtpd.Verdict {
 		return s.Refused(verb, nil, reply)
 	}
 	return smtpd.Verdict{}
+}
+
+// Broken takes a fault of the client as evidence where it is one.
+func (s *session) Broken(ctx context.Context, f smtpd.Fault) smtpd.Verdict {
+	if f == smtpd.EarlyTalk {
+		s.visit.Misbehaved(edge.EarlyTalk)
+	}
+	return s.Session.Broken(ctx, f)
 }
 
 // End ends the visit, too.
@@ -146,6 +166,9 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 	header := tap.Header()
 	if mail.CountReceived(header) > s.MaxHops {
 		return s.Refused("DATA", env, &receive.Loop)
+	}
+	if reply := s.judgeBounces(ctx, env, header); reply != nil {
+		return s.Refused("DATA", env, reply)
 	}
 	m.MessageID = receive.MessageID(header)
 	v := s.Commit(ctx, m, w)

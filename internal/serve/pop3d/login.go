@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
@@ -37,7 +38,7 @@ func (c *conn) pass(ctx context.Context, arg string) error {
 	c.user = ""
 	noMore := func([]byte) ([]byte, error) { return nil, sasl.ErrMalformed }
 	return c.login(ctx, "USER", user, func() (string, error) {
-		return c.srv.SASL.Run(ctx, sasl.Plain, []byte("\x00"+user+"\x00"+arg), noMore, c.state)
+		return c.srv.SASL.Run(ctx, c.client(), sasl.Plain, []byte("\x00"+user+"\x00"+arg), noMore, c.state)
 	})
 }
 
@@ -65,7 +66,7 @@ func (c *conn) auth(ctx context.Context, arg string) error {
 	}
 	mechanism = strings.ToUpper(mechanism)
 	return c.login(ctx, mechanism, "", func() (string, error) {
-		return c.srv.SASL.Run(ctx, mechanism, initial, c.exchange, c.state)
+		return c.srv.SASL.Run(ctx, c.client(), mechanism, initial, c.exchange, c.state)
 	})
 }
 
@@ -92,6 +93,11 @@ func (c *conn) exchange(challenge []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: not base64", sasl.ErrMalformed)
 	}
 	return response, nil
+}
+
+// client is how the edge knows the peer.
+func (c *conn) client() edge.Client {
+	return edge.Client{Trace: c.trace, Role: "pop3", Remote: c.remote, Exempt: c.remote.Addr().IsLoopback()}
 }
 
 // broken is an error of the connection in the middle of an exchange.
@@ -136,6 +142,10 @@ func (c *conn) refuse(ctx context.Context, start time.Time, e event.Event, err e
 		e.Text = "-ERR [IN-USE] Another session has this mailbox, try again later"
 	case errors.Is(err, sasl.ErrDenied), errors.Is(err, sasl.ErrMalformed):
 		e.Text = "-ERR [AUTH] Authentication failed"
+	case errors.Is(err, sasl.ErrHeld):
+		// RFC 3206: [AUTH] would have the client ask its user for another
+		// password; [SYS/TEMP] has it try again with the one it has.
+		e.Text = "-ERR [SYS/TEMP] Temporary problem, try again later"
 	default:
 		c.srv.Logger.Error("login", "account", e.Account, "err", err)
 		e.Text = "-ERR [SYS/TEMP] Temporary problem, try again later"

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/migiwa/migiwa/internal/edge"
 )
 
 // FuzzRun sends arbitrary responses to every mechanism. Nobody may get in whom
@@ -48,7 +50,7 @@ func FuzzRun(f *testing.F) {
 			left = left[1:]
 			return []byte(r), nil
 		}
-		who, err := s.Run(t.Context(), names[int(which)%len(names)], []byte(a), ex, &tls.ConnectionState{})
+		who, err := s.Run(t.Context(), edge.Client{}, names[int(which)%len(names)], []byte(a), ex, &tls.ConnectionState{})
 		if who != let {
 			t.Fatalf("%q got in, %q was let in", who, let)
 		}

@@ -6,7 +6,11 @@
 // A protocol carries challenges and responses and decodes them; it offers what
 // Server.Mechanisms gives and calls Server.Run:
 //
-//	account, err := server.Run(ctx, mechanism, initial, exchange, tlsState)
+//	account, err := server.Run(ctx, peer, mechanism, initial, exchange, tlsState)
+//
+// Who guesses passwords is held before a password is looked at (Logins): Run
+// gives ErrHeld, whatever the password is. A protocol says then that it is for
+// the moment, at the time of any other failure.
 //
 // Nothing works outside of TLS. Whether an account exists is not told: an
 // unknown one gets a SCRAM salt that is always the same for its name and
@@ -33,6 +37,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/secure/precis"
+
+	"github.com/migiwa/migiwa/internal/edge"
 )
 
 // Names of mechanisms.
@@ -53,6 +59,9 @@ var (
 	// proved nothing: unknown user, wrong password, wrong channel, an identity
 	// of somebody else. Peers must not learn which.
 	ErrDenied = errors.New("sasl: authentication failed")
+	// ErrHeld is wrapped by errors of exchanges that were not carried out: the
+	// peer may try again later. Text and time must be the same for everybody.
+	ErrHeld = errors.New("sasl: held")
 	// ErrMechanism is wrapped when a mechanism is unknown or not to be had on
 	// this connection.
 	ErrMechanism = errors.New("sasl: mechanism not available")
@@ -88,6 +97,8 @@ type Server struct {
 	// Iterations is told for unknown users; it should be what new accounts
 	// get. Default 4096, the least that RFC 7677 allows.
 	Iterations int
+	// Logins judges peers before a password is looked at. nil: nobody is held.
+	Logins *edge.Logins
 }
 
 // Mechanisms gives what can be offered on a connection, strongest first;
@@ -109,10 +120,10 @@ func (s *Server) Mechanisms(state *tls.ConnectionState) []string {
 	return names
 }
 
-// Run carries out one exchange and gives the account that Verify or Scram
-// named. initial is nil when the client sent no initial response. Errors wrap
+// Run carries out one exchange with a peer and gives the account that Verify or
+// Scram named. initial is nil when the client sent no initial response. Errors wrap
 // one of this package's, or are those of ex and of the callbacks.
-func (s *Server) Run(ctx context.Context, mechanism string, initial []byte, ex Exchange, state *tls.ConnectionState) (string, error) {
+func (s *Server) Run(ctx context.Context, peer edge.Client, mechanism string, initial []byte, ex Exchange, state *tls.ConnectionState) (string, error) {
 	if state == nil {
 		return "", fmt.Errorf("%w: %s without TLS", ErrMechanism, mechanism)
 	}
@@ -128,17 +139,17 @@ func (s *Server) Run(ctx context.Context, mechanism string, initial []byte, ex E
 	}
 	switch name := strings.ToUpper(mechanism); {
 	case name == Plain && s.Verify != nil:
-		return s.plain(ctx, initial, bounded)
+		return s.plain(ctx, peer, initial, bounded)
 	case name == Login && s.Verify != nil:
-		return s.login(ctx, initial, bounded)
+		return s.login(ctx, peer, initial, bounded)
 	case (name == ScramSHA256 || name == ScramSHA256Plus) && s.Scram != nil:
-		return s.scram(ctx, name == ScramSHA256Plus, initial, bounded, state)
+		return s.scram(ctx, peer, name == ScramSHA256Plus, initial, bounded, state)
 	}
 	return "", fmt.Errorf("%w: %s", ErrMechanism, mechanism)
 }
 
 // plain reads authzid NUL authcid NUL password.
-func (s *Server) plain(ctx context.Context, initial []byte, ex Exchange) (string, error) {
+func (s *Server) plain(ctx context.Context, peer edge.Client, initial []byte, ex Exchange) (string, error) {
 	message, err := first(initial, nil, ex)
 	if err != nil {
 		return "", err
@@ -147,11 +158,11 @@ func (s *Server) plain(ctx context.Context, initial []byte, ex Exchange) (string
 	if len(parts) != 3 {
 		return "", fmt.Errorf("%w: PLAIN has three parts", ErrMalformed)
 	}
-	return s.verify(ctx, parts[0], parts[1], parts[2])
+	return s.verify(ctx, peer, parts[0], parts[1], parts[2])
 }
 
 // login asks for a name and a password.
-func (s *Server) login(ctx context.Context, initial []byte, ex Exchange) (string, error) {
+func (s *Server) login(ctx context.Context, peer edge.Client, initial []byte, ex Exchange) (string, error) {
 	user, err := first(initial, []byte("Username:"), ex)
 	if err != nil {
 		return "", err
@@ -160,7 +171,7 @@ func (s *Server) login(ctx context.Context, initial []byte, ex Exchange) (string
 	if err != nil {
 		return "", err
 	}
-	return s.verify(ctx, "", string(user), string(password))
+	return s.verify(ctx, peer, "", string(user), string(password))
 }
 
 // first gives the initial response, asking for it when none came.
@@ -172,7 +183,7 @@ func first(initial, challenge []byte, ex Exchange) ([]byte, error) {
 }
 
 // verify prepares name and password and has them checked.
-func (s *Server) verify(ctx context.Context, authzid, user, password string) (string, error) {
+func (s *Server) verify(ctx context.Context, peer edge.Client, authzid, user, password string) (string, error) {
 	name, err := prepareName(user, authzid)
 	if err != nil {
 		return "", err
@@ -181,11 +192,36 @@ func (s *Server) verify(ctx context.Context, authzid, user, password string) (st
 	if err != nil {
 		return "", err
 	}
+	ruling, err := s.ask(edge.LoginAttempt{Client: peer, Account: name, Password: secret})
+	if err != nil {
+		return "", err
+	}
 	account, err := s.Verify(ctx, name, secret)
+	tell(ruling, err)
 	if err != nil {
 		return "", fmt.Errorf("verifying %q: %w", name, err)
 	}
 	return account, nil
+}
+
+// ask has an attempt judged, before anything is looked up for it. The error
+// wraps ErrHeld; its text is for the event.
+func (s *Server) ask(t edge.LoginAttempt) (*edge.LoginRuling, error) {
+	r := s.Logins.Allow(t)
+	if r.Held() {
+		return nil, fmt.Errorf("%w: %q: %s", ErrHeld, t.Account, r.Why())
+	}
+	return r, nil
+}
+
+// tell passes on what became of an attempt.
+func tell(r *edge.LoginRuling, err error) {
+	switch {
+	case err == nil:
+		r.Done(edge.LoginRight)
+	case errors.Is(err, ErrDenied):
+		r.Done(edge.LoginWrong)
+	}
 }
 
 // prepareName prepares a user's name, and refuses an authorization identity

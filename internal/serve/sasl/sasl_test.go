@@ -20,6 +20,8 @@ import (
 	gosasl "github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
 	"go.uber.org/goleak"
+
+	"github.com/migiwa/migiwa/internal/edge"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -151,13 +153,13 @@ func TestPlainAndLogin(t *testing.T) {
 		{"unknown mechanism", "CRAM-MD5", nil, nil, nil, ErrMechanism},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			who, err := s.Run(t.Context(), c.mechanism, c.initial, script(t, c.challenges, c.responses...), state)
+			who, err := s.Run(t.Context(), edge.Client{}, c.mechanism, c.initial, script(t, c.challenges, c.responses...), state)
 			if !errors.Is(err, c.want) || (err == nil) != (who == "taro@example.jp") {
 				t.Fatalf("%q, %v, want %v", who, err, c.want)
 			}
 		})
 	}
-	if _, err := s.Run(t.Context(), "PLAIN", []byte("\x00taro\x00pa ss"), nil, nil); !errors.Is(err, ErrMechanism) {
+	if _, err := s.Run(t.Context(), edge.Client{}, "PLAIN", []byte("\x00taro\x00pa ss"), nil, nil); !errors.Is(err, ErrMechanism) {
 		t.Fatalf("without TLS: %v", err)
 	}
 }
@@ -171,7 +173,7 @@ func TestGoSASLClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		who, err := s.Run(t.Context(), name, initial, c.Next, state)
+		who, err := s.Run(t.Context(), edge.Client{}, name, initial, c.Next, state)
 		if who != "taro@example.jp" || err != nil {
 			t.Fatalf("%s: %q, %v", name, who, err)
 		}
@@ -221,7 +223,7 @@ func converse(t *testing.T, s *Server, mechanism string, conv *scram.ClientConve
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, err := s.Run(t.Context(), mechanism, []byte(initial), c.next, state)
+	who, err := s.Run(t.Context(), edge.Client{}, mechanism, []byte(initial), c.next, state)
 	if err == nil && !conv.Valid() {
 		t.Fatal("the server believes the client and the client not the server")
 	}
@@ -259,7 +261,7 @@ func TestScram(t *testing.T) {
 		}
 	}
 	for _, m := range []string{"", "n,,", "n,,n=taro", "n,,n=ta,ro,r=x", "x,,n=taro,r=x", "n,,m=x,n=taro,r=x", "y,,n=taro,r=abc", "\x00"} {
-		if _, err := s.Run(t.Context(), ScramSHA256, []byte(m), script(t, nil), state); !errors.Is(err, ErrMalformed) {
+		if _, err := s.Run(t.Context(), edge.Client{}, ScramSHA256, []byte(m), script(t, nil), state); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %v", m, err)
 		}
 	}
@@ -296,7 +298,7 @@ func TestScramPlus(t *testing.T) {
 			t.Fatal("a downgrade was not noticed")
 		}
 	}
-	if _, err := s.Run(t.Context(), ScramSHA256Plus, nil, nil, &tls.ConnectionState{}); !errors.Is(err, ErrMechanism) {
+	if _, err := s.Run(t.Context(), edge.Client{}, ScramSHA256Plus, nil, nil, &tls.ConnectionState{}); !errors.Is(err, ErrMechanism) {
 		t.Fatal(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/xdg-go/scram"
+
+	"github.com/migiwa/migiwa/internal/edge"
 )
 
 const minIterations = 4096 // RFC 7677 section 4
@@ -27,7 +29,7 @@ func binding(state *tls.ConnectionState) (scram.ChannelBinding, bool) {
 }
 
 // scram runs SCRAM-SHA-256 and its PLUS variant.
-func (s *Server) scram(ctx context.Context, plus bool, initial []byte, ex Exchange, state *tls.ConnectionState) (string, error) {
+func (s *Server) scram(ctx context.Context, peer edge.Client, plus bool, initial []byte, ex Exchange, state *tls.ConnectionState) (string, error) {
 	bind, bound := binding(state)
 	if plus && !bound {
 		return "", fmt.Errorf("%w: no channel binding on this connection", ErrMechanism)
@@ -41,7 +43,7 @@ func (s *Server) scram(ctx context.Context, plus bool, initial []byte, ex Exchan
 	if strings.HasPrefix(string(message), "p=") != plus {
 		return "", fmt.Errorf("%w: channel binding flag does not fit the mechanism", ErrMalformed)
 	}
-	l := lookup{s: s, ctx: ctx}
+	l := lookup{s: s, ctx: ctx, peer: peer}
 	server, err := scram.SHA256.NewServer(l.find)
 	if err != nil {
 		return "", fmt.Errorf("starting SCRAM: %w", err)
@@ -62,11 +64,15 @@ func (s *Server) scram(ctx context.Context, plus bool, initial []byte, ex Exchan
 	}
 	proof, err := conv.Step(string(message))
 	if err != nil {
-		return "", l.failure(err)
+		err = l.failure(err)
+		tell(l.ruling, err)
+		return "", err
 	}
 	if !conv.Valid() || !l.known {
+		l.ruling.Done(edge.LoginWrong)
 		return "", fmt.Errorf("%w: %q", ErrDenied, conv.Username())
 	}
+	l.ruling.Done(edge.LoginRight)
 	// Mutual authentication: the client answers our proof with nothing.
 	if message, err = ex([]byte(proof)); err != nil {
 		return "", err
@@ -79,11 +85,13 @@ func (s *Server) scram(ctx context.Context, plus bool, initial []byte, ex Exchan
 
 // lookup finds the keys of one exchange.
 type lookup struct {
-	s     *Server
-	ctx   context.Context
-	keys  Keys
-	known bool
-	err   error // trouble, not denial
+	s      *Server
+	ctx    context.Context
+	peer   edge.Client
+	ruling *edge.LoginRuling
+	keys   Keys
+	known  bool
+	err    error // trouble, or held; not denial
 }
 
 // find is what the library calls with the client's user name.
@@ -92,6 +100,10 @@ func (l *lookup) find(user string) (scram.StoredCredentials, error) {
 	if err != nil {
 		l.err = err
 		return scram.StoredCredentials{}, err
+	}
+	l.ruling, l.err = l.s.ask(edge.LoginAttempt{Client: l.peer, Account: name, Hidden: true})
+	if l.err != nil {
+		return scram.StoredCredentials{}, l.err
 	}
 	l.keys, err = l.s.Scram(l.ctx, name)
 	switch {

@@ -111,10 +111,17 @@ func (c *conn) answer(v Verdict, usual mail.Reply) bool {
 	if v.Reply != nil {
 		r = *v.Reply
 	}
-	if v.Delay > 0 && !c.pause(v.Delay) {
-		return r.Positive()
+	if v.Delay+v.Tarpit >= heldFrom {
+		if c.srv.hold() {
+			defer c.srv.release()
+		} else {
+			v.Delay, v.Tarpit = 0, 0
+			if !v.stands {
+				r = replyCrowded
+			}
+		}
 	}
-	if v.Tarpit <= 0 || c.drip(r, v.Tarpit) {
+	if (v.Delay <= 0 || c.pause(v.Delay)) && (v.Tarpit <= 0 || c.drip(r, v.Tarpit)) {
 		c.say(r)
 	}
 	if v.After != nil {
@@ -130,21 +137,6 @@ func (c *conn) answer(v Verdict, usual mail.Reply) bool {
 		}
 	}
 	return r.Positive()
-}
-
-// drip says r's first line again and again over d, as lines that are not the
-// last, and tells whether the peer stayed for the last.
-func (c *conn) drip(r mail.Reply, d time.Duration) bool {
-	every := min(max(d/8, time.Second), 20*time.Second)
-	for d > every {
-		if !c.pause(every) {
-			return false
-		}
-		d -= every
-		b := c.outBuffer()
-		*b = appendReplyLine(*b, r, firstLine(r.Text), false, false)
-	}
-	return c.pause(d)
 }
 
 // fault reports a fault of protocol and gives its answer, which the Session

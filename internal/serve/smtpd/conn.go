@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -145,6 +144,9 @@ func (c *conn) arrive() bool {
 		v.Close = true
 		c.answer(v, replyClosing)
 		c.cause = v.Reply
+		if c.in.buffered() == 0 {
+			c.patience = 0 // as cheap as shed: what was not sent yet needs no reading
+		}
 		return false
 	}
 	if v.Delay > 0 && !c.greetPause(v.Delay) {
@@ -196,16 +198,6 @@ func (c *conn) handshake() bool {
 	state := t.ConnectionState()
 	c.nc, c.info.TLS = t, &state
 	return true
-}
-
-// greetPause holds the banner back and tells whether the peer did, too.
-func (c *conn) greetPause(d time.Duration) bool {
-	alive := c.pause(d)
-	if !alive || c.in.buffered() == 0 {
-		return alive
-	}
-	c.fault(EarlyTalk, replyEarly)
-	return !c.over
 }
 
 // step reads and answers one command.
@@ -291,38 +283,6 @@ func (c *conn) readBy(t time.Time) {
 	c.raw.SetReadDeadline(t)
 }
 
-// pause lets d pass without holding borrowed buffers. What the peer sends
-// meanwhile is kept; when it leaves, pause ends early and gives false. Shutdown
-// ends it early too.
-func (c *conn) pause(d time.Duration) bool {
-	if !c.flush() {
-		return false
-	}
-	end := time.Now().Add(d)
-	c.readBy(end)
-	for c.in.err == nil {
-		if c.in.shrink(); c.in.big != nil || c.in.buffered() == len(c.in.small) {
-			break
-		}
-		err := c.in.fill(c.nc)
-		if err != nil && isTimeout(err) {
-			return true
-		}
-	}
-	if c.in.err != nil && (c.in.buffered() == 0 || !errors.Is(c.in.err, io.EOF)) {
-		c.lost(c.in.err)
-		return false
-	}
-	timer := time.NewTimer(time.Until(end))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.srv.drain:
-	case <-c.srv.ctx.Done():
-	}
-	return true
-}
-
 // hangUp sends what is left to say. A peer that may still be sending is given
 // time to read it: closing a socket with unread input makes the peer's kernel
 // throw our reply away.
@@ -338,12 +298,15 @@ func (c *conn) hangUp() {
 	c.last = time.Now().Add(c.patience)
 	c.readBy(c.last)
 	for left := c.srv.limits.MessageSize; left > 0 && c.in.err == nil; {
-		c.in.grow()
 		if c.in.fill(c.nc) != nil {
 			return
 		}
-		left -= int64(c.in.buffered())
-		c.in.skip(c.in.buffered())
+		n := c.in.buffered()
+		left -= int64(n)
+		c.in.skip(n)
+		if n == len(c.in.small) { // there is more; most send nothing
+			c.in.grow()
+		}
 	}
 }
 

@@ -58,6 +58,7 @@ func (c *conn) message() {
 // settle ends a transaction: with err the message is dropped, else v tells.
 func (c *conn) settle(v Verdict, err error) {
 	// The envelope stays for the reply, which may hold UTF-8.
+	v.stands = true
 	if err != nil {
 		c.dropMessage(err)
 	} else if c.answer(v, mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Message accepted"}) {

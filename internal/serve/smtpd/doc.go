@@ -37,15 +37,18 @@
 // # Cost
 //
 // A connection that waits for its peer holds a goroutine and a buffer of 512
-// octets; larger buffers are borrowed while commands or messages need them.
+// octets; larger buffers are borrowed while commands or messages need them. One
+// that is held back by a greet pause or a tarpit is such a connection: it takes
+// some 6 KB and no thread, ends when its peer leaves, and at once on Shutdown.
 //
 // # Limits
 //
 // Limits bounds everything a peer can make large or slow. A connection above
-// the number of connections hears 421 at once. Clients on this machine are
-// exempt from the numbers of connections, commands and messages (Conn.Exempt),
-// unless a balancer presents another address. Faults of protocol are counted,
-// and too many end the connection; refusals by a Session are not faults.
+// the number of connections hears 421 at once, and so does one that would be
+// held back when many are. Clients on this machine are exempt from the numbers
+// of connections, commands and messages (Conn.Exempt), unless a balancer
+// presents another address. Faults of protocol are counted, and too many end
+// the connection; refusals by a Session are not faults.
 //
 // # Balancers
 //

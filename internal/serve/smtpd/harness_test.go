@@ -15,7 +15,14 @@ import (
 	"github.com/migiwa/migiwa/internal/mail"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs the tests, or where a test has started this program once more,
+// its many clients.
+func TestMain(m *testing.M) {
+	if os.Getenv(crowdEnv) != "" {
+		crowdMain()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // half is one direction of an in-memory connection: unlike net.Pipe it has a
 // buffer, so that both sides can write first, as TCP lets them.
@@ -150,8 +157,8 @@ func (c *memConn) SetDeadline(t time.Time) error {
 func (c *memConn) SetReadDeadline(t time.Time) error  { c.in.setDeadline(reading, t); return nil }
 func (c *memConn) SetWriteDeadline(t time.Time) error { c.out.setDeadline(writing, t); return nil }
 
-// recorder is a Handler and Session that keeps what it saw and gives the
-// verdicts it was told to give. It serves one connection at a time.
+// recorder is a Handler and Session that keeps what it saw, of all connections
+// together, and gives the verdicts it was told to give.
 type recorder struct {
 	mu       sync.Mutex
 	conn     *Conn
@@ -188,12 +195,16 @@ func (h *recorder) step(name, arg string) Verdict {
 }
 
 func (h *recorder) Connect(_ context.Context, c *Conn) (Session, Verdict) {
+	h.mu.Lock()
 	h.conn = c
+	h.mu.Unlock()
 	return h, h.step("connect", "")
 }
 
 func (h *recorder) Hello(_ context.Context, hello Hello) Verdict {
+	h.mu.Lock()
 	h.hellos = append(h.hellos, hello)
+	h.mu.Unlock()
 	return h.step("hello", hello.Name)
 }
 func (h *recorder) StartTLS(context.Context) Verdict { return h.step("starttls", "") }

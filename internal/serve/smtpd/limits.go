@@ -7,6 +7,7 @@ import "time"
 type Limits struct {
 	Connections int // at a time, default 20,000; negative: no limit
 	PerAddress  int // connections at a time of one IPv4 address or IPv6 /64, default 50; negative: no limit
+	Held        int // connections at a time that wait for a Delay or Tarpit of a second or more, default 2,000; negative: no limit
 
 	CommandLine int // octets with CR LF, default 2,048 (RFC 5321 asks for 512 and room for parameters)
 	AuthLine    int // octets of an AUTH command or response, default 12,288 (RFC 4954 section 4)
@@ -34,6 +35,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	fill(&l.Connections, 20_000)
 	fill(&l.PerAddress, 50)
+	fill(&l.Held, 2000)
 	fill(&l.CommandLine, 2048)
 	fill(&l.AuthLine, 12_288)
 	fill(&l.TextLine, 65_536)

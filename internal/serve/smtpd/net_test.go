@@ -24,6 +24,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/pires/go-proxyproto"
 
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
@@ -238,7 +239,7 @@ func (k *keeper) Connect(ctx context.Context, c *Conn) (Session, Verdict) {
 func (k *keeper) Mechanisms() []string { return k.login.Mechanisms(k.conn.TLS) }
 
 func (k *keeper) Auth(ctx context.Context, mechanism string, initial []byte, ex func([]byte) ([]byte, error)) Verdict {
-	who, err := k.login.Run(ctx, mechanism, initial, ex, k.conn.TLS)
+	who, err := k.login.Run(ctx, edge.Client{}, mechanism, initial, ex, k.conn.TLS)
 	switch {
 	case errors.Is(err, sasl.ErrCancelled):
 		return Verdict{Reply: reply(501, "5.7.0", "Cancelled")}

@@ -42,13 +42,15 @@ type Server struct {
 	addresses map[netip.Addr]int // connections by address or /64
 	idle      chan struct{}      // closed when the last connection goes after the drain began
 	count     counters
+	held      atomic.Int64
 }
 
 // Stats counts since the start, but for Open.
 type Stats struct {
 	Open        int   // connections now
+	Held        int   // of them those that wait for a Delay or Tarpit of a second or more
 	Connections int64 // accepted from listeners
-	Shed        int64 // answered 421 for a connection limit
+	Shed        int64 // answered 421 for a limit of connections, or of those held
 	Commands    int64
 	Messages    int64 // answered 2xx
 	Faults      int64 // of protocol
@@ -64,6 +66,7 @@ func (s *Server) Stats() Stats {
 	s.mu.Unlock()
 	return Stats{
 		Open:        open,
+		Held:        int(s.held.Load()),
 		Connections: s.count.connections.Load(),
 		Shed:        s.count.shed.Load(),
 		Commands:    s.count.commands.Load(),
@@ -140,19 +143,19 @@ func (s *Server) Serve(l net.Listener) error {
 // accept starts the goroutine of a connection, or sheds it.
 func (s *Server) accept(nc net.Conn) {
 	s.count.connections.Add(1)
-	c := newConn(s, nc)
 	s.mu.Lock()
 	switch {
 	case s.closed:
 		s.mu.Unlock()
 		shed(nc, replyClosing)
 		return
-	case s.full() && !(c.info.Exempt() && s.Proxy == nil):
+	case s.full() && (s.Proxy != nil || !addrPort(nc.RemoteAddr()).Addr().IsLoopback()):
 		s.mu.Unlock()
 		s.count.shed.Add(1)
 		shed(nc, replyCrowded)
 		return
 	}
+	c := newConn(s, nc)
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	go c.run()

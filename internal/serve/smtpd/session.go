@@ -71,6 +71,8 @@ type Verdict struct {
 	Reply *mail.Reply
 	// Delay passes before the reply is written. The connection costs a
 	// goroutine and no buffers meanwhile, and ends early when the peer leaves.
+	// Where too many are held back for a second or more (Limits.Held) the peer
+	// hears 421 at once; only the reply to a message is kept, without the wait.
 	// For Connect it is the greet pause: a peer that talks in it is reported
 	// to Broken as EarlyTalk.
 	Delay time.Duration
@@ -79,9 +81,12 @@ type Verdict struct {
 	Tarpit time.Duration
 	// Close ends the connection after the reply.
 	Close bool
-	// After runs once the reply has left, before the next command is read.
-	// It is for work whose time must not show in the reply.
+	// After runs once the reply has left, before the next command is read; also
+	// when the peer has not waited for it. It is for work whose time must not
+	// show in the reply.
 	After func()
+
+	stands bool // the reply tells what became of a message: no other may take its place
 }
 
 // Hello is what HELO, EHLO said.

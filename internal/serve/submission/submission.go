@@ -6,6 +6,9 @@
 // Sender or forced as envelope sender, and the domain's DKIM keys sign the
 // result. The stored body is the message as it will leave; signatures and
 // Received stand in its prefix.
+//
+// An account that is held, or over its limits, hears 4xx (deliver.Discipline).
+// A session does not outlive the password it began with.
 package submission
 
 import (
@@ -14,8 +17,11 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
+	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/receive"
@@ -24,9 +30,12 @@ import (
 )
 
 var (
-	needTLS     = mail.Reply{Code: 530, Enhanced: "5.7.0", Text: "Must issue a STARTTLS command first"}
-	needLogin   = mail.Reply{Code: 530, Enhanced: "5.7.0", Text: "Authentication required"}
-	badLogin    = mail.Reply{Code: 535, Enhanced: "5.7.8", Text: "Authentication credentials invalid"}
+	needTLS   = mail.Reply{Code: 530, Enhanced: "5.7.0", Text: "Must issue a STARTTLS command first"}
+	needLogin = mail.Reply{Code: 530, Enhanced: "5.7.0", Text: "Authentication required"}
+	badLogin  = mail.Reply{Code: 535, Enhanced: "5.7.8", Text: "Authentication credentials invalid"}
+	// later is RFC 4954 section 6: the client should not ask its user for
+	// another password.
+	later       = mail.Reply{Code: 454, Enhanced: "4.7.0", Text: "Temporary authentication failure"}
 	malformed   = mail.Reply{Code: 501, Enhanced: "5.5.2", Text: "Cannot read that"}
 	cancelled   = mail.Reply{Code: 501, Enhanced: "5.7.0", Text: "Authentication cancelled"}
 	notSupplied = mail.Reply{Code: 504, Enhanced: "5.5.4", Text: "Mechanism not offered"}
@@ -34,12 +43,16 @@ var (
 	notYourFrom = mail.Reply{Code: 550, Enhanced: "5.7.1", Text: "The address in From does not belong to your login"}
 	manyFroms   = mail.Reply{Code: 550, Enhanced: "5.6.0", Text: "A message needs exactly one From field"}
 	loggedIn    = mail.Reply{Code: 235, Enhanced: "2.7.0", Text: "Authentication succeeded"}
+	loginOver   = mail.Reply{Code: 421, Enhanced: "4.7.0", Text: "Your account has changed, log in again"}
 )
 
 // Handler is the policy of ports 587 and 465.
 type Handler struct {
 	receive.Reception
-	SASL *sasl.Server // names accounts by their number
+	SASL       *sasl.Server        // names accounts by their number
+	Discipline *deliver.Discipline // nil: what accounts send is not judged
+	Failures   int                 // logins that fail before the connection is closed; default 3
+	FailDelay  time.Duration       // from an attempt to the answer that it failed, longer each time; default 2 s
 
 	keys sync.Map // PEM of a DKIM key → senderauth.Key, parsed once
 }
@@ -51,10 +64,11 @@ func (h *Handler) Connect(_ context.Context, c *smtpd.Conn) (smtpd.Session, smtp
 
 type session struct {
 	*receive.Session
-	handler *Handler
-	account directory.Account // zero before the login
-	domain  directory.Domain  // of the account
-	from    mail.Address      // envelope sender of the transaction, after masquerading
+	handler  *Handler
+	failures int               // logins
+	account  directory.Account // zero before the login
+	domain   directory.Domain  // of the account
+	from     mail.Address      // envelope sender of the transaction, after masquerading
 }
 
 // Mechanisms offers logins inside TLS only.
@@ -62,9 +76,13 @@ func (s *session) Mechanisms() []string {
 	return s.handler.SASL.Mechanisms(s.Conn.TLS)
 }
 
-// Auth runs one login.
+// Auth runs one login. Those that fail are answered a set time after the
+// attempt, longer each time, so that neither words nor time tell why; after a
+// few the connection is closed.
 func (s *session) Auth(ctx context.Context, mechanism string, initial []byte, ex func([]byte) ([]byte, error)) smtpd.Verdict {
-	number, err := s.handler.SASL.Run(ctx, mechanism, initial, ex, s.Conn.TLS)
+	start := time.Now()
+	client := edge.Client{Trace: s.Conn.Trace, Role: s.Role, Remote: s.Conn.Remote, Exempt: s.Conn.Exempt()}
+	number, err := s.handler.SASL.Run(ctx, client, mechanism, initial, ex, s.Conn.TLS)
 	if err == nil {
 		err = s.enter(ctx, number)
 	}
@@ -74,7 +92,27 @@ func (s *session) Auth(ctx context.Context, mechanism string, initial []byte, ex
 		e.Code, e.Reason = reply.Code, err.Error()
 	}
 	s.Record(e)
-	return smtpd.Verdict{Reply: reply}
+	v := smtpd.Verdict{Reply: reply}
+	if err != nil && reply != &cancelled && reply != &notSupplied {
+		s.failures++
+		limit, delay := s.handler.bounds()
+		v.Delay = time.Until(start.Add(time.Duration(s.failures) * delay))
+		v.Close = s.failures >= limit
+	}
+	return v
+}
+
+// bounds gives how many logins may fail on a connection, and the time from the
+// first attempt to the answer that it failed.
+func (h *Handler) bounds() (failures int, delay time.Duration) {
+	failures, delay = h.Failures, h.FailDelay
+	if failures == 0 {
+		failures = 3
+	}
+	if delay == 0 {
+		delay = 2 * time.Second
+	}
+	return failures, delay
 }
 
 func loginReply(err error) *mail.Reply {
@@ -89,11 +127,12 @@ func loginReply(err error) *mail.Reply {
 		return &notSupplied
 	case errors.Is(err, sasl.ErrDenied):
 		return badLogin.Because(err)
+	case errors.Is(err, sasl.ErrHeld):
+		return later.Because(err)
 	}
 	r := mail.AsReply(err)
 	if r.Code/100 == 4 {
-		// RFC 4954 section 6: the login may be right, we cannot tell now.
-		return (mail.Reply{Code: 454, Enhanced: "4.7.0", Text: "Temporary authentication failure"}).Because(err)
+		return later.Because(err) // the login may be right, we cannot tell now
 	}
 	return r
 }
@@ -113,7 +152,23 @@ func (s *session) enter(ctx context.Context, number string) error {
 		return err
 	}
 	s.account, s.domain, s.Authenticated = account, domain, true
+	s.handler.Discipline.Login(ctx, account.ID, s.Conn.Remote.Addr())
 	return nil
+}
+
+// standing looks at the account again, at each message: sessions may last for
+// hours, and whoever has a stolen password has one open when it is changed.
+func (s *session) standing(ctx context.Context) smtpd.Verdict {
+	now, err := s.Directory.AccountByID(ctx, s.account.ID)
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return smtpd.Verdict{Reply: &loginOver, Close: true}
+	case err != nil:
+		return smtpd.Verdict{Reply: mail.AsReply(err)}
+	case now.State != directory.Active || !now.SameCredential(s.account):
+		return smtpd.Verdict{Reply: &loginOver, Close: true}
+	}
+	return smtpd.Verdict{Reply: s.handler.Discipline.Mail(ctx, now)}
 }
 
 func (s *session) Mail(ctx context.Context, env *mail.Envelope) smtpd.Verdict {
@@ -125,6 +180,11 @@ func (s *session) Mail(ctx context.Context, env *mail.Envelope) smtpd.Verdict {
 	}
 	if reply := s.StartMail(env); reply != nil {
 		return s.Refused("MAIL", env, reply)
+	}
+	if v := s.standing(ctx); v.Reply != nil {
+		refused := s.Refused("MAIL", env, v.Reply)
+		refused.Close = v.Close
+		return refused
 	}
 	s.from = s.envelopeSender(env.From)
 	if s.from.IsNull() {
@@ -168,6 +228,16 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 	}
 	if res.Status == directory.NotOurs {
 		res = directory.Resolution{Status: directory.Known, Targets: []directory.Target{{Forward: r.Address, Relay: true}}}
+	}
+	fate := edge.Here
+	switch {
+	case res.Status == directory.Unknown:
+		fate = edge.Nobody
+	case len(res.Targets) > 0 && res.Targets[0].Relay:
+		fate = edge.Elsewhere
+	}
+	if reply := s.handler.Discipline.Rcpt(ctx, s.account.ID, s.Conn.Remote.Addr(), r.Address, fate); reply != nil {
+		return s.Answer(s.RcptEvent(env, r), reply)
 	}
 	return s.Answer(s.RcptEvent(env, r), s.Local(env, r, res))
 }

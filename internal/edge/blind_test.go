@@ -1,0 +1,106 @@
+package edge
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestValidityDoesNotChangeTheRetry plays the same client twice, in bad times,
+// before engines that differ in one thing: whether the recipient it waits for
+// exists. As long as it has heard nothing, both must say the same at every try:
+// a difference would be the answer. (The times are so bad that one more vote
+// among those of all newcomers does not move them.)
+func TestValidityDoesNotChangeTheRetry(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		seed := rapid.Uint64().Draw(t, "seed")
+		var engines [2]*Engine
+		for i := range engines {
+			e, err := NewSeeded(DefaultRules(), Sizes{Sources: 1 << 14, Networks: 1 << 12}, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			engines[i] = e
+		}
+		named := Finding(rapid.IntRange(0, 2).Draw(t, "named"))
+		spf := Finding(rapid.IntRange(0, 2).Draw(t, "spf"))
+		now := Time(1_800_000_000)
+		for try := range rapid.IntRange(2, 12).Draw(t, "tries") {
+			now += Time(rapid.IntRange(1, 3*3600).Draw(t, "wait"))
+			for _, e := range engines {
+				stormy(e, 11+try, now)
+			}
+			var said [2]Decision
+			for i, e := range engines {
+				a := Attempt{Time: now, Source: SourceOf(netip.MustParseAddr("203.0.113.9")), Named: named, SPF: spf,
+					Recipient: e.Hash("aiko@here.test"), Sender: e.Hash("s@bot.test"), Realm: e.Hash("here.test")}
+				if spf == Yes {
+					a.Identity = Identity{Key: e.Hash("spf bot.test"), Proven: true}
+				}
+				said[i] = e.Decide(&a)
+				if said[i].Defer {
+					e.Learn(&a, &said[i], [2]Truth{Exists, Unknown}[i])
+				}
+			}
+			if said[0].Why != said[1].Why || said[0].Wait != said[1].Wait || said[0].Evidence != said[1].Evidence {
+				t.Fatalf("try %d: for a valid recipient %+v, for an unknown one %+v", try, said[0], said[1])
+			}
+			if !said[0].Defer {
+				return
+			}
+		}
+	})
+}
+
+// stormy makes bad times: thousands of newcomers of one /8 that guess.
+func stormy(e *Engine, net int, now Time) {
+	for i := range 6000 {
+		ip := fmt.Sprintf("%d.%d.%d.7", net, i%3000%250, i%3000/250)
+		try(e, now-300+Time(i/20), ip, fmt.Sprint("guess", i), Unknown)
+	}
+}
+
+// TestBadTimesGateNewcomersOnly shows what an attack changes, and for whom.
+func TestBadTimesGateNewcomersOnly(t *testing.T) {
+	e := newTest(t, Sizes{Sources: 1 << 14})
+	const start = Time(1_800_000_000)
+	known := func(now Time, truth Truth) Decision {
+		a := Attempt{Time: now, Source: SourceOf(netip.MustParseAddr("198.51.100.25")), Named: Yes,
+			Recipient: e.Hash(fmt.Sprint("r", now)), Sender: e.Hash("a@known.test")}
+		d := e.Decide(&a)
+		e.Learn(&a, &d, truth)
+		if !d.Defer && truth == Exists {
+			e.Credit(&a, &d)
+		}
+		return d
+	}
+	for i := range 5 {
+		known(start-20*3600+Time(i)*3600, Exists)
+	}
+	stormy(e, 10, start)
+	if d := known(start, Unknown); d.Defer {
+		t.Errorf("a known server is deferred: %v", d.Why)
+	}
+	a := Attempt{Time: start, Source: SourceOf(netip.MustParseAddr("203.0.113.9")), Named: Yes,
+		Recipient: e.Hash("aiko"), Sender: e.Hash("b@new.test")}
+	d := e.Decide(&a)
+	if !d.Defer || d.Why != Gate {
+		t.Fatalf("a newcomer in a storm: %+v", d)
+	}
+	a.Time += Time(d.Wait) - 60
+	stormy(e, 11, a.Time)
+	if early := e.Decide(&a); !early.Defer {
+		t.Error("answered before the time")
+	}
+	a.Time += 600
+	if d = e.Decide(&a); d.Defer || d.Why != Retried {
+		t.Errorf("the retry after %d s: %v", d.Wait, d.Why)
+	}
+	a.Recipient, a.Time = e.Hash("another"), a.Time+1
+	if d = e.Decide(&a); d.Defer || d.Why != Admitted {
+		t.Errorf("behind the retry: %v", d.Why)
+	}
+}
