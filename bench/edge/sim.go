@@ -62,6 +62,7 @@ type sim struct {
 	defence defence
 	attacks []attack
 	peace   int // the day that is measured as peace
+	month   bool
 	days    int
 
 	land    *land
@@ -97,15 +98,23 @@ type setting struct {
 	world   world
 	seed    uint64
 	attacks []attack
-	warm    int // days before the day of peace
-	days    int // in all; the attack is measured on the last
+	warm    int  // days before the day of peace
+	days    int  // in all; the attack is measured on the last
+	month   bool // newcomers come on any day, and every day is measured like the last
 }
 
 func newSim(st setting) *sim {
 	w := st.world
-	s := &sim{world: &w, seed: mix64(st.seed), attacks: st.attacks, peace: st.warm, days: st.days}
+	s := &sim{world: &w, seed: mix64(st.seed), attacks: st.attacks, peace: st.warm, days: st.days, month: st.month}
 	s.land = newLand(&w, rand.New(rand.NewPCG(st.seed, 1)))
 	s.senders, s.sources = people(&w, s.land, s.days-1)
+	if st.month {
+		for i := range s.senders {
+			if o := &s.senders[i]; o.born > 0 {
+				o.born = 1 + s.land.r.IntN(s.days-1)
+			}
+		}
+	}
 	s.post = newPost(&w, rand.New(rand.NewPCG(st.seed, 2)))
 	var victims []int32
 	for i := range s.senders {
@@ -172,11 +181,11 @@ func (s *sim) run(d defence) *result {
 // morning posts the honest mail of a day.
 func (s *sim) morning(base int) {
 	ph := warmUp
-	switch base / day {
-	case s.peace:
-		ph = inPeace
-	case s.days - 1:
+	switch number := base / day; {
+	case number == s.days-1, s.month:
 		ph = underAttack
+	case number == s.peace:
+		ph = inPeace
 	}
 	for i := range s.senders {
 		o := &s.senders[i]
