@@ -269,12 +269,16 @@ func (m *MigiwaServer) RetryNow() error {
 
 // Close implements Server.
 func (m *MigiwaServer) Close() error {
-	var err error
-	if m.serve != nil && m.serve.Process != nil {
-		_ = m.serve.Process.Signal(syscall.SIGTERM) // it may have ended
-		err = m.serve.Wait()
+	return errors.Join(m.stop(), os.RemoveAll(filepath.Dir(m.dir)))
+}
+
+// stop ends the process, if there is one.
+func (m *MigiwaServer) stop() error {
+	if m.serve == nil || m.serve.Process == nil {
+		return nil
 	}
-	return errors.Join(err, os.RemoveAll(filepath.Dir(m.dir)))
+	_ = m.serve.Process.Signal(syscall.SIGTERM) // it may have ended
+	return m.serve.Wait()
 }
 
 // freeOffset finds N such that all standard ports plus N are free.

@@ -47,6 +47,23 @@ func (m *MigiwaServer) invite(c *Crowd) error {
 	return m.run(csv.String(), "account", "import", "-", "--config", m.config())
 }
 
+// Restart stops it and starts it again with other lines of [edge]. What the
+// edge knows stays; its clock goes on where it stopped.
+func (m *MigiwaServer) Restart(edge string) error {
+	if err := m.stop(); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(m.config())
+	if err != nil {
+		return err
+	}
+	before, _, _ := strings.Cut(string(text), "\n[edge]\n") // by invite, at the end
+	if err := os.WriteFile(m.config(), []byte(before+"\n[edge]\n"+edge+"\n"), 0o600); err != nil {
+		return err
+	}
+	return m.startServing()
+}
+
 // PostfixForCrowd starts a Postfix that believes clients of the way: XClient
 // with smtpd itself, or Proxy1 and Proxy2 with postscreen in front of it, which
 // is the only one to understand them. parameters go over all others.

@@ -154,7 +154,7 @@ func (g *game) hammer(p *party, at float64) {
 	var hands sync.WaitGroup
 	for range hammerHands {
 		hands.Go(func() {
-			for range hammerBlows / hammerHands {
+			for n := 0; n < hammerBlows/hammerHands && g.agenda.now() < g.plan.ends(); n++ {
 				g.test(p, g.coin(p), 0, theGuess, max(at, g.agenda.now()), nil)
 			}
 		})

@@ -59,6 +59,7 @@ type attempt struct {
 	Class    class
 	Text     string        // of the reply, masked
 	Took     time.Duration // the reply to RCPT; 0 when it did not come to that
+	Quit     time.Duration // the end of the session
 	Spent    time.Duration // the whole session
 	Late     time.Duration // after the planned time
 }

@@ -43,7 +43,8 @@ type leak struct {
 	Z               float64 `json:"answered_z"` // how many standard deviations these lie apart
 
 	Texts  []textCount `json:"deferral_texts"`
-	Timing timing      `json:"deferral_timing"`
+	Timing timing      `json:"deferral_timing"` // of the reply
+	Ending timing      `json:"ending_timing"`   // of the end of the session behind it
 }
 
 // textCount is how often a 4xx text came, to whom.
@@ -54,7 +55,7 @@ type textCount struct {
 	Chance  float64 `json:"chance"` // that it would be spread so unevenly by chance
 }
 
-// timing compares the times of 4xx replies to RCPT by validity.
+// timing compares times after RCPT was answered 4xx, by validity.
 type timing struct {
 	Unknown  int     `json:"unknown"`
 	Valid    int     `json:"valid"`
@@ -116,7 +117,7 @@ func judgeGuesses(log []attempt) leak {
 	var guesses, answered [2]int
 	texts := make(map[string]*textCount)
 	found := make(map[string]bool)
-	var times [2][]time.Duration
+	var times, ends [2][]time.Duration
 	for _, a := range log {
 		if !a.Guess {
 			continue
@@ -124,12 +125,8 @@ func judgeGuesses(log []attempt) leak {
 		v := side(a.Valid)
 		l.Attempts++
 		counts[a.Class][v]++
-		if a.Try == 1 {
-			guesses[v]++
-		}
-		if a.Class.truthful() {
-			answered[v]++
-		}
+		guesses[v] += side(a.Try == 1)
+		answered[v] += side(a.Class.truthful())
 		if a.Class == taken && a.Valid {
 			found[a.To] = true
 		}
@@ -139,6 +136,7 @@ func judgeGuesses(log []attempt) leak {
 		count(texts, a.Text, a.Valid)
 		if a.Took > 0 {
 			times[v] = append(times[v], a.Took)
+			ends[v] = append(ends[v], a.Quit)
 		}
 	}
 	for c, n := range counts {
@@ -152,11 +150,11 @@ func judgeGuesses(log []attempt) leak {
 	l.BitsEach, l.Bias = information(counts[:])
 	l.BitsAll = l.BitsEach * float64(l.Attempts)
 	l.Texts = judgeTexts(texts)
-	l.Timing = compare(times)
+	l.Timing, l.Ending = compare(times), compare(ends)
 	return l
 }
 
-// side is the place of a validity in pairs.
+// side is the place of a validity in pairs: 0 or 1.
 func side(valid bool) int {
 	if valid {
 		return 1

@@ -18,7 +18,8 @@ func TestPlantedLeaks(t *testing.T) {
 		want string // in the only finding; empty: none
 	}{
 		{"clean", stub{answer: 0.1, favour: 0.1}, ""},
-		{"late", stub{answer: 0.1, favour: 0.1, late: 2 * time.Millisecond}, "at other times"},
+		{"late", stub{answer: 0.1, favour: 0.1, late: 2 * time.Millisecond}, "replies come at other times"},
+		{"lingering", stub{answer: 0.1, favour: 0.1, linger: 2 * time.Millisecond}, "end at other times"},
 		{"texts", stub{texts: true}, "the 4xx text"},
 		{"rare text", stub{rare: true}, "the 4xx text"},
 		{"favour", stub{answer: 0.1, favour: 0.4}, "answered more or less often"},

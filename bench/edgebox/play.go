@@ -139,7 +139,7 @@ func (g *game) try(m *message, at float64) {
 	m.tries++
 	a := attempt{At: at, Kind: p.kind, Message: m.id, Try: m.tries, Guess: m.guess,
 		To: m.to.local, Valid: m.to.valid, Test: m.test, Role: m.role,
-		Step: o.Step, Class: classify(o), Took: o.Took, Spent: time.Since(begin), Late: late, Answered: g.agenda.now()}
+		Step: o.Step, Class: classify(o), Took: o.Took, Quit: o.Quit, Spent: time.Since(begin), Late: late, Answered: g.agenda.now()}
 	a.Text = mask(o, h, m.from, to)
 	again := (a.Class == deferred || a.Class == failed) && m.tries <= len(m.waits)
 	a.Last = !again

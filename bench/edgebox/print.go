@@ -39,7 +39,9 @@ func (r *report) print(w io.Writer) {
 		say("                      %8d %8d  %q (so uneven by chance: p = %.2g)", t.Unknown, t.Valid, t.Text, t.Chance)
 	}
 	t := l.Timing
-	say("  4xx timing         D %.4f (5 %% critical %.4f), medians %d and %d µs of %d and %d", t.D, t.Critical, t.MedianUs[0], t.MedianUs[1], t.Unknown, t.Valid)
+	say("  4xx reply          D %.4f (5 %% critical %.4f), medians %d and %d µs of %d and %d", t.D, t.Critical, t.MedianUs[0], t.MedianUs[1], t.Unknown, t.Valid)
+	t = l.Ending
+	say("  session's end      D %.4f (5 %% critical %.4f), medians %d and %d µs", t.D, t.Critical, t.MedianUs[0], t.MedianUs[1])
 	say("  %-11s %-9s %8s %15s %21s %7s %5s %15s", "honest mail", "phase", "messages", "delayed", "min median/p95/max", "waiting", "lost", "unknown told")
 	for _, s := range r.Honest {
 		say("  %-11s %-9s %8d %6d %6.2f %% %6.0f/%6.0f/%6.0f %8d %5d %8d of %d", s.Kind, s.Phase, s.Messages, s.Delayed, 100*s.Share,

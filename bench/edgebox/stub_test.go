@@ -14,6 +14,7 @@ import (
 // fault that tells valid recipients from unknown ones.
 type stub struct {
 	late   time.Duration // later to valid recipients
+	linger time.Duration // later ends of their sessions
 	texts  bool          // another text to valid recipients
 	rare   bool          // another text to one in three valid recipients
 	favour float64       // share of valid recipients that are answered, beside
@@ -48,6 +49,7 @@ func (s stub) serve(c net.Conn) {
 		return
 	}
 	say("220 stub ESMTP")
+	valid := false
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -57,7 +59,9 @@ func (s stub) serve(c net.Conn) {
 		case "EHLO":
 			say("250-stub\r\n250 8BITMIME")
 		case "RCPT":
-			say(s.rcpt(line))
+			local, _, _ := strings.Cut(strings.TrimPrefix(line, "RCPT TO:<"), "@")
+			valid = local[len(local)-1] <= '9' // see world.recipient
+			say(s.rcpt(valid))
 		case "DATA":
 			say("354 go on")
 			for text := ""; text != ".\r\n" && err == nil; {
@@ -65,6 +69,9 @@ func (s stub) serve(c net.Conn) {
 			}
 			say("250 2.0.0 taken")
 		case "QUIT":
+			if valid {
+				time.Sleep(s.linger)
+			}
 			say("221 bye")
 			return
 		default:
@@ -74,9 +81,7 @@ func (s stub) serve(c net.Conn) {
 }
 
 // rcpt answers after up to 5 ms, as a busy server would.
-func (s stub) rcpt(line string) string {
-	local, _, _ := strings.Cut(strings.TrimPrefix(line, "RCPT TO:<"), "@")
-	valid := local[len(local)-1] <= '9' // see world.recipient
+func (s stub) rcpt(valid bool) string {
 	time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond)
 	share := s.answer
 	if valid {

@@ -154,9 +154,13 @@ func (l *leak) findings() []string {
 			found = append(found, fmt.Sprintf("the 4xx text %q came to %d unknown and %d valid recipients", t.Text, t.Unknown, t.Valid))
 		}
 	}
-	if l.Timing.tells() {
-		found = append(found, fmt.Sprintf("4xx replies come at other times to valid recipients: D %.3f, by chance %.3f", l.Timing.D, l.Timing.Critical))
+	compared := func(what string, t timing) {
+		if t.tells() {
+			found = append(found, fmt.Sprintf("%s at other times for valid recipients: D %.3f, by chance %.3f", what, t.D, t.Critical))
+		}
 	}
+	compared("4xx replies come", l.Timing)
+	compared("sessions after a 4xx end", l.Ending)
 	if math.Abs(l.Z) > 3.3 {
 		found = append(found, fmt.Sprintf("valid guesses are answered more or less often: %.4f and %.4f, %.1f standard deviations", l.AnsweredValid, l.AnsweredUnknown, l.Z))
 	}

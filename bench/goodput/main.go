@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -34,8 +33,9 @@ type load struct {
 	Round   time.Duration // measured
 }
 
-// warmup is how long honest servers are known before, so long that migiwa, whose
-// edge keeps time at timeScale, has known them for some hours.
+// warmup is how long honest servers are known before. migiwa's edge keeps time
+// at timeScale meanwhile, so that it has known them for some hours; then it is
+// restarted and keeps the world's time.
 const (
 	timeScale = 600
 	warmup    = 20 * time.Second
@@ -102,35 +102,42 @@ var deep = map[string]string{
 	"postscreen_bare_newline_enable":     "yes",
 }
 
-// start starts a contestant and gives its address and how it is told addresses.
-// Postfix does not look up names: that would measure the resolver of this machine.
-func start(name, binary string, l load) (addr string, way stranger.Way, stop io.Closer, err error) {
+// server is a running contestant.
+type server struct {
+	addr  string
+	way   stranger.Way // how it is told addresses
+	close func() error
+	begin func() error // called between the warm-up and the attack; may be nil
+}
+
+// start starts a contestant. Postfix does not look up names: that would measure
+// the resolver of this machine.
+func start(name, binary string, l load) (server, error) {
 	parameters := map[string]string{"smtpd_peername_lookup": "no"}
+	way := stranger.Proxy2
 	switch name {
 	case "migiwa":
 		edge := fmt.Sprintf("time_scale = %d", timeScale)
-		s, err := contestant.MigiwaForCrowd(binary, contestant.Crowd{Users: l.Users, Zone: zone(l), Edge: edge})
+		m, err := contestant.MigiwaForCrowd(binary, contestant.Crowd{Users: l.Users, Zone: zone(l), Edge: edge})
 		if err != nil {
-			return "", "", nil, err
+			return server{}, err
 		}
-		return s.ProxyAddr(), stranger.Proxy2, s, nil
+		return server{m.ProxyAddr(), way, m.Close, func() error { return m.Restart("") }}, nil
 	case "postfix":
 		way = stranger.Bind
 	case "postscreen":
-		way = stranger.Proxy2
 	case "postscreen-deep":
-		way = stranger.Proxy2
 		for key, value := range deep {
 			parameters[key] = value
 		}
 	default:
-		return "", "", nil, fmt.Errorf("there is no contestant %q", name)
+		return server{}, fmt.Errorf("there is no contestant %q", name)
 	}
-	s, err := contestant.PostfixForCrowd(l.Users, way, parameters)
+	p, err := contestant.PostfixForCrowd(l.Users, way, parameters)
 	if err != nil {
-		return "", "", nil, err
+		return server{}, err
 	}
-	return s.Addr, way, s, nil
+	return server{p.Addr, way, p.Close, nil}, nil
 }
 
 // result is what one round showed, or the medians of some.

@@ -30,9 +30,10 @@ func honest(i int, way stranger.Way) stranger.Host {
 	return stranger.Host{Addr: netip.AddrFrom4(b), Name: name, Hello: name}
 }
 
-// bot is the i-th address of the botnet.
+// bot is the i-th address of the botnet: two in each /24.
 func bot(i int, way stranger.Way) stranger.Host {
-	b := [4]byte{90, byte(100 + i>>16), byte(i >> 8), byte(i)}
+	net := i / 2
+	b := [4]byte{90, byte(100 + net>>8), byte(net), byte(1 + i%2)}
 	if way == stranger.Bind {
 		b[0] = 127
 	}
@@ -67,14 +68,19 @@ type game struct {
 // round starts a fresh contestant, makes the honest servers known, lets the bots
 // loose and measures.
 func round(l load, name, binary string) (r result, err error) {
-	addr, way, stop, err := start(name, binary, l)
+	s, err := start(name, binary, l)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, stop.Close()) }()
-	g := &game{load: l, dialer: stranger.Dialer{Server: addr, Way: way, Timeout: 30 * time.Second}}
+	defer func() { err = errors.Join(err, s.close()) }()
+	g := &game{load: l, dialer: stranger.Dialer{Server: s.addr, Way: s.way, Timeout: 30 * time.Second}}
 	if err := g.introduce(); err != nil {
 		return r, err
+	}
+	if s.begin != nil {
+		if err := s.begin(); err != nil {
+			return r, err
+		}
 	}
 	g.retries = 0
 	ctx, cancel := context.WithCancel(context.Background())

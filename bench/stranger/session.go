@@ -43,20 +43,21 @@ type Outcome struct {
 	Reply Reply         // the last one; Code 0 when Err is set
 	Step  Step          // what it answered
 	Took  time.Duration // from the last octet of RCPT to the first of its reply; 0 before that
+	Quit  time.Duration // from QUIT to the end of the connection
 	Err   error         // of the connection
 }
 
 // Try opens a session as h and goes from EHLO to RCPT, and on through DATA when
 // there is a message, as far as the server says yes. It quits politely.
-func (d *Dialer) Try(h Host, from, to, message string) Outcome {
-	o := Outcome{Step: Connect}
+func (d *Dialer) Try(h Host, from, to, message string) (o Outcome) {
+	o.Step = Connect
 	c, err := d.connect(h)
 	if err != nil {
 		o.Err = err
 		return o
 	}
 	s := session{c: c, r: bufio.NewReaderSize(c, maxLine)}
-	defer s.quit()
+	defer func() { o.Quit = s.quit() }()
 	if o.Reply, o.Err = s.read(); !o.goesOn() {
 		return o
 	}
@@ -172,10 +173,13 @@ func code(line string) (int, error) {
 }
 
 // quit ends the session and lets the server close first, so that the waiting
-// state of TCP does not use up this side's ports.
-func (s *session) quit() {
+// state of TCP does not use up this side's ports. It gives how long that took.
+func (s *session) quit() time.Duration {
+	begin := time.Now()
 	if s.write("QUIT\r\n") == nil {
 		io.Copy(io.Discard, s.r) // until it closes, or the session's time is up
 	}
+	took := time.Since(begin)
 	s.c.Close()
+	return took
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -239,6 +240,15 @@ func nameIdentities(v *edge.View, journal string, list []edge.Suspect) error {
 
 type edgeStatusCmd struct{}
 
+// edgeStatus is what status prints as JSON.
+type edgeStatus struct {
+	Live    bool      `json:"live"`    // a process serves, and was asked
+	Written time.Time `json:"written"` // when what is shown was
+	edge.Status
+	Population edge.Population    `json:"clients"`
+	Realms     []edge.RealmStatus `json:"domains"` // of ours, those that most sources without a history come to first
+}
+
 func (edgeStatusCmd) Run(ctx context.Context, c *cli, out *output) error {
 	rooms, err := c.rooms(ctx)
 	if err != nil {
@@ -250,18 +260,45 @@ func (edgeStatusCmd) Run(ctx context.Context, c *cli, out *output) error {
 		return err
 	}
 	defer v.Close()
-	st := v.Status(v.Clock)
-	if out.json {
-		return out.object(struct {
-			Live    bool      `json:"live"`
-			Written time.Time `json:"written"`
-			edge.Status
-		}{v.Live, v.Written.UTC(), st})
+	st := edgeStatus{Live: v.Live, Written: v.Written.UTC(), Status: v.Status(v.Clock), Population: v.Population(v.Clock)}
+	if st.Realms, err = realms(ctx, rooms, v); err != nil {
+		return err
 	}
-	t := out.table("level", st.Level+", "+snapshotAge(v))
+	if out.json {
+		return out.object(st)
+	}
+	return st.print(out, snapshotAge(v))
+}
+
+// realms tells of our domains.
+func realms(ctx context.Context, rooms *node.Rooms, v *edge.View) ([]edge.RealmStatus, error) {
+	domains, err := rooms.Admin.Domains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []edge.RealmStatus{}
+	for _, d := range domains {
+		if r, ok := v.Realm(v.Clock, string(d.Name)); ok {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b edge.RealmStatus) int {
+		return cmp.Or(cmp.Compare(b.Sources*b.Unknown, a.Sources*a.Unknown), cmp.Compare(a.Domain, b.Domain))
+	})
+	return list[:min(len(list), 20)], nil
+}
+
+func (st *edgeStatus) print(out *output, age string) error {
+	t := out.table("level", st.Level+", "+age)
 	t.row("clients without a history", fmt.Sprintf("%.0f %% lately met unknown recipients: as if %.0f %% guessed", 100*st.Unknown, 100*st.Guessers))
+	for _, r := range st.Realms {
+		t.row("  those that write to "+r.Domain, fmt.Sprintf("%.0f lately: %.0f %%, as if %.0f %% guessed", r.Sources, 100*r.Unknown, 100*r.Guessers))
+	}
 	t.row("those that proved to be mail servers", fmt.Sprintf("%.0f %% of what they were told was \"unknown\"", 100*st.Retried))
 	t.row("disclosure budget", fmt.Sprintf("%.0f %% left; newcomers with a score above %.1f wait", 100*st.Disclosure, st.GateAt))
+	p := st.Population
+	t.row("clients known", fmt.Sprintf("%d: %d proven, %d admitted, %d waiting, %d in penalty, %d on parole",
+		p.Known, p.Proven, p.Admitted, p.Waiting, p.Penalty, p.Parole))
 	for r := edge.Calm; int(r) < len(st.Decisions); r++ {
 		verdict := "answered"
 		if r.Defers() {
@@ -296,6 +333,6 @@ func (s *edgeForgiveCmd) Run(ctx context.Context, c *cli, out *output) error {
 		_, err = fmt.Fprintf(out.w, "nothing is held against %s\n", s.What)
 		return err
 	}
-	_, err = fmt.Fprintf(out.w, "%s is forgiven: %d entries\n", s.What, n)
+	_, err = fmt.Fprintf(out.w, "%s is forgiven (entries: %d)\n", s.What, n)
 	return err
 }

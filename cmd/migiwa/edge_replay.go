@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/config"
@@ -59,9 +63,14 @@ func (r *edgeReplayCmd) rules(c *cli) (edge.Rules, error) {
 func (r *edgeReplayCmd) print(out *output, p *edge.Report) error {
 	fmt.Fprintf(out.w, "%d events, %s to %s; %d torn lines, %d misdated events\n", p.Events,
 		p.From.UTC().Format(time.DateTime), p.To.UTC().Format(time.DateTime), p.Torn, p.Misdated)
+	var tried []string
+	for _, key := range slices.Sorted(maps.Keys(r.Set)) {
+		tried = append(tried, key+"="+r.Set[key])
+	}
+	fmt.Fprintf(out.w, "Proposed: %s\n", cmp.Or(strings.Join(tried, " "), "the rules in force"))
 	fmt.Fprintf(out.w, "%s\n", p.Classes)
 	fmt.Fprintf(out.w, "A delay is at least so long (≥) where the sender had no reason to try again in these files.\n\n")
-	t := out.table("", "IN ALL", "THEN", "NOW")
+	t := out.table("", "IN ALL", "HAPPENED", "PROPOSED")
 	row := func(name string, all int, n edge.Count) {
 		t.row(name, strconv.Itoa(all), strconv.Itoa(n.Then), strconv.Itoa(n.Now))
 	}
@@ -89,7 +98,7 @@ func (r *edgeReplayCmd) printSenders(out *output, delayed []edge.SenderReport) e
 		return err
 	}
 	fmt.Fprintln(out.w)
-	t := out.table("SENDER", "NAME", "IDENTITY", "DELAYED THEN", "NOW", "LONGEST THEN", "NOW")
+	t := out.table("SENDER", "NAME", "IDENTITY", "DELAYED", "PROPOSED", "LONGEST", "PROPOSED")
 	for _, s := range delayed[:min(len(delayed), max(r.Limit, 0))] {
 		now := s.Longest.Now.String()
 		switch {

@@ -70,7 +70,7 @@ func TestEdgeCommands(t *testing.T) {
 		}
 	}
 	check(1, []string{"nothing is known of clients yet"}, "edge", "show", "192.0.2.7")
-	if err := e.SaveFile(filepath.Join(data, edge.SnapshotName), edge.Time(time.Now().Unix())); err != nil {
+	if err := e.SaveFile(filepath.Join(data, edge.StrangersName), edge.Time(time.Now().Unix())); err != nil {
 		t.Fatal(err)
 	}
 	check(0, []string{"nothing serves here: as it was", "defer: penalty of the s", "unknown recipients in", "of 192.0.2.0/24 in 24 h",
@@ -84,7 +84,7 @@ func TestEdgeCommands(t *testing.T) {
 	check(2, []string{"--limit"}, "edge", "top", "--limit=0")
 	check(0, []string{"calm, nothing serves", "deferred, penalty", "memory, sources"}, "edge", "status")
 	check(1, []string{"neither an address"}, "edge", "forgive", "bad..test")
-	check(0, []string{"192.0.2.7 is forgiven: 1 entries"}, "edge", "forgive", "192.0.2.7")
+	check(0, []string{"192.0.2.7 is forgiven (entries: 1)"}, "edge", "forgive", "192.0.2.7")
 	check(0, []string{"nothing is held against 192.0.2.7"}, "edge", "forgive", "192.0.2.7")
 	check(0, []string{"bad.test is forgiven"}, "edge", "forgive", "bad.test")
 	check(0, []string{"answer: nothing speaks against it"}, "edge", "show", "192.0.2.7")
@@ -102,7 +102,7 @@ func TestEdgeCommandsAskTheServingProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	keeper := &edge.Keeper{Engine: e, Clock: edge.NewClock(1, 0), Path: filepath.Join(data, edge.SnapshotName), Bus: b}
+	keeper := &edge.Keeper{Engine: e, Clock: edge.NewClock(1, 0), Path: filepath.Join(data, edge.StrangersName), Bus: b}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { keeper.Run(ctx); close(done) }()

@@ -10,65 +10,87 @@ import (
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
 )
 
+// holder is one account to hold.
+type holder struct {
+	t   *testing.T
+	dir *Directory
+	id  int64
+}
+
+func newHolder(t *testing.T, d *db.DB) *holder {
+	h := &holder{t: t, dir: &Directory{DB: d}}
+	t.Cleanup(h.dir.Close)
+	h.write(func(tx *db.Tx) error {
+		if _, err := h.dir.CreateDomain(tx, "a.test", DefaultDomainSettings()); err != nil {
+			return err
+		}
+		acct, err := h.dir.CreateAccount(tx, Account{Address: mail.MakeAddress("x", "a.test")}, Credential{Hash: "one"})
+		h.id = acct.ID
+		return err
+	})
+	return h
+}
+
+func (h *holder) write(fn func(tx *db.Tx) error) {
+	h.t.Helper()
+	if err := h.dir.DB.Write(context.Background(), fn); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *holder) hold(what Hold) (held bool) {
+	h.t.Helper()
+	h.write(func(tx *db.Tx) (err error) { held, err = h.dir.HoldSending(tx, h.id, what); return err })
+	return held
+}
+
+func (h *holder) look() Account {
+	h.t.Helper()
+	a, err := h.dir.AccountByID(context.Background(), h.id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+// over counts the holds that are over at a time.
+func (h *holder) over(at time.Time) int {
+	h.t.Helper()
+	over, err := h.dir.HoldsOver(context.Background(), at)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return len(over)
+}
+
 func TestHoldSending(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
-		dir, ctx := &Directory{DB: d}, context.Background()
-		t.Cleanup(dir.Close)
-		var acct Account
-		write := func(fn func(tx *db.Tx) error) {
-			t.Helper()
-			if err := d.Write(ctx, fn); err != nil {
-				t.Fatal(err)
-			}
-		}
-		write(func(tx *db.Tx) (err error) {
-			if _, err = dir.CreateDomain(tx, "a.test", DefaultDomainSettings()); err != nil {
-				return err
-			}
-			acct, err = dir.CreateAccount(tx, Account{Address: mail.MakeAddress("x", "a.test")}, Credential{Hash: "one"})
-			return err
-		})
+		h := newHolder(t, d)
 		at := time.UnixMilli(1_800_000_000_000)
-		h := Hold{Since: at, Until: at.Add(time.Hour), Reason: "412 recipients"}
-		hold := func(h Hold) (held bool) {
-			t.Helper()
-			write(func(tx *db.Tx) (err error) { held, err = dir.HoldSending(tx, acct.ID, h); return err })
-			return held
-		}
-		look := func() Account {
-			t.Helper()
-			a, err := dir.AccountByID(ctx, acct.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return a
-		}
-		if !hold(h) || hold(h) {
+		hold := Hold{Since: at, Until: at.Add(time.Hour), Reason: "412 recipients"}
+		if !h.hold(hold) || h.hold(hold) {
 			t.Error("not held, or held twice")
 		}
-		a := look()
-		if a.Hold != h || !a.Hold.Active(at) || a.Hold.Active(h.Until) {
+		a := h.look()
+		if a.Hold != hold || !a.Hold.Active(at) || a.Hold.Active(hold.Until) {
 			t.Errorf("%+v", a.Hold)
 		}
-		if over, err := dir.HoldsOver(ctx, at); len(over) != 0 || err != nil {
-			t.Errorf("over: %v, %v", over, err)
+		if h.over(at) != 0 || h.over(hold.Until) != 1 {
+			t.Errorf("%d over at once, %d at the end", h.over(at), h.over(hold.Until))
 		}
-		if over, err := dir.HoldsOver(ctx, h.Until); len(over) != 1 || err != nil {
-			t.Errorf("over: %v, %v", over, err)
-		}
-		write(func(tx *db.Tx) error { return dir.SetCredential(tx, a, Credential{Hash: "two"}) })
-		if b := look(); b.Hold != (Hold{}) || b.SameCredential(a) {
+		h.write(func(tx *db.Tx) error { return h.dir.SetCredential(tx, a, Credential{Hash: "two"}) })
+		if b := h.look(); b.Hold != (Hold{}) || b.SameCredential(a) {
 			t.Errorf("after a new password: %+v", b.Hold)
 		}
-		if !hold(h) {
+		if !h.hold(hold) {
 			t.Error("not held again")
 		}
-		write(func(tx *db.Tx) error { return dir.ReleaseSending(tx, a, at.Add(time.Hour)) })
-		if b := look(); !b.Hold.Until.IsZero() || !b.Hold.Vouched.Equal(at.Add(time.Hour)) || hold(h) {
-			t.Errorf("vouched for: %+v", look().Hold)
+		h.write(func(tx *db.Tx) error { return h.dir.ReleaseSending(tx, a, at.Add(time.Hour)) })
+		if b := h.look(); !b.Hold.Until.IsZero() || !b.Hold.Vouched.Equal(at.Add(time.Hour)) || h.hold(hold) {
+			t.Errorf("vouched for: %+v", h.look().Hold)
 		}
-		h.Since, h.Until = at.Add(2*time.Hour), at.Add(3*time.Hour)
-		if !hold(h) {
+		hold.Since, hold.Until = at.Add(2*time.Hour), at.Add(3*time.Hour)
+		if !h.hold(hold) {
 			t.Error("vouched for too long")
 		}
 	})

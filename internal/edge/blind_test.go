@@ -104,3 +104,50 @@ func TestBadTimesGateNewcomersOnly(t *testing.T) {
 		t.Errorf("behind the retry: %v", d.Why)
 	}
 }
+
+// TestValidityDoesNotChangeThePenalty lets a source in penalty try one recipient
+// again and again: when it is over must not tell whether that one exists.
+func TestValidityDoesNotChangeThePenalty(t *testing.T) {
+	var ends [2]Time
+	for i, truth := range [2]Truth{Exists, Unknown} {
+		e, err := NewSeeded(DefaultRules(), Sizes{Sources: 1 << 14, Networks: 1 << 12}, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		stormy(e, 10, noon)
+		a := Attempt{Time: noon, Source: from("203.0.113.9"), Named: Yes, Sender: e.Hash("s@bot.test")}
+		for n := range 20 {
+			a.Time++
+			asked(e, a, fmt.Sprint("guess", n), Unknown)
+		}
+		pen := look(t, e, a.Time, a.Source).pen
+		if pen <= a.Time {
+			t.Fatal("20 guesses and no penalty")
+		}
+		// The slots still wait for the first guesses, which are given up.
+		s := e.sources.place(a.Source.key).find(a.Source.key)
+		s.timeA, s.timeB = 0, 0
+		for a.Time < pen-60 {
+			a.Time += (pen - a.Time) / 2
+			asked(e, a, "aiko@here.test", truth)
+		}
+		ends[i] = look(t, e, a.Time, a.Source).pen
+	}
+	if ends[0] != ends[1] {
+		t.Errorf("the penalty ends %d s later when the recipient is unknown", ends[1]-ends[0])
+	}
+}
+
+// TestOneDeadAddressBeginsNoPenalty has a newcomer write to an address that is
+// nobody's, again and again.
+func TestOneDeadAddressBeginsNoPenalty(t *testing.T) {
+	e := newTest(t, Sizes{Sources: 1 << 14})
+	a := Attempt{Time: noon, Source: from("203.0.113.9"), Sender: e.Hash("s@new.test")}
+	for range 100 {
+		a.Time += 600
+		if d := asked(e, a, "dead@here.test", Unknown); d.Why == Penalty {
+			t.Fatalf("in penalty after %d min", (a.Time-noon)/60)
+		}
+	}
+}

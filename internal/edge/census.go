@@ -18,17 +18,17 @@ const (
 )
 
 // classRule is how the classes are told apart, as the report says it.
-const classRule = "sender: the source, or its proven identity, had a message accepted somewhere in these files; " +
-	"attacker: it had none, and at least half of its RCPTs were for unknown recipients; unclear: neither"
+const classRule = "Senders are sources that had a message accepted somewhere in these files, or whose proven identity had. " +
+	"Attackers are others at least half of whose RCPTs were for unknown recipients. The rest is unclear."
 
 // census is what the first reading finds out.
 type census struct {
-	sources    map[uint64]tally // by Source.key
-	identities map[string]bool  // proven ones whose messages were accepted
+	sources    map[uint64]sourceTally // by Source.key
+	identities map[string]bool        // proven ones whose messages were accepted
 }
 
-// tally counts for one source, each up to 255.
-type tally struct {
+// sourceTally counts for one source, each up to 255.
+type sourceTally struct {
 	accepted, exists, unknown uint8
 	class                     class // the highest that one of its attempts had
 }
@@ -40,13 +40,13 @@ type visitor struct {
 }
 
 func (p *player) takeCensus(ctx context.Context, files []string) (*census, error) {
-	c := &census{sources: map[uint64]tally{}, identities: map[string]bool{}}
+	c := &census{sources: map[uint64]sourceTally{}, identities: map[string]bool{}}
 	var open sessions[visitor]
 	return c, p.each(ctx, files, func(ev *event.Event) {
 		switch ev.Kind {
 		case event.Rcpt:
 			remote, err := netip.ParseAddrPort(ev.Remote)
-			if err != nil || ev.Verdict == "" {
+			if err != nil || !judged(ev) {
 				return
 			}
 			v := open.at(ev.Trace)

@@ -153,7 +153,7 @@ func (r *Rules) decay(s *state, now Time) {
 		if s.nats > 0 {
 			life = r.Fade
 		}
-		s.nats = int16(float64(s.nats) * fade(now, s.last, life))
+		s.nats = faded(s.nats, fade(now, s.last, life), now)
 		s.last = now
 	}
 	if s.pen != 0 && now >= s.pen {
@@ -162,6 +162,14 @@ func (r *Rules) decay(s *state, now Time) {
 		s.bits, s.bad = 0, 0
 		s.flags = s.flags&^admitted | onParole
 	}
+}
+
+// faded is nats times f, up or down by chance so that it is right on average:
+// always cut, evidence would be gone in hours where a client shows itself every
+// half minute.
+func faded(nats int16, f float64, now Time) int16 {
+	chance := mix(uint64(now), uint64(uint16(nats))|1) >> 11
+	return int16(math.Floor(float64(nats)*f + float64(chance)/(1<<53)))
 }
 
 // proven tells whether wanted mail has come for long enough.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/bus"
@@ -87,7 +88,7 @@ func (d *Desk) Forgive(ctx context.Context, what string) (int, error) {
 
 // ask puts a question to the serving process and tells whether there is one.
 func (d *Desk) ask(ctx context.Context, q question) (count int, live bool, err error) {
-	q.ID = rand.Text()
+	q.ID, q.Engine = rand.Text(), filepath.Base(d.Path)
 	heard, done := make(chan answer, 4), make(chan answer, 4)
 	defer d.listen(heardTopic, q.ID, heard)()
 	defer d.listen(doneTopic, q.ID, done)()

@@ -30,6 +30,11 @@
 //
 // Everything decays and everything expires. There is no list to keep.
 //
+// # Our own users
+//
+// Outbound turns the question around: is it the owner who sends through an
+// account? It compares each account with its own past. See outbound.go.
+//
 // # Memory
 //
 // Tables have a fixed size, hold no pointers and lie outside Go's heap. When

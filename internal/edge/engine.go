@@ -42,6 +42,7 @@ type Engine struct {
 	networks   *netTable
 	realms     []realm
 	credits    *sketch  // accepted messages by recipient and day
+	ownCredits *sketch  // those of proven sources by source, recipient and day
 	nulls      *budgets // null-sender mail by recipient
 	shown      shown    // behaviour by source and hour
 
@@ -88,7 +89,7 @@ func newEngine(rules Rules, sizes Sizes, seed [32]byte) (_ *Engine, err error) {
 		return nil, err
 	}
 	e.realms = make([]realm, e.sizes.Realms)
-	e.credits = newSketch()
+	e.credits, e.ownCredits = newSketch(), newSketch()
 	e.nulls = new(budgets)
 	e.shown = newShown(e.sizes.Sources / 4)
 	return e, nil

@@ -12,16 +12,14 @@ func (e *Engine) keyOf(s Source, now Time) uint64 {
 	if s.isIPv4() {
 		return s.key
 	}
-	if e.crowded(s.narrow, now, narrowLife) {
-		if e.crowded(s.wide, now, wideLife) {
-			return s.wide
-		}
-		return s.narrow
+	narrow, wide := e.crowded(s.narrow, now, narrowLife), e.crowded(s.wide, now, wideLife)
+	switch {
+	case !narrow && !wide, e.known(s.key): // whoever was there before stays
+		return s.key
+	case narrow && wide:
+		return s.wide
 	}
-	if e.crowded(s.wide, now, wideLife) && !e.known(s.key) {
-		return s.narrow
-	}
-	return s.key
+	return s.narrow
 }
 
 func (e *Engine) crowded(key uint64, now Time, halfLife float64) bool {

@@ -39,7 +39,8 @@ type Guard struct {
 
 	once    sync.Once
 	shadows chan shadow
-	dropped counter // shadows that nobody looked up
+	checks  chan struct{} // SPF checks that go on
+	dropped counter       // shadows that nobody looked up
 }
 
 // Client is who connected.
@@ -73,7 +74,7 @@ type shadow struct {
 
 func (g *Guard) open() {
 	g.once.Do(func() {
-		g.shadows = make(chan shadow, shadowQueue)
+		g.shadows, g.checks = make(chan shadow, shadowQueue), make(chan struct{}, spfMost)
 		if g.LookupWait == 0 {
 			g.LookupWait = time.Second
 		}

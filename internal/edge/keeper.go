@@ -1,11 +1,13 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -19,9 +21,11 @@ import (
 type Keeper struct {
 	Engine *Engine
 	Clock  *Clock
-	Path   string // of the snapshot
+	Path   string // of the snapshot; its last part names the engine on the bus
 	Bus    *bus.Bus
 	Events *event.Recorder
+	Role   string        // of the events, default "edge"
+	Deed   string        // what counts against unproven sources, in the words of events; default "met unknown recipients"
 	Every  time.Duration // between two snapshots, default 5 min
 
 	saved atomic.Int64 // when the newest snapshot was written, in Unix seconds
@@ -39,6 +43,7 @@ const (
 // snapshot, after it forgave what is named.
 type question struct {
 	ID      string `json:"id"`
+	Engine  string `json:"engine"` // the last part of Keeper.Path
 	Forgive string `json:"forgive,omitempty"`
 }
 
@@ -70,7 +75,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	asked := make(chan question, questions)
 	defer k.Bus.Subscribe(askTopic, func(payload []byte) {
 		var q question
-		if json.Unmarshal(payload, &q) != nil {
+		if json.Unmarshal(payload, &q) != nil || q.Engine != filepath.Base(k.Path) {
 			return
 		}
 		select {
@@ -79,11 +84,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		default:
 		}
 	})()
-	every := k.Every
-	if every == 0 {
-		every = saveEvery
-	}
-	save := time.NewTicker(every)
+	save := time.NewTicker(cmp.Or(k.Every, saveEvery))
 	defer save.Stop()
 	observe := time.NewTicker(max(min(observeEvery, k.Clock.Span(observeEvery)), time.Millisecond))
 	defer observe.Stop()
@@ -125,7 +126,7 @@ func (k *Keeper) do(q question) answer {
 func (k *Keeper) save() error {
 	err := k.Engine.SaveFile(k.Path, k.Clock.Now())
 	if err != nil {
-		k.Events.Record(event.Event{Kind: event.Fault, Role: "edge", Reason: err.Error()})
+		k.Events.Record(event.Event{Kind: event.Fault, Role: cmp.Or(k.Role, "edge"), Reason: err.Error()})
 		return err
 	}
 	k.saved.Store(time.Now().Unix())
@@ -147,7 +148,7 @@ func (k *Keeper) observe() {
 		return
 	}
 	st := k.Engine.Status(k.Clock)
-	k.Events.Record(event.Event{Kind: event.Edge, Role: "edge", Verb: level.String(), Evidence: fmt.Sprintf(
-		"%.0f %% of sources without a history lately met unknown recipients; %.0f %% of the disclosure budget is left",
-		100*st.Unknown, 100*max(st.Disclosure, 0))})
+	k.Events.Record(event.Event{Kind: event.Edge, Role: cmp.Or(k.Role, "edge"), Verb: level.String(), Evidence: fmt.Sprintf(
+		"%.0f %% of sources without a history lately %s; %.0f %% of the disclosure budget is left",
+		100*st.Unknown, cmp.Or(k.Deed, "met unknown recipients"), 100*max(st.Disclosure, 0))})
 }

@@ -25,7 +25,7 @@ func serving(t *testing.T, dir string, e *Engine) (*Keeper, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &Keeper{Engine: e, Clock: startAt(future), Path: filepath.Join(dir, SnapshotName), Bus: b, Events: events}
+	k := &Keeper{Engine: e, Clock: startAt(future), Path: filepath.Join(dir, StrangersName), Bus: b, Events: events}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { k.Run(ctx); close(done) }()
@@ -38,7 +38,7 @@ func desk(t *testing.T, dir string) *Desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	return &Desk{Path: filepath.Join(dir, SnapshotName), Bus: b, Rules: DefaultRules(), Scale: 1}
+	return &Desk{Path: filepath.Join(dir, StrangersName), Bus: b, Rules: DefaultRules(), Scale: 1}
 }
 
 func journal(t *testing.T, dir string) string {
@@ -111,7 +111,7 @@ func TestNothingToLookAt(t *testing.T) {
 func TestDamagedSnapshotIsAnEventAndAnEmptyStart(t *testing.T) {
 	dir := t.TempDir()
 	e := newTest(t, Sizes{Sources: 4096})
-	path := filepath.Join(dir, SnapshotName)
+	path := filepath.Join(dir, StrangersName)
 	if err := e.SaveFile(path, future); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package edge
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // Learn takes what the recipient of an attempt turned out to be: of one that was
 // answered at once, of one that was deferred from a look-up that no reply
@@ -34,13 +37,18 @@ func (e *Engine) Learn(a *Attempt, d *Decision, t Truth) Change {
 
 func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change) {
 	bad := t != Exists
-	// Bounces to unknown addresses come to the victims of forged senders from
-	// honest servers: from a proven one they are no guesses.
-	if bad && t != Trap && !(a.Null && d.proven) && !d.slotted && e.rules.blames(a, d, s) {
-		e.sawBad(a, d, s)
-	}
-	if t == Trap {
+	news := false
+	switch {
+	case t == Trap:
 		s.setEvidence(most)
+		news = true
+	// Bounces to unknown addresses come to the victims of forged senders from
+	// honest servers: from a proven one they are no guesses of the source. Of
+	// its bounces alone they are (convictIdentity).
+	case bad && !(a.Null && d.proven) && !d.slotted:
+		news = e.rules.blames(a, d, s)
+	}
+	if news {
 		e.sawBad(a, d, s)
 	}
 	if !d.Defer {
@@ -51,11 +59,15 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 			c = e.convictIdentity(a, d, id)
 		}
 		e.countSecond(a, d, s, bad)
-	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast && e.earns(a, d) {
+	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast && (d.proven || e.mayEarn(a)) {
 		s.add(-e.rules.Valid)
 	}
 	e.countPopulation(a, d, s, bad)
-	if bad {
+	// What is no news neither begins a penalty nor makes it longer: a server
+	// tries its dead addresses again and again, and of one that waits for its
+	// retry an unknown recipient must not be told from any other by the end of
+	// the penalty.
+	if news {
 		if p := e.convict(a, d, s, id); p.Kind != None {
 			c = p
 		}
@@ -67,6 +79,9 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 // counted.
 func (r *Rules) blames(a *Attempt, d *Decision, s *state) bool {
 	weight := r.Again
+	if weight == 0 {
+		s.renew()
+	}
 	if s.distinct(a.bit()) {
 		weight = r.weight(a, d)
 	}
@@ -102,6 +117,15 @@ func (s *state) distinct(bit uint64) bool {
 	}
 	s.bits |= bit
 	return true
+}
+
+// renew begins to count anew when so many bits are set that most of what is
+// new would pass for known. Whoever has met so many recipients tells little by
+// one that it meets twice.
+func (s *state) renew() {
+	if bits.OnesCount64(s.bits) > 48 {
+		s.bits = 0
+	}
 }
 
 // add adds evidence, within its bounds.
@@ -267,9 +291,10 @@ func (s *state) badSince(now Time) Time {
 // convictIdentity counts an unknown recipient that the identity was told of,
 // and begins its penalty.
 func (e *Engine) convictIdentity(a *Attempt, d *Decision, id *state) Change {
-	if e.rules.blames(a, d, id) {
-		id.sawBad(a.Time)
+	if !e.rules.blames(a, d, id) {
+		return Change{}
 	}
+	id.sawBad(a.Time)
 	if id.evidence() < e.rules.Calm {
 		return Change{}
 	}
@@ -285,9 +310,7 @@ func (e *Engine) convictIdentity(a *Attempt, d *Decision, id *state) Change {
 }
 
 // Credit takes that the message of an answered attempt was accepted and nobody
-// calls it spam. Call it once a recipient. Credit must be paid for: a recipient
-// earns unproven sources only so much a day, or known addresses would buy the
-// rest of the directory.
+// calls it spam. Call it once a recipient.
 func (e *Engine) Credit(a *Attempt, d *Decision) Change {
 	if !e.earns(a, d) {
 		return Change{}
@@ -320,11 +343,29 @@ func (e *Engine) Credit(a *Attempt, d *Decision) Change {
 	return c
 }
 
-// earns tells whether a recipient still earns the sender credit today. The
-// ration holds for all that are not seasoned, and for deferred recipients too:
-// those who guess would else buy trust with the few addresses that they know.
+// earns tells whether a message earns credit, which must be paid for, and
+// counts those that do. A recipient earns sources that are not seasoned only so
+// much a day, all together, and a proven one by itself: or known addresses, and
+// mailboxes of one's own, would buy the rest of the directory. Who has all the
+// credit there is needs none, and is not counted.
 func (e *Engine) earns(a *Attempt, d *Decision) bool {
-	return d.seasoned || e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)
+	if !d.proven {
+		return e.mayEarn(a)
+	}
+	full := func(t *table, key uint64) bool {
+		s, known := t.peek(key)
+		return known && s.evidence() < worst+e.rules.Wanted
+	}
+	key := e.sourceKey(a)
+	if full(e.sources, key) && (a.Identity.Key == 0 || full(e.identities, a.Identity.Key)) {
+		return true
+	}
+	return e.ownCredits.under(mix(a.Recipient, key), a.Time, ownCredits) && (d.seasoned || e.mayEarn(a))
+}
+
+// mayEarn takes one of the credits that a recipient has for strangers today.
+func (e *Engine) mayEarn(a *Attempt) bool {
+	return e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)
 }
 
 func (r *Rules) credit(s *state, now Time) (c Change) {

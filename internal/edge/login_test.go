@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
@@ -270,4 +271,45 @@ func FuzzLogins(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestGuessesDoNotSpoilTheSnapshot has somebody guess in a user's network, where
+// that is counted ahead of time, before what is known of places is saved.
+func TestGuessesDoNotSpoilTheSnapshot(t *testing.T) {
+	l := newLogins(t, 30)
+	now := loginStart
+	l.login(now, "192.0.2.10", "taro", "right", true)
+	for i := range 300 {
+		now++
+		l.login(now, "192.0.2.66", "taro", fmt.Sprint("guess", i), false)
+	}
+	var file bytes.Buffer
+	if err := l.Engine.Save(&file, now); err != nil {
+		t.Fatal(err)
+	}
+	again := newLogins(t, 30)
+	newest, err := again.Engine.Load(&file)
+	if err != nil || newest > now+60 {
+		t.Fatalf("newest time %d s ahead, %v", int(newest)-int(now), err)
+	}
+	if again.login(now+60, "192.0.2.10", "taro", "right", true) {
+		t.Error("the owner is held at a known place")
+	}
+}
+
+// TestHiddenGuessesAreCounted lets one address guess at one account, once a
+// second for five days, by a mechanism that does not show the passwords.
+func TestHiddenGuessesAreCounted(t *testing.T) {
+	l := newLogins(t, 1000)
+	looked := 0
+	for i := range 5 * 86400 {
+		if !l.attempt(loginStart+Time(i), LoginAttempt{Account: "taro", Hidden: true,
+			Client: Client{Remote: netip.MustParseAddrPort("203.0.113.5:4000")}}, false).Held() {
+			looked++
+		}
+	}
+	t.Logf("%d of 432000 guesses were looked at", looked)
+	if looked > 15_000 {
+		t.Error("too many")
+	}
 }

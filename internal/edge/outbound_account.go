@@ -22,7 +22,7 @@ type sendingState struct {
 	Today     uint32 // day number
 	Messages  meter  // an hour
 	Hour, Day meter  // recipients
-	Away      meter  // recipients in an hour, from networks new today
+	Away      meter  // recipients in an hour never written to before, from networks new today
 	Most      peak   // of today
 	History   [outboundDays]peak
 	Before    shares // of whole days
@@ -123,14 +123,14 @@ func (s *sending) visit(r *OutboundRules, src Source, now Time) {
 
 // write counts a recipient.
 func (s *sending) write(r *OutboundRules, from Source, key uint64, fate Fate) {
-	if s.Logins.fresh(from) {
-		s.Away.Cur++
-	}
 	s.Hour.Cur++
 	s.Day.Cur++
 	s.Most.Hour, s.Most.Day = max(s.Most.Hour, s.Hour.Cur), max(s.Most.Day, s.Day.Cur)
 	s.Stretch.Recipients++
 	isNew, again := s.Contacts.touch(key, s.Today)
+	if isNew && s.Logins.fresh(from) {
+		s.Away.Cur++
+	}
 	p := share(s.Before.New, s.Before.Known, r.FirstNew, r.FirstWeight)
 	if p >= r.NewLists {
 		p = r.StolenNew // tells nothing
@@ -213,14 +213,14 @@ func (s *sending) young(r *OutboundRules) bool {
 
 // volume gives the evidence of how much more than usual the account writes.
 func (s *sending) volume(r *OutboundRules, usual peak, now Time) float64 {
-	if s.young(r) {
-		return 0
+	// What it does from its own networks says nothing of what strangers get from a new one.
+	over := s.Away.within(now, hourSpan) / r.PlainHour
+	if !s.young(r) {
+		inHour := s.Hour.within(now, hourSpan) / max(r.PlainHour, r.Growth*float64(usual.Hour))
+		inDay := s.Day.within(now, daySpan) / max(r.PlainDay, r.Growth*float64(usual.Day))
+		over = max(over, inHour, inDay)
 	}
-	inHour := s.Hour.within(now, hourSpan) / max(r.PlainHour, r.Growth*float64(usual.Hour))
-	inDay := s.Day.within(now, daySpan) / max(r.PlainDay, r.Growth*float64(usual.Day))
-	// What it does from its own networks says nothing of what is done from a new one.
-	away := s.Away.within(now, hourSpan) / r.PlainHour
-	return min(r.Volume*max(math.Log2(max(inHour, inDay, away)), 0), r.VolumeMost)
+	return min(r.Volume*max(math.Log2(over), 0), r.VolumeMost)
 }
 
 // hold begins a hold and gives its end.

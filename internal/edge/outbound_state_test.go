@@ -16,10 +16,10 @@ var outboundHome = netip.MustParseAddr("192.0.2.1")
 func lived(t testing.TB) (*Outbound, Time) {
 	t.Helper()
 	o := NewOutbound(DefaultOutboundRules(), outboundSecret)
-	now := simStart
+	now := outboundStart
 	for day := range 10 {
 		for i := range 6 {
-			now = simStart + Time(day*daySpan+(9+i)*hourSpan)
+			now = outboundStart + Time(day*daySpan+(9+i)*hourSpan)
 			o.Login(1, outboundHome, now)
 			if l := o.Message(1, now); l != Granted {
 				t.Fatal(l)
@@ -130,8 +130,8 @@ func TestOutboundLimits(t *testing.T) {
 			return l
 		}
 	}
-	o.Login(1, outboundHome, simStart)
-	at := simStart + 10*hourSpan
+	o.Login(1, outboundHome, outboundStart)
+	at := outboundStart + 10*hourSpan
 	for _, c := range []struct {
 		what string
 		n    int

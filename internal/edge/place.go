@@ -26,6 +26,7 @@ const (
 	staleFor    = 14 * 86400 // seconds since the last try for which a wrong pair is no news
 	guessEvery  = 60         // seconds that a held guess from a user's own place costs …
 	guessBurst  = 1000       // … of so many at once
+	hiddenEvery = 256        // of so many hidden passwords that failed one counts in the end; a power of two
 )
 
 func (e *Engine) keysOf(s Source, account, pair uint64) placeKeys {
@@ -119,14 +120,15 @@ func (e *Engine) remember(k *placeKeys, now Time) (first bool) {
 // mark takes a failure. It tells whether it is news: not when the pair failed
 // here before, and not when it was right here once, as after a change of
 // password. Of hidden passwords nobody knows which are the same; of their
-// failures the first, second, fourth, eighth … since the last success count.
+// failures the first, second, fourth, eighth … since the last success count,
+// and from hiddenEvery on each that is a multiple of it.
 func (e *Engine) mark(k *placeKeys, now Time, hidden bool) (news bool) {
 	s, l := e.entry(k.pair, now, true)
 	defer l.Unlock()
 	news = s.ham == 0 && (s.timeA == 0 || now >= s.timeA+staleFor)
 	if hidden {
-		if s.bad < 1<<16-1 {
-			s.bad++
+		if s.bad++; s.bad == 2*hiddenEvery {
+			s.bad = hiddenEvery
 		}
 		news = bits.OnesCount16(s.bad) == 1
 	}

@@ -13,7 +13,7 @@ import (
 // was judged, and whether it does. Its time is that of the event.
 func (e *Engine) Recorded(ev *event.Event) (a Attempt, ok bool) {
 	remote, err := netip.ParseAddrPort(ev.Remote)
-	if ev.Kind != event.Rcpt || ev.Verdict == "" || err != nil {
+	if !judged(ev) || err != nil {
 		return a, false
 	}
 	from, rest, err := mail.ParsePath(ev.From)
@@ -26,7 +26,7 @@ func (e *Engine) Recorded(ev *event.Event) (a Attempt, ok bool) {
 	}
 	a = Attempt{
 		Time: Time(ev.Time.Unix()), Source: SourceOf(remote.Addr()), Null: from.IsNull(), Named: recordedName(ev.Name, remote.Addr()),
-		Realm: e.Hash(string(to.Domain)), Recipient: e.Hash(to.Key()), Sender: e.Hash(from.Key()),
+		Realm: e.Hash(string(to.Domain)), Recipient: e.Hash(recipientName(to)), Sender: e.Hash(from.Key()),
 	}
 	switch senderauth.SPFResult(ev.SPF) {
 	case "", senderauth.SPFTempError:
@@ -37,6 +37,12 @@ func (e *Engine) Recorded(ev *event.Event) (a Attempt, ok bool) {
 	}
 	a.Identity = e.recordedIdentity(ev.Identity, &a)
 	return a, true
+}
+
+// judged tells whether an event is of an attempt that the engine decided:
+// bounces with our tag and floods of bounces are decided beside it.
+func judged(ev *event.Event) bool {
+	return ev.Kind == event.Rcpt && ev.Verdict != "" && ev.Why != Signed.String() && ev.Why != Flooded.String()
 }
 
 func recordedName(name string, addr netip.Addr) Finding {
@@ -56,10 +62,10 @@ func (e *Engine) recordedIdentity(text string, a *Attempt) Identity {
 		return Identity{}
 	case a.SPF == Yes:
 		return e.vouched(text)
-	case a.Null:
-		return e.named(text)
 	case at >= 0:
 		return e.Pair(a.Source, text[:at])
+	case a.Null:
+		return e.named(text)
 	}
 	return Identity{}
 }

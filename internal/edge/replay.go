@@ -19,7 +19,8 @@ import (
 // cannot be known is assumed, in favour of nobody: attackers do what they did;
 // a sender that was answered then and is deferred now tries the same
 // transaction again, as mail servers do, at the first moment at which that
-// helps, so that such a delay is the least there can be.
+// helps, so that such a delay is the least there can be. Limits of flow are not
+// replayed.
 type Replay struct {
 	Rules Rules
 	Files []string // of the journal, in any order

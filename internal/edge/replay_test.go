@@ -277,3 +277,58 @@ func FuzzReplay(f *testing.F) {
 		}
 	})
 }
+
+// TestReplayOfTheSameRulesAgrees: what an engine decided, with the senders
+// trying again as mail servers do, is decided again, but for what the secret of
+// its hashes makes different.
+func TestReplayOfTheSameRulesAgrees(t *testing.T) {
+	rules := DefaultRules()
+	rules.Gate = 0 // so that the newcomer must prove itself
+	e, err := New(rules, Sizes{Sources: 1 << 14})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	r := replay(t, logOf(t, e, twoDays().events).write(t), "gate=0")
+	if a := r.Attackers.Answered; a.Then == 0 || a.Now < a.Then/2-2 || a.Now > a.Then*2+2 {
+		t.Errorf("guesses answered: %+v", a)
+	}
+	if d := r.Senders.Delayed; d.Then == 0 || d.Then != d.Now || r.Senders.SpansThen != r.Senders.SpansNow || r.Senders.Open != 0 {
+		t.Errorf("delayed %+v, then %+v, now %+v", d, r.Senders.SpansThen, r.Senders.SpansNow)
+	}
+}
+
+// logOf gives the log of a node whose engine decided the attempts of events.
+// Senders that are deferred try again half an hour later.
+func logOf(t *testing.T, e *Engine, events []event.Event) *logMaker {
+	due := slices.DeleteFunc(events, func(ev event.Event) bool { return ev.Kind != event.Rcpt })
+	byTime := func(a, b event.Event) int { return a.Time.Compare(b.Time) }
+	slices.SortStableFunc(due, byTime)
+	m := &logMaker{}
+	for i := 0; i < len(due); i++ {
+		ev := due[i]
+		a, ok := e.Recorded(&ev)
+		if !ok {
+			t.Fatalf("no attempt: %+v", ev)
+		}
+		d := e.Decide(&a)
+		truth, _ := truthOf(ev.Truth)
+		e.Learn(&a, &d, truth)
+		sender := !strings.HasPrefix(ev.Remote, "10.")
+		v := visitRecord{at: ev.Time, ip: a.Source.Prefix().Addr().String(), name: ev.Name, spf: ev.SPF, id: ev.Identity,
+			from: strings.Trim(ev.From, "<>"), to: ev.To, verdict: "answer", truth: ev.Truth, accepted: sender && !d.Defer && truth == Exists}
+		if v.accepted {
+			e.Credit(&a, &d)
+		}
+		if d.Defer {
+			v.verdict = "defer"
+		}
+		if d.Defer && sender {
+			ev.Time = ev.Time.Add(30 * time.Minute)
+			at, _ := slices.BinarySearchFunc(due, ev, byTime)
+			due = slices.Insert(due, at, ev)
+		}
+		m.add(v)
+	}
+	return m
+}

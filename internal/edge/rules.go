@@ -84,6 +84,7 @@ const (
 	identityAge      = 25        // the same for an identity
 	seasonedMessages = 32        // wanted messages that make either seasoned …
 	seasonedAge      = 72        // … once the first was so many hours ago
+	ownCredits       = 5         // accepted messages to one recipient and day that earn a proven source credit
 	holdA            = 48 * 3600 // seconds a transaction is held in slot A
 	renewB           = 2 * 3600  // seconds after which slot B takes another
 

@@ -13,15 +13,19 @@ import (
 	"github.com/migiwa/migiwa/internal/senderauth"
 )
 
-// spfLimit bounds an SPF check, in which a stranger's zone decides how much is
-// asked.
-const spfLimit = 5 * time.Second
+// What bounds SPF checks, in which a stranger's zone decides how much is asked
+// and how long it takes.
+const (
+	spfLimit = 5 * time.Second
+	spfMost  = 1024 // at a time; who comes then has none
+)
 
-// spfCheck is an SPF check that goes on beside the dialogue.
+// spfCheck is an SPF check that goes on beside the dialogue. It goes on to its
+// end when the dialogue does not wait for it: its questions would, too, and
+// while they do they must count.
 type spfCheck struct {
 	done   chan struct{}
 	result senderauth.SPFResult
-	cancel context.CancelFunc
 }
 
 func (v *Visit) checkSPF() *spfCheck {
@@ -29,11 +33,17 @@ func (v *Visit) checkSPF() *spfCheck {
 	if g.Resolver == nil || v.from.IsNull() || strings.HasPrefix(string(v.from.Domain), "[") {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), spfLimit)
-	c := &spfCheck{done: make(chan struct{}), cancel: cancel}
+	select {
+	case g.checks <- struct{}{}:
+	default:
+		return nil
+	}
+	c := &spfCheck{done: make(chan struct{})}
 	client, helo, from := v.client.Remote.Addr(), v.helo, v.from
 	go func() {
+		defer func() { <-g.checks }()
 		defer close(c.done)
+		ctx, cancel := context.WithTimeout(context.Background(), spfLimit)
 		defer cancel()
 		c.result = senderauth.CheckSPF(ctx, g.Resolver, client, helo, from)
 	}()
@@ -54,8 +64,8 @@ func (c *spfCheck) now() senderauth.SPFResult {
 }
 
 // await waits for the look-ups that are under way, no longer than the guard
-// allows, and tells whether there were any.
-func (v *Visit) await(ctx context.Context) bool {
+// allows.
+func (v *Visit) await(ctx context.Context) {
 	v.waited = true
 	deadline := time.NewTimer(v.guard.LookupWait)
 	defer deadline.Stop()
@@ -63,32 +73,25 @@ func (v *Visit) await(ctx context.Context) bool {
 	if v.spf != nil {
 		spf = v.spf.done
 	}
-	any := false
 	for _, done := range [2]<-chan struct{}{v.client.Name.Done(), spf} {
 		if done == nil {
 			continue
 		}
 		select {
 		case <-done:
-		default:
-			any = true
-			select {
-			case <-done:
-			case <-deadline.C:
-				return true
-			case <-ctx.Done():
-				return true
-			}
+		case <-deadline.C:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
-	return any
 }
 
 // attempt fills in what is known of an attempt now.
 func (v *Visit) attempt(r *Ruling) {
 	e := v.guard.Engine
 	if r.attempt.Recipient == 0 {
-		r.attempt.Recipient = e.Hash(r.to.Key())
+		r.attempt.Recipient = e.Hash(recipientName(r.to))
 		r.attempt.Realm = e.Hash(string(r.to.Domain))
 		r.attempt.Source, r.attempt.Sender, r.attempt.Null = v.source, e.Hash(r.from.Key()), r.from.IsNull()
 	}
@@ -114,6 +117,25 @@ func (v *Visit) attempt(r *Ruling) {
 	v.identify(r)
 }
 
+// recipientName names the mailbox of a recipient, as far as that is to be seen
+// without looking: one address with details, or with tags of signed senders,
+// must not pass for a thousand recipients.
+func recipientName(to mail.Address) string {
+	local := to.Local
+	if len(local) > len(tagged) && strings.EqualFold(local[:len(tagged)], tagged) {
+		if _, rest, _ := strings.Cut(local[len(tagged):], "="); rest != "" {
+			local = rest
+		}
+	}
+	if i := strings.IndexByte(local, '+'); i > 0 {
+		local = local[:i]
+	}
+	return mail.MakeAddress(local, to.Domain).Key()
+}
+
+// tagged is how the local part of a signed sender begins (BATV).
+const tagged = "prvs="
+
 // name gives the client's confirmed name as far as it is known.
 func (v *Visit) name() (name string, none bool) {
 	if v.client.Name == nil && v.client.Looked {
@@ -128,13 +150,14 @@ func (v *Visit) identify(r *Ruling) {
 	e := v.guard.Engine
 	from := r.from
 	switch {
-	case from.IsNull():
-		if r.attempt.Named != Yes {
-			r.attempt.Identity, r.identity = Identity{}, ""
-			return
-		}
+	case from.IsNull() && r.attempt.Named == Yes:
 		r.identity = registrable(r.name)
 		r.attempt.Identity = e.named(r.identity)
+	case from.IsNull():
+		// Or a proven source, whose bounces are no evidence against it, could
+		// guess as the null sender.
+		r.identity = nullName + pairMark + r.attempt.Source.Prefix().Addr().String()
+		r.attempt.Identity = e.Pair(r.attempt.Source, nullName)
 	case r.attempt.SPF == Yes:
 		r.identity = string(from.Domain)
 		if e.shared(from, r.attempt.Time) {
@@ -147,8 +170,12 @@ func (v *Visit) identify(r *Ruling) {
 	}
 }
 
-// pairMark stands between the two of a pair in events.
-const pairMark = " at "
+// pairMark stands between the two of a pair in events, nullName for the domain
+// of the null sender.
+const (
+	pairMark = " at "
+	nullName = "<>"
+)
 
 // vouched is the identity of a domain, or an address, that SPF proves.
 func (e *Engine) vouched(name string) Identity {

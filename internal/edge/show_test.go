@@ -172,4 +172,13 @@ func TestStatus(t *testing.T) {
 	if sum != 6000 || st.Tables[0].Live == 0 || st.Tables[0].Live > st.Tables[0].Slots {
 		t.Errorf("%d decisions, %+v", sum, st.Tables)
 	}
+	if r, ok := e.Realm(startAt(future), "here.test"); !ok || r.Guessers < 0.5 || r.Sources < 5 {
+		t.Errorf("realm %+v, %v", r, ok)
+	}
+	if r, ok := e.Realm(startAt(future), "elsewhere.test"); ok {
+		t.Errorf("of another domain: %+v", r)
+	}
+	if p := e.Population(startAt(future)); p.Known != 2000 || p.Waiting == 0 || p.Waiting+p.Penalty+p.Proven > p.Known {
+		t.Errorf("population %+v", p)
+	}
 }

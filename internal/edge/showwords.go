@@ -59,7 +59,7 @@ func (h *History) Words(now time.Time) string {
 			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}
-	add(h.Unknown > 0, "%s in %s", count(h.Unknown, "unknown recipient", "unknown recipients"), span(now.Sub(h.Since)))
+	add(h.Unknown > 0, "%s in %s", count(h.Unknown, "unknown recipient", "unknown recipients"), hours(now.Sub(h.Since)))
 	add(h.Wanted > 0, "%s", count(h.Wanted, "wanted message", "wanted messages"))
 	add(!h.Penalty.IsZero(), "in penalty until %s", moment(h.Penalty, now))
 	add(h.Strikes > 0, "strike %d of 3", h.Strikes)
@@ -105,6 +105,14 @@ func moment(t, now time.Time) string {
 
 // span writes how long t seconds are.
 func (t Time) span() string { return span(time.Duration(t) * time.Second) }
+
+// hours writes a time that is known by the hour only.
+func hours(d time.Duration) string {
+	if d < 2*time.Hour {
+		return "an hour or two"
+	}
+	return span(d)
+}
 
 // span writes how long something takes.
 func span(d time.Duration) string {

@@ -8,8 +8,12 @@ import (
 	"path/filepath"
 )
 
-// SnapshotName is the name of the file in the data directory of a node.
-const SnapshotName = "edge/snapshot"
+// The snapshots in the data directory of a node: of the engine that judges
+// those who bring mail, and of the one that judges logins.
+const (
+	StrangersName = "edge/strangers"
+	LoginsName    = "edge/logins"
+)
 
 // SaveFile writes a snapshot, durably and whole or not at all, and makes the
 // directory it lies in. One at a time may do it.

@@ -264,7 +264,7 @@ func (t *table) load(key uint64, c *cursor, saved, longest Time) (Time, error) {
 	if s.pen != 0 {
 		s.pen = min(s.pen, saved+longest)
 	}
-	return max(s.last, s.timeA, s.timeB), nil
+	return max(s.last, s.timeA), nil // timeB of a place may be ahead (Engine.spend)
 }
 
 func (t *netTable) load(key uint64, c *cursor, saved Time) (Time, error) {

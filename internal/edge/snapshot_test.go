@@ -135,7 +135,7 @@ func TestDamagedSnapshotChangesNothing(t *testing.T) {
 }
 
 func TestSnapshotFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), SnapshotName)
+	path := filepath.Join(t.TempDir(), StrangersName)
 	e := crowd(t, 500)
 	if _, err := e.LoadFile(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a file: %v", err)

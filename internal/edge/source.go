@@ -12,15 +12,24 @@ type Source struct {
 	wide   uint64 // of the /16, or /48
 }
 
-// Marks of what a prefix key stands for. They lie in bits that are free: an
-// IPv4 key has its upper half empty, and ::/8, where IPv6 keys would look like
-// IPv4 ones, is not routed.
+// Marks of what a prefix key stands for. Those of IPv4 lie in bits that are
+// free: an IPv4 key has its upper half empty, and ::/8, where IPv6 keys would
+// look like IPv4 ones, is not routed. Those of IPv6 have a low octet that tells
+// the size, and the highest bit turned, by which they look like addresses that
+// nobody has (isNetwork).
 const (
 	mark24 = 1 << 40
 	mark16 = 1 << 41
-	mark56 = 0x56 // in the low octet, which a /56 leaves free
-	mark48 = 0x48
+	mark56 = 1<<63 | 0x56
+	mark48 = 1<<63 | 0x48
 )
+
+// isNetwork tells the key of a /56 or /48 from that of a /64: global unicast
+// addresses are 2000::/3, local ones fc00::/6, those of translators 64:ff9b::/32.
+func isNetwork(key uint64) bool {
+	top := key >> 56
+	return top>>5 == 0xa0>>5 || top>>2 == 0x7c>>2 || top == 0x80
+}
 
 // SourceOf gives the source of an address; that of an IPv4-mapped address is
 // the IPv4 one's. A key is never 0, which is an empty place in tables: 0.0.0.0
@@ -34,7 +43,7 @@ func SourceOf(a netip.Addr) Source {
 	}
 	b := a.As16()
 	hi := binary.BigEndian.Uint64(b[:8])
-	return Source{key: max(hi, 1), narrow: hi&^0xff | mark56, wide: hi&^0xffff | mark48}
+	return Source{key: max(hi, 1), narrow: hi&^0xff ^ mark56, wide: hi&^0xffff ^ mark48}
 }
 
 // isIPv4 tells the family.
@@ -68,10 +77,10 @@ func prefixOf(key uint64) netip.Prefix {
 		return v4(key&^mark24<<8, 24)
 	case key>>42 == 0:
 		return v4(key&^mark16<<16, 16)
-	case key&0xffff == mark48:
-		return v6(key&^0xffff, 48)
-	case key&0xff == mark56:
-		return v6(key&^0xff, 56)
+	case isNetwork(key) && key&0xff == mark48&0xff:
+		return v6(key&^0xffff^1<<63, 48)
+	case isNetwork(key):
+		return v6(key&^0xff^1<<63, 56)
 	}
 	return v6(key, 64)
 }

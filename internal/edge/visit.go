@@ -2,7 +2,7 @@ package edge
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
@@ -78,16 +78,26 @@ func (g *Guard) Open(c Client) (*Visit, *mail.Reply) {
 	if g.Load != nil {
 		load = g.Load()
 	}
-	var limit Limit
-	if v.session, limit = g.Flow.Connect(now, v.source, v.trusted, load); limit != Within {
-		return nil, v.limited(tooManyConnections, limit)
+	limit := Stressed
+	if load < g.Flow.rules.Stress || v.suspicion != Tarpit { // of who is turned away, those in penalty are the first
+		v.session, limit = g.Flow.Connect(now, v.source, v.trusted, load)
+	}
+	if limit != Within {
+		return nil, v.limited("CONNECT", tooManyConnections, limit)
 	}
 	return v, nil
 }
 
-// limited gives the reply of a limit, with the cause for the log.
-func (v *Visit) limited(reply mail.Reply, l Limit) *mail.Reply {
-	return reply.Because(errors.New(v.guard.Flow.Words(l, v.source, v.trusted)))
+// limited gives the reply of a limit. It is news, and an event, once an hour.
+func (v *Visit) limited(verb string, reply mail.Reply, l Limit) *mail.Reply {
+	g := v.guard
+	if g.Flow.News(g.Clock.Now(), v.source, l) {
+		e := v.event()
+		e.Kind, e.Verb, e.From = event.Refuse, verb, v.from.Path()
+		e.Code, e.Enhanced, e.Text, e.Reason = reply.Code, reply.Enhanced, reply.Text, g.Flow.Words(l, v.source, v.trusted)
+		g.Events.Record(e)
+	}
+	return &reply
 }
 
 // GreetPause is how long the client is to wait for its greeting.
@@ -116,7 +126,7 @@ func (v *Visit) Mail(from mail.Address, size int64) *mail.Reply {
 	v.mails++
 	if f := v.guard.Flow; f != nil {
 		if l := f.Message(v.guard.Clock.Now(), v.source, v.trusted, size); l != Within {
-			return v.limited(tooManyMessages, l)
+			return v.limited("MAIL", tooManyMessages, l)
 		}
 	}
 	v.from, v.sender = from, v.guard.Engine.Hash(from.Key())
@@ -134,7 +144,7 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling 
 	r := &Ruling{about: v.event(), from: v.from, to: to}
 	if f := v.guard.Flow; f != nil {
 		if l := f.Recipient(v.guard.Clock.Now(), v.source, v.trusted); l != Within {
-			v.overFlow(r, l)
+			r.Reply = v.limited("RCPT", tooManyRecipients, l)
 			return r
 		}
 	}
@@ -162,26 +172,18 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling 
 	return r
 }
 
-// overFlow refuses a recipient over a limit, as it would any other.
-func (v *Visit) overFlow(r *Ruling, l Limit) {
-	r.Reply = v.limited(tooManyRecipients, l)
-	e := r.about
-	e.Kind, e.From, e.To = event.Rcpt, r.from.Path(), r.to.String()
-	e.Code, e.Enhanced, e.Text, e.Reason = r.Reply.Code, r.Reply.Enhanced, r.Reply.Text, r.Reply.Cause.Error()
-	v.guard.Events.Record(e)
-}
-
 // decide asks the engine; where it would defer and DNS may still speak for the
 // client, a second time after waiting for that, once a transaction.
 func (v *Visit) decide(ctx context.Context, r *Ruling) {
 	e := v.guard.Engine
 	v.attempt(r)
 	r.decision = e.consider(&r.attempt)
-	if r.decision.Defer && !v.waited && v.await(ctx) {
+	if r.decision.Defer && !v.waited {
+		v.await(ctx) // or it came a moment ago
 		v.attempt(r)
 		r.decision = e.consider(&r.attempt)
 	}
-	if a := &r.attempt; a.Null && !r.decision.Defer && !e.NullSender(a.Time, a.Recipient, a.Realm) {
+	if a := &r.attempt; a.Null && !r.decision.Defer && !e.NullRoom(a.Time, a.Recipient, a.Realm) {
 		r.decision.Defer, r.decision.Why = true, Flooded
 	}
 	e.counts[r.decision.Why].add(1)
@@ -195,6 +197,11 @@ func (v *Visit) Told(r *Ruling, t Truth) {
 	if t == Exists {
 		v.told = append(v.told, r)
 		v.held = false
+	} else if !v.waited {
+		// Blame must go where credit goes (Accepted): to whom SPF proves, not
+		// to the pair that stands in for it while the check runs.
+		v.await(context.Background())
+		v.attempt(r)
 	}
 	v.guard.tell(r, v.guard.Engine.Learn(&r.attempt, &r.decision, t))
 }
@@ -230,21 +237,26 @@ func (v *Visit) Accepted(size int64) {
 		f.Octets(v.guard.Clock.Now(), v.source, v.trusted, size)
 	}
 	v.scans = 0
-	for _, r := range v.told {
+	for i, r := range v.told {
+		if slices.ContainsFunc(v.told[:i], r.sameRecipient) {
+			continue // named twice
+		}
 		v.attempt(r) // DNS may have answered since
+		if a := &r.attempt; a.Null && r.decision.Why != Signed {
+			v.guard.Engine.NullSender(a.Time, a.Recipient, a.Realm)
+		}
 		v.guard.tell(r, v.guard.Engine.Credit(&r.attempt, &r.decision))
 	}
 	v.told = v.told[:0]
 	v.Reset()
 }
 
+func (r *Ruling) sameRecipient(o *Ruling) bool { return r.attempt.Recipient == o.attempt.Recipient }
+
 // Reset ends the open transaction without a message.
 func (v *Visit) Reset() {
 	if v == nil {
 		return
-	}
-	if v.spf != nil {
-		v.spf.cancel()
 	}
 	if len(v.told) > 0 {
 		v.Misbehaved(Probe)

@@ -12,7 +12,7 @@ import (
 
 // sourceRoom is what a source takes of edge.memory, in octets, with its share
 // of identities and networks.
-const sourceRoom = 66
+const sourceRoom = 68
 
 // newGuard builds the edge, once; nil when it is switched off.
 func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, error) {
@@ -23,15 +23,16 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 	if err != nil {
 		return nil, err
 	}
-	newest := edge.Recover(engine, edgeSnapshot(cfg), n.Events)
-	flow, err := edge.NewFlow(flowRules(cfg.Edge.Flow), 4*cfg.SMTP.MaxConnections)
+	flow, err := edge.NewFlow(flowRules(cfg.Edge.Flow), max(8*cfg.SMTP.MaxConnections, 1<<16))
 	if err != nil {
 		engine.Close()
 		return nil, err
 	}
+	path := edgeSnapshot(cfg)
+	clock := edge.NewClock(float64(cfg.Edge.TimeScale), edge.Recover(engine, path, n.Events))
 	n.guard = &edge.Guard{
+		Engine: engine, Clock: clock, Resolver: n.resolver, Events: n.Events,
 		Flow: flow, Load: n.mxLoad, GreetPause: cfg.Edge.GreetPause.D(), Tarpit: cfg.Edge.Tarpit.D(),
-		Engine: engine, Clock: edge.NewClock(float64(cfg.Edge.TimeScale), newest), Resolver: n.resolver, Events: n.Events,
 		LookupWait: cfg.Edge.LookupWait.D(),
 		Exists: func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
 			res, err := n.Directory.Resolve(ctx, rcpt)
@@ -39,7 +40,7 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 			return truth, err
 		},
 	}
-	keeper := &edge.Keeper{Engine: engine, Clock: n.guard.Clock, Path: edgeSnapshot(cfg), Bus: n.Bus, Events: n.Events}
+	keeper := &edge.Keeper{Engine: engine, Clock: clock, Path: path, Bus: n.Bus, Events: n.Events}
 	n.registry.MustRegister(edgeMetrics{n.guard, keeper})
 	n.background.Go(func() { n.guard.Run(run) })
 	n.background.Go(func() { keeper.Run(run) })
@@ -71,4 +72,4 @@ func (n *Node) mxLoad() float64 {
 	return float64(open) / float64(n.Rooms.Config.SMTP.MaxConnections)
 }
 
-func edgeSnapshot(cfg *config.Config) string { return filepath.Join(cfg.DataDir, edge.SnapshotName) }
+func edgeSnapshot(cfg *config.Config) string { return filepath.Join(cfg.DataDir, edge.StrangersName) }

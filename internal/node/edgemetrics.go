@@ -29,13 +29,15 @@ var (
 	edgeSlots      = edgeDesc("slots", "Entries there is room for.", "table")
 	edgeEvicted    = edgeDesc("evicted_total", "Entries that made room for others.", "table")
 	edgeDropped    = edgeDesc("lookups_dropped_total", "Look-ups of deferred recipients that load prevented.")
+	edgeLimited    = edgeDesc("limited_total", "Connections, messages and recipients refused at a limit.", "limit")
+	edgeSessions   = edgeDesc("sessions", "Connections open on port 25, by whether their source has a history.", "proven")
 	edgeSaved      = edgeDesc("snapshot_age_seconds", "Age of the newest snapshot of this process; absent before the first.")
 )
 
 // Describe implements prometheus.Collector.
 func (edgeMetrics) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{edgeDecisions, edgeLevel, edgeUnknown, edgeRetried, edgeDisclosure,
-		edgeEntries, edgeSlots, edgeEvicted, edgeDropped, edgeSaved} {
+		edgeEntries, edgeSlots, edgeEvicted, edgeDropped, edgeLimited, edgeSessions, edgeSaved} {
 		c <- d
 	}
 }
@@ -66,6 +68,14 @@ func (m edgeMetrics) Collect(c chan<- prometheus.Metric) {
 		counter(edgeEvicted, t.Evicted, t.Table)
 	}
 	counter(edgeDropped, m.guard.Dropped())
+	if f := m.guard.Flow; f != nil {
+		for _, l := range edge.Limits() {
+			counter(edgeLimited, f.Denied(l), l.String())
+		}
+		all, unproven := f.Open()
+		gauge(edgeSessions, float64(all-unproven), "yes")
+		gauge(edgeSessions, float64(unproven), "no")
+	}
 	if saved := m.keeper.Saved(); !saved.IsZero() {
 		gauge(edgeSaved, time.Since(saved).Seconds())
 	}

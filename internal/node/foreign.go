@@ -26,6 +26,9 @@ func (n *Node) addForeign(run context.Context, cfg *config.Config) error {
 	guard := &edge.Guard{
 		Engine: own.Engine, Clock: own.Clock, Resolver: own.Resolver, Events: own.Events, LookupWait: own.LookupWait,
 	}
+	if cfg.Has(config.EdgeMilter) {
+		guard.Flow = own.Flow // the policy service alone does not hear when connections end
+	}
 	if find != nil {
 		guard.Exists = func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
 			truth, _, err := find(ctx, rcpt)
@@ -34,6 +37,10 @@ func (n *Node) addForeign(run context.Context, cfg *config.Config) error {
 	}
 	n.background.Go(func() { guard.Run(run) })
 	desk := &foreign.Desk{Guard: guard, Own: cfg.Edge.OwnNetworks}
+	n.background.Go(func() {
+		<-run.Done() // behind the servers, before the tables
+		desk.Close()
+	})
 	milter := &edgemilter.Server{Desk: desk, Recipients: find, Logger: n.Log}
 	switch {
 	case cfg.Has(config.EdgePolicy):

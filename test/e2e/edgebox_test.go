@@ -34,7 +34,7 @@ type edgeReport struct {
 func TestEdgeFromOutside(t *testing.T) {
 	t.Parallel()
 	r := playEdge(t, "-scale", "200", "-bots", "300", "-rate", "8", "-hits", "0.15",
-		"-warmup", "1", "-peace", "0.2", "-attack", "1.3", "-recovery", "0.1")
+		"-warmup", "0.8", "-peace", "0.1", "-attack", "1.2", "-recovery", "0.05")
 	g := r.Guesses
 	if g.Guesses < 2000 || g.Timing.Valid < 300 || g.Timing.Unknown < 2000 {
 		t.Fatalf("too little was played: %+v", g)

@@ -34,13 +34,7 @@ func defend(t *testing.T, roles ...string) *defender {
 	}
 	dir := t.TempDir()
 	d := &defender{server: &server{t: t, bin: bin, Dir: dir, Config: filepath.Join(dir, "migiwa.toml")}}
-	for _, addr := range []*string{&d.milter, &d.policy} {
-		port, err := peers.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		*addr = fmt.Sprintf("127.0.0.1:%d", port)
-	}
+	d.milter, d.policy = d.free(), d.free()
 	if err := os.WriteFile(d.Config, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -59,27 +53,60 @@ dns.zone_file = %q
 	return d
 }
 
-// lists gives Postfix's list of recipient checks around the policy service.
-func (d *defender) lists(second string) string {
-	return fmt.Sprintf("reject_unauth_destination, check_policy_service { inet:%s, default_action=DUNNO }, reject_unlisted_recipient%s", d.policy, second)
+// free gives a free port of 127.0.0.1.
+func (d *defender) free() string {
+	d.t.Helper()
+	port, err := peers.FreePort()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// second is the second stage of the list.
-func (d *defender) second() string {
-	return fmt.Sprintf(", check_policy_service { inet:%s, policy_context=exists, default_action=DUNNO }", d.policy)
+// page gives the block of docs/edge-postfix-sendmail.md that has the words, with
+// the ports of this test.
+func (d *defender) page(words ...string) string {
+	d.t.Helper()
+	text, err := os.ReadFile("../../docs/edge-postfix-sendmail.md")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	_, policy, _ := net.SplitHostPort(d.policy)
+	_, milter, _ := net.SplitHostPort(d.milter)
+	blocks := strings.Split(string(text), "```")
+	for i := 1; i < len(blocks); i += 2 { // between the fences
+		_, block, _ := strings.Cut(blocks[i], "\n") // behind the name of a language
+		if containsAll(block, words...) {
+			return strings.NewReplacer("8826", policy, "8825", milter).Replace(block)
+		}
+	}
+	d.t.Fatalf("the page has no block with %q", words)
+	return ""
+}
+
+// mainCf gives the parameters of a block of main.cf.
+func (d *defender) mainCf(words ...string) map[string]string {
+	d.t.Helper()
+	parameters, name := map[string]string{}, ""
+	for line := range strings.Lines(d.page(words...)) {
+		if !strings.HasPrefix(line, " ") {
+			name, line, _ = strings.Cut(line, " =")
+		}
+		parameters[name] = strings.TrimSpace(parameters[name] + " " + strings.TrimSpace(line))
+	}
+	return parameters
 }
 
 // postfix starts a Postfix that takes a client's address from XCLIENT and
-// trusts nobody.
-func (d *defender) postfix(parameters map[string]string) *peers.PostfixServer {
+// trusts nobody. services are further lines of master.cf.
+func (d *defender) postfix(parameters map[string]string, services string) *peers.PostfixServer {
 	all := map[string]string{
 		"smtpd_authorized_xclient_hosts": "127.0.0.1", "mynetworks": "192.0.2.254/32", "disable_vrfy_command": "yes",
-		"smtpd_error_sleep_time": "0",
 	}
 	for k, v := range parameters {
 		all[k] = v
 	}
-	return peers.Postfix(d.t, peers.PostfixOptions{Mailboxes: foreignUsers, Parameters: all})
+	return peers.Postfix(d.t, peers.PostfixOptions{Mailboxes: foreignUsers, Parameters: all, Services: services})
 }
 
 // caller opens dialogues with the defended server as a client with some
@@ -131,17 +158,26 @@ func (c caller) ask(from, rcpt string) string {
 
 const honest, guesser = "127.20.1.1", "127.66.6.6"
 
-// hears is what an honest client hears: the truth at once, and its mail comes.
-func (c caller) hears(t *testing.T, box peers.Maildir) {
+// sends brings a message from an honest client, and it comes.
+func (c caller) sends(t *testing.T, box peers.Maildir) {
 	t.Helper()
 	subject := fmt.Sprintf("through the defender %d", rand.Uint64())
 	k := c(honest)
-	k.say("250", "MAIL FROM:<friend@far.test>")
-	k.say("550 5.1.1", "RCPT TO:<nobody-1@%s>", domain)
-	k.say("250", "RCPT TO:<%s>", foreignUsers[0])
-	k.data("250", message("friend@far.test", foreignUsers[0], subject))
+	k.send("friend@far.test", foreignUsers[:1], message("friend@far.test", foreignUsers[0], subject))
 	k.say("221", "QUIT")
 	comes(t, box, subject)
+}
+
+// hears is what an honest client with some history hears: its mail comes, and a
+// wrong address is told at once.
+func (c caller) hears(t *testing.T, box peers.Maildir) {
+	t.Helper()
+	c.sends(t, box)
+	c.sends(t, box)
+	if reply := c.ask(honest, fmt.Sprintf("nobody-%d@%s", rand.Uint64(), domain)); !strings.HasPrefix(reply, "550 5.1.1") {
+		t.Fatalf("an honest client hears %q", reply)
+	}
+	c.sends(t, box)
 }
 
 // guess guesses until the client is held, and gives how often that took. Each
@@ -201,16 +237,13 @@ func (d *defender) events(words ...string) {
 func TestPolicyServiceDefendsPostfix(t *testing.T) {
 	t.Parallel()
 	d := defend(t, "edge-policy")
-	p := d.postfix(map[string]string{
-		"smtpd_recipient_restrictions":   d.lists(d.second()),
-		"smtpd_end_of_data_restrictions": fmt.Sprintf("check_policy_service { inet:%s, default_action=DUNNO }", d.policy),
-	})
-	d.configure(fmt.Sprintf("edge.recipients = %q\n", "smtp:"+p.Addr))
+	inner := d.free()
+	p := d.postfix(d.mainCf("smtpd_recipient_restrictions", "smtpd_end_of_data_restrictions"), strings.ReplaceAll(d.page("127.0.0.1:10026 inet"), "127.0.0.1:10026", inner))
+	d.configure(fmt.Sprintf("edge.recipients = %q\n", "smtp:"+inner))
 	d.serve()
 	c := byXCLIENT(t, p.Addr)
-	c.hears(t, p.Mailbox(foreignUsers[0])) // from here on it is known that there is a second stage
 	c.hears(t, p.Mailbox(foreignUsers[0]))
-	d.events(`"rcpt"`, honest, "nobody-1", `"verdict":"answer"`, `"truth":"unknown"`)
+	d.events(`"rcpt"`, honest, "nobody-", `"verdict":"answer"`, `"truth":"unknown"`)
 	t.Logf("held after %d guesses", c.guess(t))
 	c.blind(t)
 	d.events(`"verdict":"defer"`, "somebody@", `"truth":"exists"`)
@@ -230,7 +263,7 @@ func TestPolicyServiceDefendsPostfix(t *testing.T) {
 func TestPolicyServiceHearsSilence(t *testing.T) {
 	t.Parallel()
 	d := defend(t, "edge-policy")
-	p := d.postfix(map[string]string{"smtpd_recipient_restrictions": d.lists(d.second())})
+	p := d.postfix(d.mainCf("smtpd_recipient_restrictions", "smtpd_end_of_data_restrictions"), "")
 	d.serve()
 	c := byXCLIENT(t, p.Addr)
 	c.hears(t, p.Mailbox(foreignUsers[0]))
@@ -253,9 +286,7 @@ func TestPolicyServiceHearsSilence(t *testing.T) {
 func TestMilterTellsPostfixOutcomes(t *testing.T) {
 	t.Parallel()
 	d := defend(t, "edge-policy", "edge-milter")
-	p := d.postfix(map[string]string{
-		"smtpd_recipient_restrictions": d.lists(""), "smtpd_milters": "inet:" + d.milter, "milter_default_action": "accept",
-	})
+	p := d.postfix(d.mainCf("smtpd_recipient_restrictions", "smtpd_milters"), "")
 	d.serve()
 	c := byXCLIENT(t, p.Addr)
 	c.hears(t, p.Mailbox(foreignUsers[0]))
@@ -273,7 +304,7 @@ func TestMilterAloneDefendsPostfix(t *testing.T) {
 	inner := peers.Postfix(t, peers.PostfixOptions{Mailboxes: foreignUsers})
 	p := d.postfix(map[string]string{
 		"smtpd_reject_unlisted_recipient": "no", "smtpd_milters": "inet:" + d.milter, "milter_default_action": "tempfail",
-	})
+	}, "")
 	d.configure(fmt.Sprintf("edge.recipients = %q\n", "smtp:"+inner.Addr))
 	d.serve()
 	c := byXCLIENT(t, p.Addr)
@@ -292,7 +323,7 @@ func TestMilterAloneDefendsPostfix(t *testing.T) {
 func TestMilterHoldsTransactions(t *testing.T) {
 	t.Parallel()
 	d := defend(t, "edge-milter")
-	p := d.postfix(map[string]string{"smtpd_milters": "inet:" + d.milter, "milter_default_action": "accept"})
+	p := d.postfix(map[string]string{"smtpd_milters": "inet:" + d.milter, "milter_default_action": "accept"}, "")
 	d.serve()
 	c := byXCLIENT(t, p.Addr)
 	c.hears(t, p.Mailbox(foreignUsers[0]))

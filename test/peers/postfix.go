@@ -33,6 +33,8 @@ type PostfixOptions struct {
 	Screen bool
 	// Parameters are lines of main.cf that override all others.
 	Parameters map[string]string
+	// Services are further lines of master.cf.
+	Services string
 }
 
 // PostfixServer is a running Postfix.
@@ -153,7 +155,7 @@ func (tree postfixTree) configure(dir string, port int, o PostfixOptions) error 
 	}
 	return writeFiles(dir, map[string]string{
 		"etc/main.cf":        string(mainCf) + tree.parameters(dir, nobody, o),
-		"etc/master.cf":      postfixServices(string(masterCf), port, o.Screen),
+		"etc/master.cf":      postfixServices(string(masterCf), port, o.Screen) + o.Services,
 		"etc/dynamicmaps.cf": "",
 		"etc/mailboxes":      postfixMailboxes(o.Mailboxes),
 		"etc/transport":      postfixTransport(o.Relay),

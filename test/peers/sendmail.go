@@ -78,30 +78,22 @@ func StartSendmail(o SendmailOptions) (*SendmailServer, error) {
 	return s, s.waitReady(greets(s.Addr, "220 "))
 }
 
-// sendmailCommand runs sendmail with a name of its own for the machine: where
-// that has no domain, sendmail waits for a minute.
+// sendmailCommand runs sendmail. Where the machine's name has no domain it would
+// wait for a minute, and gets a name of its own.
 func sendmailCommand(dir, binary, mode string) *exec.Cmd {
-	cmd := exec.Command("unshare", "--uts", "sh", "-c", `hostname sendmail.test && exec "$0" "$@"`,
-		binary, "-C", filepath.Join(dir, "sendmail.cf"), mode)
+	args := []string{binary, "-C", filepath.Join(dir, "sendmail.cf"), mode}
+	if host, err := os.Hostname(); err != nil || !strings.Contains(host, ".") {
+		args = append([]string{"unshare", "--uts", "sh", "-c", `hostname sendmail.test && exec "$0" "$@"`}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	return cmd
 }
 
 // configureSendmail makes the directories and files of an instance.
 func configureSendmail(dir, binary, macros string, ports []int, o SendmailOptions) error {
-	nobody, err := lookupAccount("nobody")
+	aliases, err := sendmailMailboxes(dir, o.Mailboxes)
 	if err != nil {
-		return err
-	}
-	var aliases strings.Builder
-	owned := []string{"mail"}
-	for _, a := range o.Mailboxes {
-		local, _ := splitAddress(a)
-		path := filepath.Join("mail", mailboxPath(a))
-		owned = append(owned, path, filepath.Join(path, "new"), filepath.Join(path, "cur"), filepath.Join(path, "tmp"))
-		fmt.Fprintf(&aliases, "%s: \"|sh %s/deliver %s/%s\"\n", local, dir, dir, path)
-	}
-	if err := mkdirs(dir, nobody, owned...); err != nil {
 		return err
 	}
 	for _, name := range []string{"queue", "log"} {
@@ -118,11 +110,7 @@ func configureSendmail(dir, binary, macros string, ports []int, o SendmailOption
 		"@DIR@", dir, "@OUTER@", fmt.Sprint(ports[0]), "@INNER@", fmt.Sprint(ports[1]),
 		"@DOMAINS@", strings.Join(domainsOf(o.Mailboxes), " "), "@FILTER@", filter, "@CONFIG@", o.Config, "@RULES@", o.Rules,
 	).Replace(sendmailConf)
-	err = writeFiles(dir, map[string]string{
-		"sendmail.mc": mc, "aliases": aliases.String(), "log/main": "",
-		"deliver": "cd \"$1\" && cat >tmp/$$ && mv tmp/$$ new/$$\n",
-	})
-	if err != nil {
+	if err := writeFiles(dir, map[string]string{"sendmail.mc": mc, "aliases": aliases, "log/main": ""}); err != nil {
 		return err
 	}
 	cf, err := exec.Command("m4", "-D_CF_DIR_="+filepath.Dir(filepath.Dir(macros))+"/", macros, filepath.Join(dir, "sendmail.mc")).Output()
@@ -132,11 +120,31 @@ func configureSendmail(dir, binary, macros string, ports []int, o SendmailOption
 	if err := writeFiles(dir, map[string]string{"sendmail.cf": string(cf)}); err != nil {
 		return err
 	}
-	out, err := sendmailCommand(dir, binary, "-bi").CombinedOutput()
-	if err != nil {
+	if out, err := sendmailCommand(dir, binary, "-bi").CombinedOutput(); err != nil {
 		return fmt.Errorf("newaliases: %w: %s", err, out)
 	}
 	return nil
+}
+
+// sendmailMailboxes makes the Maildirs and gives the aliases that deliver to
+// them, by a script that runs as nobody.
+func sendmailMailboxes(dir string, addresses []string) (aliases string, err error) {
+	nobody, err := lookupAccount("nobody")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	owned := []string{"mail"}
+	for _, a := range addresses {
+		local, _ := splitAddress(a)
+		path := filepath.Join("mail", mailboxPath(a))
+		owned = append(owned, path, filepath.Join(path, "new"), filepath.Join(path, "cur"), filepath.Join(path, "tmp"))
+		fmt.Fprintf(&b, "%s: \"|sh %s/deliver %s/%s\"\n", local, dir, dir, path)
+	}
+	if err := writeFiles(dir, map[string]string{"deliver": "cd \"$1\" && cat >tmp/$$ && mv tmp/$$ new/$$\n"}); err != nil {
+		return "", err
+	}
+	return b.String(), mkdirs(dir, nobody, owned...)
 }
 
 // sendmailConf is the whole configuration, but for the words between @.

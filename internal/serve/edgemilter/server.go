@@ -73,6 +73,7 @@ func (s *Server) init() {
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}
+		s.Desk.HearsEnds()
 		s.milter = milter.NewServer(
 			milter.WithMilter(func() milter.Milter { return &session{server: s} }),
 			milter.WithProtocols(milter.OptNoHeaders|milter.OptNoEOH|milter.OptNoBody|milter.OptNoData|milter.OptNoUnknown|milter.OptRcptRej),

@@ -17,12 +17,15 @@ import (
 // lookTime bounds what one recipient may cost before it is answered.
 const lookTime = 15 * time.Second
 
-// session is one milter connection: that of one SMTP client.
+// session is one milter connection: that of one SMTP client. The client becomes
+// a guest with its first transaction without a login: users who log in are none.
 type session struct {
 	milter.NoOpMilter
 	server *Server
-	guest  *foreign.Guest // nil: not judged
-	login  bool           // the client is logged in: its transaction is not judged
+	client foreign.Client // without Remote: not judged
+	helo   string
+	guest  *foreign.Guest // nil: none yet
+	judged bool           // the open transaction
 	tr     foreign.Transaction
 }
 
@@ -38,7 +41,7 @@ func (s *session) leave() {
 	if s.guest != nil {
 		s.server.Desk.Forget(s.guest)
 	}
-	s.guest, s.login, s.tr = nil, false, foreign.Transaction{}
+	*s = session{server: s.server}
 }
 
 // Connect takes who the client is. Both servers give its name only if it leads
@@ -49,28 +52,30 @@ func (s *session) Connect(host, family string, port uint16, addr string, m milte
 	if err != nil || !strings.HasPrefix(family, "tcp") {
 		return milter.RespContinue, nil
 	}
-	c := foreign.Client{Role: Role, Remote: netip.AddrPortFrom(ip.Unmap(), port), Looked: true}
+	s.client = foreign.Client{Role: Role, Remote: netip.AddrPortFrom(ip.Unmap(), port), Looked: true}
 	if !strings.HasPrefix(host, "[") && !strings.Contains(m.Get("_"), "may be forged") {
-		c.Name = host
+		s.client.Name = host
 	}
-	s.guest = s.server.Desk.Guest(c)
 	return milter.RespContinue, nil
 }
 
 func (s *session) Helo(name string, _ milter.Modifier) (*milter.Response, error) {
-	if s.guest == nil {
-		return milter.RespContinue, nil
-	}
-	return response(s.guest.Hello(name))
+	s.helo = name
+	return milter.RespContinue, nil
 }
 
 func (s *session) MailFrom(from, params string, m milter.Modifier) (*milter.Response, error) {
 	s.tr = foreign.Transaction{ID: m.Get(milter.MacroQueueId), From: foreign.Address(from), Size: sizeOf(params)}
-	s.login = m.Get(milter.MacroAuthAuthen) != ""
-	if s.guest == nil || s.login {
+	s.judged = s.client.Remote.IsValid() && m.Get(milter.MacroAuthAuthen) == ""
+	if !s.judged {
 		return milter.RespContinue, nil
 	}
-	if reply := s.guest.Begin(s.tr); reply != nil || s.server.Mode != Transactions {
+	s.guest = s.server.Desk.Guest(s.client)
+	reply := s.guest.Hello(s.helo)
+	if reply == nil {
+		reply = s.guest.Begin(s.tr)
+	}
+	if reply != nil || s.server.Mode != Transactions {
 		return response(reply)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
@@ -91,32 +96,31 @@ func (s *session) RcptTo(rcpt, _ string, m milter.Modifier) (*milter.Response, e
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
-	judged := s.guest != nil && !s.login
 	switch s.server.Mode {
 	case Outcomes:
-		if judged {
+		if s.judged {
 			s.guest.Tell(to, truth)
 		}
 	case Transactions:
-		if judged {
+		if s.judged {
 			s.guest.Seen(ctx, s.tr, to, truth)
 		}
 	case Recipients:
 		if refused {
 			s.warn(to)
-			if judged {
+			if s.judged {
 				s.guest.Seen(ctx, s.tr, to, truth)
 			}
 			break
 		}
-		return s.answer(ctx, to, judged)
+		return s.answer(ctx, to)
 	}
 	return milter.RespContinue, nil
 }
 
 // answer asks the edge, and tells a client that may hear the truth what it is.
-func (s *session) answer(ctx context.Context, to mail.Address, judged bool) (*milter.Response, error) {
-	if judged {
+func (s *session) answer(ctx context.Context, to mail.Address) (*milter.Response, error) {
+	if s.judged {
 		if r := s.guest.Ask(ctx, s.tr, to, false); r.Reply != nil {
 			return ruled(r)
 		}
@@ -126,7 +130,7 @@ func (s *session) answer(ctx context.Context, to mail.Address, judged bool) (*mi
 		s.server.Logger.Warn("a recipient could not be looked up", "to", to.String(), "err", err)
 		return response(mail.AsReply(err))
 	}
-	if judged {
+	if s.judged {
 		s.guest.Tell(to, truth)
 	}
 	return response(refusal)
@@ -142,7 +146,7 @@ func (s *session) warn(to mail.Address) {
 }
 
 func (s *session) EndOfMessage(milter.Modifier) (*milter.Response, error) {
-	if s.guest != nil && !s.login {
+	if s.judged {
 		s.guest.Accepted(s.tr.Size)
 	}
 	return milter.RespContinue, nil
@@ -162,7 +166,7 @@ func ruled(r *edge.Ruling) (*milter.Response, error) {
 		return milter.RespContinue, nil
 	}
 	time.Sleep(time.Until(r.At))
-	r.After()
+	foreign.Left(r)
 	return response(r.Reply)
 }
 

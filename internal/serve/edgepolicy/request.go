@@ -88,28 +88,29 @@ func (s *Server) policy(r *bufio.Reader) (text string, after func(), err error) 
 	if !ok || a["sasl_username"] != "" {
 		return dunno, none, nil
 	}
-	g := s.Desk.Guest(client)
+	known := s.Desk.Known(client.Remote)
 	size, _ := strconv.ParseInt(a["size"], 10, 64) // 0 where it was not told
 	switch a["protocol_state"] {
 	case "RCPT", "VRFY":
 	case "END-OF-MESSAGE":
-		g.Accepted(size)
+		known.Accepted(size)
 		return dunno, none, nil
 	default:
 		return dunno, none, nil
 	}
 	to := foreign.Address(a["recipient"])
 	if a["policy_context"] == Exists {
-		g.Staged(to)
+		known.Staged(to)
 		return dunno, none, nil
 	}
+	g := s.Desk.Guest(client)
 	g.Hello(a["helo_name"])
 	ruling := g.Ask(s.ctx, foreign.Transaction{ID: a["instance"], From: foreign.Address(a["sender"]), Size: size}, to, true)
 	if ruling.Reply == nil {
 		return dunno, none, nil
 	}
 	s.until(ruling.At)
-	return fmt.Sprintf("action=%d %s %s\n\n", ruling.Reply.Code, ruling.Reply.Enhanced, ruling.Reply.Text), ruling.After, nil
+	return fmt.Sprintf("action=%d %s %s\n\n", ruling.Reply.Code, ruling.Reply.Enhanced, ruling.Reply.Text), func() { foreign.Left(ruling) }, nil
 }
 
 // clientOf gives the client of a request. Postfix calls it "unknown" where no

@@ -130,5 +130,5 @@ func (s *Server) socketmap(r *bufio.Reader) (text string, after func(), err erro
 		return netstring("NOTFOUND "), func() {}, nil
 	}
 	s.until(ruling.At)
-	return netstring(fmt.Sprintf(`OK DEFER "%d %s %s"`, ruling.Reply.Code, ruling.Reply.Enhanced, ruling.Reply.Text)), ruling.After, nil
+	return netstring(fmt.Sprintf(`OK DEFER "%d %s %s"`, ruling.Reply.Code, ruling.Reply.Enhanced, ruling.Reply.Text)), func() { foreign.Left(ruling) }, nil
 }

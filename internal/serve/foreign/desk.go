@@ -25,6 +25,7 @@ package foreign
 
 import (
 	"container/list"
+	"context"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -53,9 +54,16 @@ type Desk struct {
 	Own []netip.Prefix
 
 	staged atomic.Bool  // a second stage was seen
+	ends   atomic.Bool  // it is told when a message is accepted
 	looks  atomic.Int64 // under way
 
+	once   sync.Once
+	ctx    context.Context // ends with the desk
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // look-ups
+
 	mu     sync.Mutex
+	closed bool
 	guests map[netip.AddrPort]*list.Element
 	recent list.List // of *Guest, the newest in front
 }
@@ -66,6 +74,20 @@ type Client struct {
 	Remote netip.AddrPort
 	Name   string // confirmed by the server, "" for none
 	Looked bool   // the server has looked for a name
+}
+
+// HearsEnds tells that each accepted message will be told, from the first one
+// on; otherwise that is known once one was.
+func (d *Desk) HearsEnds() { d.ends.Store(true) }
+
+// Known gives the guest that is known by the address and port, nil for none.
+func (d *Desk) Known(remote netip.AddrPort) *Guest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.guests[remote]; e != nil {
+		return e.Value.(*Guest)
+	}
+	return nil
 }
 
 // Guest gives the guest that is known by c.Remote, or makes it one. A guest
@@ -95,6 +117,9 @@ func (d *Desk) Guest(c Client) *Guest {
 
 func (d *Desk) newGuest(c Client) *Guest {
 	g := &Guest{desk: d, client: c, trace: mail.NewTraceID()}
+	if d.closed {
+		return g
+	}
 	g.visit, g.away = d.Guard.Open(edge.Client{
 		Trace: g.trace, Role: c.Role, Remote: c.Remote, Exempt: d.own(c.Remote.Addr()), MTAName: c.Name, Looked: c.Looked,
 	})
@@ -124,6 +149,30 @@ func (d *Desk) Forget(g *Guest) {
 	}
 	d.mu.Unlock()
 	g.leave()
+}
+
+func (d *Desk) init() {
+	d.once.Do(func() { d.ctx, d.cancel = context.WithCancel(context.Background()) })
+}
+
+// Close ends all visits. Whoever comes later is not judged; then the Guard may
+// be closed.
+func (d *Desk) Close() {
+	d.init()
+	d.cancel()
+	d.mu.Lock()
+	d.closed = true
+	var gone []*Guest
+	for e := d.recent.Front(); e != nil; e = e.Next() {
+		gone = append(gone, e.Value.(*Guest))
+	}
+	d.recent.Init()
+	clear(d.guests)
+	d.mu.Unlock()
+	for _, g := range gone {
+		g.leave()
+	}
+	d.wg.Wait()
 }
 
 // own tells whether the client is the server's own, or sits beside it.

@@ -144,6 +144,30 @@ func TestGuestsAreForgotten(t *testing.T) {
 	})
 }
 
+// TestCloseEndsVisits: behind Close nobody touches the guard's tables, look-ups
+// that are under way included.
+func TestCloseEndsVisits(t *testing.T) {
+	d := newDesk(t)
+	looking := make(chan struct{})
+	d.Guard.Exists = func(ctx context.Context, _ mail.Address) (edge.Truth, error) {
+		close(looking)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	g := d.Guest(client(1))
+	g.Ask(t.Context(), tr("a"), guess(0), true)
+	<-looking
+	g.Ask(t.Context(), tr("a"), guess(1), true)
+	d.Close()
+	d.Guard.Close()
+	for _, g := range []*Guest{g, d.Guest(client(1)), d.Guest(client(2))} {
+		g.Ask(t.Context(), tr("b"), guess(2), true)
+		g.Tell(guess(2), edge.Unknown)
+		g.Accepted(1)
+		d.Forget(g)
+	}
+}
+
 func TestAddress(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "<>", "<>": "<>", "ann@example.test": "<ann@example.test>", "<Ann@EXAMPLE.test>": "<Ann@EXAMPLE.test>",

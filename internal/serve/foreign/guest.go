@@ -87,8 +87,15 @@ func (g *Guest) join(tr Transaction) {
 	g.begin(tr)
 }
 
+// Left is to be called once the reply of a ruling is on its way.
+func Left(r *edge.Ruling) {
+	if r.After != nil {
+		r.After()
+	}
+}
+
 // Ask puts a recipient to the edge, before anybody looks it up. Where the
-// ruling has a reply the client must hear that, not before At, and After is to
+// ruling has a reply the client must hear that, not before At, and Left is to
 // be called behind it. Otherwise the server may tell the client the truth, and
 // us by Tell; with silent, telling nothing means that the recipient is unknown.
 func (g *Guest) Ask(ctx context.Context, tr Transaction, to mail.Address, silent bool) *edge.Ruling {
@@ -97,7 +104,7 @@ func (g *Guest) Ask(ctx context.Context, tr Transaction, to mail.Address, silent
 	g.settle()
 	g.join(tr)
 	if g.full != nil {
-		return &edge.Ruling{Reply: g.full, At: time.Now(), After: func() {}}
+		return &edge.Ruling{Reply: g.full}
 	}
 	r := g.visit.Rcpt(ctx, to, false)
 	if r.Reply != nil || g.visit == nil || len(g.asked) >= maxAsked {
@@ -130,8 +137,11 @@ func (g *Guest) Tell(to mail.Address, t edge.Truth) {
 }
 
 // Staged is Tell of the second stage of a policy list, which only recipients
-// that exist come to.
+// that exist come to. A nil Guest learns nothing.
 func (g *Guest) Staged(to mail.Address) {
+	if g == nil {
+		return
+	}
 	g.desk.staged.Store(true)
 	g.Tell(to, edge.Exists)
 }
@@ -141,16 +151,21 @@ func (g *Guest) Staged(to mail.Address) {
 func (g *Guest) Seen(ctx context.Context, tr Transaction, to mail.Address, t edge.Truth) {
 	r := g.Ask(ctx, tr, to, false)
 	if r.Reply != nil {
-		r.After()
+		Left(r)
 		return
 	}
 	g.Tell(to, t)
 }
 
-// Accepted takes that the server has the message of the open transaction.
+// Accepted takes that the server has the message of the open transaction. A nil
+// Guest accepts nothing.
 func (g *Guest) Accepted(size int64) {
+	if g == nil {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.desk.ends.Store(true)
 	if g.open {
 		g.settle()
 		g.visit.Accepted(size)
@@ -222,27 +237,32 @@ func (g *Guest) settle() {
 // look finds out what a recipient is that the server said nothing about. One
 // that exists was refused for another reason, which tells nothing.
 func (g *Guest) look(a asked) {
-	if g.desk.looks.Add(1) > maxLooks {
-		g.desk.looks.Add(-1)
+	d := g.desk
+	d.init()
+	if d.ctx.Err() != nil || d.looks.Load() >= maxLooks {
 		return
 	}
-	go func() {
-		defer g.desk.looks.Add(-1)
-		ctx, cancel := context.WithTimeout(context.Background(), calloutLimit)
+	d.looks.Add(1)
+	d.wg.Go(func() {
+		defer d.looks.Add(-1)
+		ctx, cancel := context.WithTimeout(d.ctx, calloutLimit)
 		defer cancel()
-		t, err := g.desk.Guard.Exists(ctx, a.to)
+		t, err := d.Guard.Exists(ctx, a.to)
 		if err != nil || t == edge.Exists {
 			return
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.learn(a, t)
-	}()
+	})
 }
 
 func (g *Guest) learn(a asked, t edge.Truth) {
 	a.about.Truth = t.String()
 	g.desk.Guard.Events.Record(a.about)
+	if t == edge.Exists && !g.desk.ends.Load() {
+		return // whoever brings no message for it would be taken to probe
+	}
 	a.visit.Told(a.ruling, t)
 }
 

@@ -23,13 +23,14 @@ type Handler struct {
 	Guard *edge.Guard // nil: nobody is judged
 }
 
-// Connect welcomes whom the edge does not turn away.
+// Connect welcomes whom the edge does not turn away. What the edge refuses, here
+// and below, it records itself.
 func (h *Handler) Connect(_ context.Context, c *smtpd.Conn) (smtpd.Session, smtpd.Verdict) {
 	s := &session{Session: h.NewSession(c)}
 	visit, reply := h.Guard.Open(edge.Client{Trace: c.Trace, Role: h.Role, Remote: c.Remote, Exempt: c.Exempt(), Name: s.Name})
 	s.visit = visit
 	if reply != nil {
-		return s, s.Refused("CONNECT", nil, reply)
+		return s, smtpd.Verdict{Reply: reply}
 	}
 	return s, smtpd.Verdict{Delay: visit.GreetPause()}
 }
@@ -45,11 +46,10 @@ func (s *session) Hello(_ context.Context, h smtpd.Hello) smtpd.Verdict {
 }
 
 func (s *session) Mail(_ context.Context, env *mail.Envelope) smtpd.Verdict {
-	reply := s.visit.Mail(env.From, env.Size)
-	if reply == nil {
-		reply = s.StartMail(env)
+	if reply := s.visit.Mail(env.From, env.Size); reply != nil {
+		return smtpd.Verdict{Reply: reply}
 	}
-	if reply != nil {
+	if reply := s.StartMail(env); reply != nil {
 		return s.Refused("MAIL", env, reply)
 	}
 	return smtpd.Verdict{}

@@ -1,0 +1,105 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/dns"
+	"github.com/migiwa/migiwa/internal/mail"
+)
+
+// slowZone is a resolver that takes as long as real ones do.
+type slowZone struct{ *dns.Zone }
+
+func (z slowZone) TXT(ctx context.Context, name string) (dns.TXTResult, error) {
+	time.Sleep(50 * time.Millisecond)
+	return z.Zone.TXT(ctx, name)
+}
+
+// TestBlameGoesWhereCreditGoes has a newsletter with SPF and 20 % dead addresses
+// come while nobody waits for DNS: its unknown recipients must not be counted
+// against another identity than its accepted mail speaks for.
+func TestBlameGoesWhereCreditGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		zone, err := dns.ParseZone("list.test. TXT \"v=spf1 ip4:192.0.2.0/24 -all\"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := newTest(t, Sizes{Sources: 4096, Identities: 4096})
+		g := &Guard{Engine: e, Clock: NewClock(1, 0), Resolver: slowZone{zone}}
+		address := func(s string) mail.Address {
+			a, err := mail.ParseAddress(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		from := address("bounce@list.test")
+		for i := range 200 {
+			v, _ := g.Open(Client{Remote: netip.MustParseAddrPort(fmt.Sprintf("192.0.2.%d:40000", 1+i%2)), Role: "mx", Looked: true})
+			v.Mail(from, 0)
+			r := v.Rcpt(t.Context(), address(fmt.Sprintf("u%d@example.test", i)), false)
+			switch {
+			case r.Reply != nil:
+				t.Fatalf("%d was deferred: %+v", i, r.decision)
+			case i%10 > 7:
+				v.Told(r, Unknown)
+			default:
+				v.Told(r, Exists)
+				time.Sleep(time.Second)
+				v.Accepted(1000)
+			}
+			v.Close()
+			time.Sleep(10 * time.Second)
+		}
+		for i := range 2 {
+			pair := e.Pair(SourceOf(netip.MustParseAddr(fmt.Sprint("192.0.2.", 1+i))), "list.test")
+			if s := e.identities.place(pair.Key).find(pair.Key); s != nil && s.bad > 0 {
+				t.Errorf("%d unknown recipients are held against %s at the %dth address, evidence %.1f", s.bad, from.Domain, i+1, s.evidence())
+			}
+		}
+	})
+}
+
+// slow is a resolver whose answers do not come.
+type slow struct {
+	dns.Resolver
+	asked atomic.Int64
+}
+
+func (s *slow) TXT(ctx context.Context, _ string) (dns.TXTResult, error) {
+	s.asked.Add(1)
+	<-ctx.Done()
+	return dns.TXTResult{}, ctx.Err()
+}
+
+// TestSPFChecksAreBounded begins transactions without end, each with a sender
+// whose zone answers nothing.
+func TestSPFChecksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, r := newGuard(t), &slow{}
+		g.Resolver = r
+		v := visit(t, g, "192.0.2.1")
+		for i := range 5 * spfMost {
+			v.Mail(mail.MakeAddress("a", mail.Domain(fmt.Sprint("d", i, ".test"))), 0)
+			v.Reset()
+		}
+		synctest.Wait()
+		if n := r.asked.Load(); n != spfMost {
+			t.Errorf("%d questions at a time", n)
+		}
+		time.Sleep(spfLimit)
+		synctest.Wait()
+		v.Mail(mail.MakeAddress("a", "d.test"), 0)
+		synctest.Wait()
+		if n := r.asked.Load(); n != spfMost+1 {
+			t.Errorf("later: %d questions, want one more", n)
+		}
+		time.Sleep(spfLimit)
+	})
+}
