@@ -22,6 +22,11 @@ type Attempt struct {
 // proofed tells whether anything outside the client vouches for it.
 func (a *Attempt) proofed() bool { return a.Named == Yes || a.SPF == Yes }
 
+// mayLean tells whether good neighbours speak for the client. Honest servers
+// stand among bots, and bots among honest servers: so only for who lacks nothing
+// that honest servers have.
+func (a *Attempt) mayLean() bool { return a.Named != No && a.SPF != No }
+
 // print is the fingerprint of the transaction, by which a retry is known.
 func (a *Attempt) print() uint16 {
 	x := (a.Sender ^ a.Recipient*0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93

@@ -134,9 +134,7 @@ func (e *Engine) prior(a *Attempt) float64 {
 	all := q
 	q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
 	q = e.networkShare(a.Source.narrow, a.Time, narrowLife, narrowWeight, q)
-	if a.Named == No || a.SPF == No {
-		// Honest servers stand among bots, and bots among honest servers: a good
-		// neighbourhood speaks only for who has all that honest servers have.
+	if !a.mayLean() {
 		q = max(q, all)
 	}
 	return e.odds(q)
