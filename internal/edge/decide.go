@@ -58,7 +58,8 @@ func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
 	d.Evidence = float32(s.evidence())
 	identityProven := id != nil && id.proven(a.Time, identityAge)
 	d.proven = identityProven || s.proven(a.Time, provenAge)
-	d.Score = float32(e.score(a, float64(d.Prior), d.proven))
+	d.seasoned = id != nil && id.seasoned(a.Time) || s.seasoned(a.Time)
+	d.Score = float32(e.score(a, float64(d.Prior), d.proven, s.flags&onParole != 0))
 	switch {
 	case id != nil && a.Time < id.pen:
 		d.Defer, d.Why, d.Until = true, IdentityPenalty, id.pen
@@ -80,7 +81,7 @@ func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
 }
 
 // score is the prior with what look-ups found.
-func (e *Engine) score(a *Attempt, prior float64, proven bool) float64 {
+func (e *Engine) score(a *Attempt, prior float64, proven, parole bool) float64 {
 	score := prior
 	switch a.Named {
 	case Yes:
@@ -90,6 +91,9 @@ func (e *Engine) score(a *Attempt, prior float64, proven bool) float64 {
 	}
 	if a.SPF == Yes {
 		score -= e.rules.SPF
+	}
+	if parole {
+		score += e.rules.Parole
 	}
 	if proven {
 		score = min(score, math.Log(leastShare/mostShare))
@@ -116,14 +120,14 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 	}
 	d.Why = Retried
 	switch {
-	case second.share > 0.5 && !a.proofed() && !e.ration.spend(a.Time, r.Rationed),
+	case second.share > rationShare && !a.proofed() && !e.ration.spend(a.Time, r.Rationed),
 		r.Strict && e.fill(a.Time) <= 0:
 		d.Defer, d.Why = true, Rationed
 		return
 	}
 	s.flags |= admitted
 	s.timeA, s.timeB = 0, 0
-	if id != nil {
+	if id != nil && a.Identity.Proven {
 		id.flags |= admitted
 	}
 }
@@ -137,7 +141,7 @@ type stage struct {
 func (e *Engine) secondStage(now Time) stage {
 	e.second.decay(now, secondLife, math.MaxFloat64)
 	q := e.second.share(expected, secondWeight)
-	return stage{q, min(max(e.odds(q), 0), 2)}
+	return stage{q, min(max(e.odds(q)+e.rules.Doubt, 0), 2)}
 }
 
 // decay brings an entry to now: evidence and credit fade, and a penalty that is
@@ -170,6 +174,12 @@ func faded(nats int16, f float64, now Time) int16 {
 // proven tells whether wanted mail has come for long enough.
 func (s *state) proven(now Time, age uint16) bool {
 	return s.ham >= provenMessages && s.nats < 0 && hourOf(now)-s.first >= age
+}
+
+// seasoned tells whether much wanted mail has come for days, more than those who
+// guess can afford to send to addresses they know already.
+func (s *state) seasoned(now Time) bool {
+	return s.ham >= seasonedMessages && s.proven(now, seasonedAge)
 }
 
 // holds tells whether the transaction waits in a slot.
