@@ -257,7 +257,8 @@ func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
 	}
 	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0))*math.Exp2(r.Repeated*float64(s.strikes())), r.PenaltyMax)
 	if a.proofed() {
-		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())+2*e.secondStage(a.Time).wait))
+		// The less retrying tells, the less a name or SPF shortens.
+		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())+3*e.secondStage(a.Time).wait))
 	}
 	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Distinct: s.kinds(), Since: s.badSince(a.Time)}
 	if s.pen <= a.Time {
