@@ -168,6 +168,9 @@ func (s *sim) botTurn(id int32, b *bot, now uint32) {
 	s.result.tries++
 	if s.defence.answers(&s.probe) {
 		s.result.botAnswered(b, now)
+		if uint64(b.kind) != befriended {
+			s.reason(s.result.whyAnswered, s.probe.vouched())
+		}
 		b.kind = 0
 		s.push(id, int(now)+s.gap(id, b, now))
 		return

@@ -13,8 +13,7 @@ const started = edge.Time(20_800 * day)
 type engine struct {
 	nodes []*edge.Engine
 	turn  uint64
-	last  edge.Reason
-	why   [8]int64 // decisions by Reason
+	last  edge.Decision
 }
 
 // newEngine starts engines whose secrets come from the seed, so that a run can
@@ -46,8 +45,7 @@ func (g *engine) answers(p *probe) bool {
 	}
 	a := attempt(p)
 	d := e.Decide(&a)
-	g.last = d.Why
-	g.why[d.Why]++
+	g.last = d
 	e.Learn(&a, &d, p.truth)
 	if !d.Defer && !p.unknown() && p.wanted {
 		e.Credit(&a, &d)
@@ -56,8 +54,11 @@ func (g *engine) answers(p *probe) bool {
 }
 
 func (g *engine) held(*probe) bool {
-	return g.last == edge.Penalty || g.last == edge.IdentityPenalty
+	return g.last.Why == edge.Penalty || g.last.Why == edge.IdentityPenalty
 }
+
+// why tells by what the last probe was answered or deferred.
+func (g *engine) why() string { return g.last.Why.String() }
 
 func attempt(p *probe) edge.Attempt {
 	a := edge.Attempt{Time: started + edge.Time(p.now), Source: edge.SourceOf(address4(p.ip)),

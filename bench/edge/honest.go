@@ -45,6 +45,13 @@ type honestWorld struct {
 	weight         func(h int) float64 // of an hour of the day
 }
 
+// shrink makes the world of honest senders smaller, for short runs.
+func (h *honestWorld) shrink(factor float64) {
+	h.providerMail *= factor
+	h.newsletters = int(float64(h.newsletters) * factor)
+	h.servers = int(float64(h.servers) * factor)
+}
+
 // schedule is when a sender tries again: minutes after the first time.
 type schedule []int32
 

@@ -38,11 +38,14 @@ type options struct {
 	attack  attack
 	dead    float64
 	former  float64
+	honest  float64
 	table   bool
+	kinds   bool
+	only    string
 	sweep   bool
 	days    int
 	most    int
-	hourly  bool
+	detail  bool
 }
 
 // settings are rules given as key=value, any number of times.
@@ -93,11 +96,14 @@ func parse() *options {
 	flag.Float64Var(&o.attack.delivers, "delivers", 0, "share of valid hits whose mail passes for good")
 	flag.Float64Var(&o.dead, "dead", 1, "times the newsletters' share of dead addresses")
 	flag.Float64Var(&o.former, "former", 0, "share of the newsletters' dead addresses that the server knows to have existed")
+	flag.Float64Var(&o.honest, "honest", 1, "times the honest senders and their mail")
 	flag.BoolVar(&o.table, "table", false, "print the whole table")
+	flag.BoolVar(&o.kinds, "kinds", false, "print the engine against every kind of attacker, at the size of -bots")
+	flag.StringVar(&o.only, "only", "", "of these the ones whose name this regular expression matches")
 	flag.BoolVar(&o.sweep, "sweep", false, "vary each constant")
 	flag.IntVar(&o.days, "days", 0, "so many days of mixed attacks and pauses, with the engine")
 	flag.IntVar(&o.most, "most", 2_000_000, "bots at most, in -table")
-	flag.BoolVar(&o.hourly, "hourly", false, "also print the answered guesses of each hour")
+	flag.BoolVar(&o.detail, "detail", false, "also print the answered guesses of each hour, and all by reason")
 	flag.Parse()
 	return o
 }
@@ -110,6 +116,16 @@ func (o *options) run() error {
 		return fmt.Errorf("no world %q", o.world)
 	case o.bots < 0 || o.warm < 1 || o.nodes < 1 || o.days < 0:
 		return errors.New("a number is too small")
+	}
+	switch {
+	case o.table:
+		return o.tables(os.Stdout)
+	case o.kinds:
+		return o.suite(os.Stdout)
+	case o.sweep:
+		return o.sweeps(os.Stdout)
+	case o.days > 0:
+		return o.month(os.Stdout)
 	}
 	return o.single()
 }
@@ -124,6 +140,7 @@ func (o *options) setting() setting {
 	w.honest.dead[0] *= o.dead
 	w.honest.dead[1] *= o.dead
 	w.honest.formerDead = o.former
+	w.honest.shrink(o.honest)
 	a := o.attack
 	a.bots = o.bots
 	a.from = (o.warm + 1) * day
@@ -167,6 +184,6 @@ func (o *options) single() error {
 	if err != nil {
 		return err
 	}
-	r.print(os.Stdout, o.hourly)
+	r.print(os.Stdout, o.detail)
 	return nil
 }

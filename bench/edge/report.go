@@ -6,11 +6,11 @@ import (
 )
 
 // print writes all of one run.
-func (r *result) print(w io.Writer, hourly bool) {
+func (r *result) print(w io.Writer, detail bool) {
 	fmt.Fprintf(w, "guesses: %d made in %d tries, %d answered (%.4f %% of the %.0f an open server would get); %d of %d addresses found (%.3f %%)\n",
 		r.guesses, r.tries, r.answered, r.answeredShare(), r.capacity, r.foundCount, len(r.found), r.foundShare())
 	v, u := r.sides()
-	fmt.Fprintf(w, "answered when valid %.4f %%, when unknown %.4f %%\n", v, u)
+	fmt.Fprintf(w, "answered when valid %.4f %%, when unknown %.4f %%; valid ones among the answered, to expected: %.3f\n", v, u, r.lean())
 	for ph := inPeace; ph < phases; ph++ {
 		all := r.total(ph)
 		name := "peace"
@@ -24,8 +24,10 @@ func (r *result) print(w io.Writer, hourly bool) {
 			line(w, "  "+c.String(), &r.honest[ph][c])
 		}
 	}
-	if hourly {
+	if detail {
 		fmt.Fprintln(w, "answered by hour:", r.byHour)
+		fmt.Fprintln(w, "answered by reason:", r.whyAnswered)
+		fmt.Fprintln(w, "delayed by reason:", r.whyDelayed)
 	}
 	fmt.Fprintf(w, "%d events in %.1f s\n", r.events, r.took.Seconds())
 }

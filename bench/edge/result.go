@@ -12,10 +12,14 @@ type result struct {
 	tries        int64   // RCPTs of bots
 	answered     int64   // guesses that heard the truth
 	answeredHits int64   // of them valid
+	expectedHits float64 // as many valid ones would be among them, if each bot's share held
 	validGuesses int64
 	found        []bool // of the directory
 	foundCount   int
 	byHour       [24]int64 // answered, by hour of the day
+
+	whyAnswered map[string]int // guesses, by what speaks for the bot and the reason
+	whyDelayed  map[string]int // honest messages under attack, likewise
 
 	honest [phases][classes]tally
 	events int64
@@ -28,6 +32,7 @@ func (r *result) botAnswered(b *bot, now uint32) {
 		return
 	}
 	r.answered++
+	r.expectedHits += float64(b.hit) / 65536
 	r.byHour[now%day/hour]++
 	if uint64(b.kind) != valid {
 		return
@@ -127,6 +132,15 @@ func (t *tally) toldShare() float64      { return percent(float64(t.told), float
 func (r *result) sides() (ifValid, ifNot float64) {
 	return percent(float64(r.answeredHits), float64(r.validGuesses)),
 		percent(float64(r.answered-r.answeredHits), float64(r.guesses-r.validGuesses))
+}
+
+// lean tells by how much valid guesses were answered more often than each bot's
+// own share of them explains. 1: the answer tells nothing before it is given.
+func (r *result) lean() float64 {
+	if r.expectedHits == 0 {
+		return 1
+	}
+	return float64(r.answeredHits) / r.expectedHits
 }
 
 func percent(part, of float64) float64 {

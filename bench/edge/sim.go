@@ -21,6 +21,19 @@ type probe struct {
 	wanted     bool // what comes after the answer is a message, and no spam
 }
 
+// vouched says what speaks for the client.
+func (p *probe) vouched() string {
+	switch {
+	case p.named && p.spf:
+		return "both"
+	case p.named:
+		return "named"
+	case p.spf:
+		return "spf"
+	}
+	return "neither"
+}
+
 // unknown tells whether the server's answer would be 550.
 func (p *probe) unknown() bool { return p.truth != edge.Exists }
 
@@ -32,6 +45,16 @@ type defence interface {
 	held(p *probe) bool
 }
 
+// reasoner is a defence that can say why it decided so.
+type reasoner interface{ why() string }
+
+// reason counts the last decision under who asked.
+func (s *sim) reason(counts map[string]int, who string) {
+	if r, ok := s.defence.(reasoner); ok {
+		counts[who+" "+r.why()]++
+	}
+}
+
 // sim is one run: a discrete-event simulation in steps of a second.
 type sim struct {
 	world   *world
@@ -39,6 +62,7 @@ type sim struct {
 	defence defence
 	attacks []attack
 	peace   int // the day that is measured as peace
+	month   bool
 	days    int
 
 	land    *land
@@ -74,15 +98,23 @@ type setting struct {
 	world   world
 	seed    uint64
 	attacks []attack
-	warm    int // days before the day of peace
-	days    int // in all; the attack is measured on the last
+	warm    int  // days before the day of peace
+	days    int  // in all; the attack is measured on the last
+	month   bool // newcomers come on any day, and every day is measured like the last
 }
 
 func newSim(st setting) *sim {
 	w := st.world
-	s := &sim{world: &w, seed: mix64(st.seed), attacks: st.attacks, peace: st.warm, days: st.days}
+	s := &sim{world: &w, seed: mix64(st.seed), attacks: st.attacks, peace: st.warm, days: st.days, month: st.month}
 	s.land = newLand(&w, rand.New(rand.NewPCG(st.seed, 1)))
 	s.senders, s.sources = people(&w, s.land, s.days-1)
+	if st.month {
+		for i := range s.senders {
+			if o := &s.senders[i]; o.born > 0 {
+				o.born = 1 + s.land.r.IntN(s.days-1)
+			}
+		}
+	}
 	s.post = newPost(&w, rand.New(rand.NewPCG(st.seed, 2)))
 	var victims []int32
 	for i := range s.senders {
@@ -96,6 +128,7 @@ func newSim(st setting) *sim {
 		s.result.capacity += float64(s.attacks[i].bots) * 2 * s.attacks[i].rate * float64(s.attacks[i].to-s.attacks[i].from) / hour
 	}
 	s.result.found = make([]bool, w.directory)
+	s.result.whyAnswered, s.result.whyDelayed = map[string]int{}, map[string]int{}
 	s.heads = make([]int32, s.days*day)
 	for i := range s.heads {
 		s.heads[i] = -1
@@ -148,11 +181,11 @@ func (s *sim) run(d defence) *result {
 // morning posts the honest mail of a day.
 func (s *sim) morning(base int) {
 	ph := warmUp
-	switch base / day {
-	case s.peace:
-		ph = inPeace
-	case s.days - 1:
+	switch number := base / day; {
+	case number == s.days-1, s.month:
 		ph = underAttack
+	case number == s.peace:
+		ph = inPeace
 	}
 	for i := range s.senders {
 		o := &s.senders[i]
@@ -188,6 +221,9 @@ func (s *sim) messageTurn(id int32, now uint32) {
 	s.probe = probe{now: now, source: m.source, ip: src.ip, named: src.named, spf: o.spf,
 		domain: mix64(0xd2<<40 | uint64(m.sender)), recipient: address(uint64(m.kind), uint64(m.number)),
 		sender: mix64(uint64(m.sender) ^ 0x5e), truth: truthOf(m.kind), wanted: !m.spam}
+	if o.class == provider { // a domain that many share is nobody's identity
+		s.probe.domain = mix64(s.probe.domain ^ uint64(m.number)%5000)
+	}
 	c := &s.result.honest[m.phase][o.class]
 	if m.attempt == 0 {
 		c.sent(&s.probe)
@@ -199,6 +235,9 @@ func (s *sim) messageTurn(id int32, now uint32) {
 		return
 	}
 	c.deferred(&s.probe, m.attempt, s.defence.held(&s.probe))
+	if m.attempt == 0 && m.phase == underAttack {
+		s.reason(s.result.whyDelayed, s.probe.vouched()+" "+o.class.String())
+	}
 	if int(m.attempt) >= len(o.retries) {
 		c.lost++
 		s.free = append(s.free, k)

@@ -22,6 +22,11 @@ type Attempt struct {
 // proofed tells whether anything outside the client vouches for it.
 func (a *Attempt) proofed() bool { return a.Named == Yes || a.SPF == Yes }
 
+// mayLean tells whether good neighbours speak for the client. Honest servers
+// stand among bots, and bots among honest servers: so only for who lacks nothing
+// that honest servers have.
+func (a *Attempt) mayLean() bool { return a.Named != No && a.SPF != No }
+
 // print is the fingerprint of the transaction, by which a retry is known.
 func (a *Attempt) print() uint16 {
 	x := (a.Sender ^ a.Recipient*0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93
@@ -88,9 +93,10 @@ type Decision struct {
 	Wait     uint32  // seconds after which a retry would be answered, while gated
 	Until    Time    // end of the penalty that held it, or 0
 
-	proven  bool // source or identity
-	slotted bool // waits in a slot for its own retry: its outcome must not change when that is answered
-	gated   bool // came to the gate, and perhaps through it
+	proven   bool // source or identity
+	seasoned bool // one of them, for days and with much mail
+	slotted  bool // waits in a slot for its own retry: its outcome must not change when that is answered
+	gated    bool // came to the gate, and perhaps through it
 }
 
 // Truth is what a recipient turned out to be.

@@ -55,11 +55,11 @@ func (e *Engine) gateAt(now Time) float64 { return e.rules.Gate * math.Max(-e.ru
 // judge decides, with the entries of source and identity in hand; id may be
 // nil.
 func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
-	r := &e.rules
 	d.Evidence = float32(s.evidence())
 	identityProven := id != nil && id.proven(a.Time, identityAge)
 	d.proven = identityProven || s.proven(a.Time, provenAge)
-	d.Score = float32(e.score(a, float64(d.Prior), d.proven))
+	d.seasoned = id != nil && id.seasoned(a.Time) || s.seasoned(a.Time)
+	d.Score = float32(e.score(a, float64(d.Prior), d.proven, s.flags&onParole != 0))
 	switch {
 	case id != nil && a.Time < id.pen:
 		d.Defer, d.Why, d.Until = true, IdentityPenalty, id.pen
@@ -75,13 +75,13 @@ func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
 		e.gate(a, d, s, id)
 	}
 	if d.Defer && d.Why != Rationed {
-		r.hold(a, s, id)
+		hold(a, Time(d.Wait), s, id)
 	}
 	d.slotted = d.Defer && s.holds(a.print())
 }
 
 // score is the prior with what look-ups found.
-func (e *Engine) score(a *Attempt, prior float64, proven bool) float64 {
+func (e *Engine) score(a *Attempt, prior float64, proven, parole bool) float64 {
 	score := prior
 	switch a.Named {
 	case Yes:
@@ -91,6 +91,9 @@ func (e *Engine) score(a *Attempt, prior float64, proven bool) float64 {
 	}
 	if a.SPF == Yes {
 		score -= e.rules.SPF
+	}
+	if parole {
+		score += e.rules.Parole
 	}
 	if proven {
 		score = min(score, math.Log(leastShare/mostShare))
@@ -117,14 +120,14 @@ func (e *Engine) gate(a *Attempt, d *Decision, s, id *state) {
 	}
 	d.Why = Retried
 	switch {
-	case second.share > 0.5 && !a.proofed() && !e.ration.spend(a.Time, r.Rationed),
+	case second.share > rationShare && !a.proofed() && !e.ration.spend(a.Time, r.Rationed),
 		r.Strict && e.fill(a.Time) <= 0:
 		d.Defer, d.Why = true, Rationed
 		return
 	}
 	s.flags |= admitted
 	s.timeA, s.timeB = 0, 0
-	if id != nil {
+	if id != nil && a.Identity.Proven {
 		id.flags |= admitted
 	}
 }
@@ -138,7 +141,7 @@ type stage struct {
 func (e *Engine) secondStage(now Time) stage {
 	e.second.decay(now, secondLife, math.MaxFloat64)
 	q := e.second.share(expected, secondWeight)
-	return stage{q, min(max(e.odds(q), 0), 2)}
+	return stage{q, min(max(e.odds(q)+e.rules.Doubt, 0), 2)}
 }
 
 // decay brings an entry to now: evidence and credit fade, and a penalty that is
@@ -173,6 +176,12 @@ func (s *state) proven(now Time, age uint16) bool {
 	return s.ham >= provenMessages && s.nats < 0 && hourOf(now)-s.first >= age
 }
 
+// seasoned tells whether much wanted mail has come for days, more than those who
+// guess can afford to send to addresses they know already.
+func (s *state) seasoned(now Time) bool {
+	return s.ham >= seasonedMessages && s.proven(now, seasonedAge)
+}
+
 // holds tells whether the transaction waits in a slot.
 func (s *state) holds(print uint16) bool {
 	return s.timeA != 0 && s.prinA == print || s.timeB != 0 && s.prinB == print
@@ -189,14 +198,14 @@ func (s *state) waited(print uint16, now, wait Time) bool {
 
 // hold remembers a deferred transaction. Two are kept: the first, for as long
 // as mail servers try, and a newer one, so that a client whose first one was
-// given up still gets through.
-func (r *Rules) hold(a *Attempt, s, id *state) {
+// given up still gets through: kept until a while after it may be answered.
+func hold(a *Attempt, wait Time, s, id *state) {
 	fp := a.print()
 	if !s.holds(fp) {
 		switch {
 		case s.timeA == 0 || a.Time-s.timeA > holdA:
 			s.timeA, s.prinA = a.Time, fp
-		case s.timeB == 0 || a.Time-s.timeB > renewB:
+		case s.timeB == 0 || a.Time-s.timeB > wait+renewB:
 			s.timeB, s.prinB = a.Time, fp
 		}
 	}

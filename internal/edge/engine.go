@@ -131,8 +131,12 @@ func (e *Engine) prior(a *Attempt) float64 {
 		r.level.decay(a.Time, e.rules.LevelFade, rootLimit)
 		q = r.level.share(q, realmWeight)
 	}
+	all := q
 	q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
 	q = e.networkShare(a.Source.narrow, a.Time, narrowLife, narrowWeight, q)
+	if !a.mayLean() {
+		q = max(q, all)
+	}
 	return e.odds(q)
 }
 

@@ -42,7 +42,7 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 	// honest servers: from a proven one they are no guesses of the source. Of
 	// its bounces alone they are (convictIdentity).
 	if bad && !(a.Null && d.proven) && !d.slotted {
-		news = e.rules.blames(a, s)
+		news = e.rules.blames(a, d, s)
 	}
 	if news {
 		e.sawBad(a, d, s)
@@ -52,10 +52,10 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 			e.disclosure.take(a.Time, 1, e.rules.Disclosure, e.rules.Disclosure*burst)
 		}
 		if bad && id != nil {
-			c = e.convictIdentity(a, id)
+			c = e.convictIdentity(a, d, id)
 		}
 		e.countSecond(a, d, s, bad)
-	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast {
+	} else if !bad && !d.slotted && s.distinct(a.bit()) && s.evidence() > shadowLeast && (d.proven || e.mayEarn(a)) {
 		s.add(-e.rules.Valid)
 	}
 	e.countPopulation(a, d, s, bad)
@@ -73,18 +73,35 @@ func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change
 
 // blames adds an unknown recipient to an entry's evidence, and tells whether it
 // counted.
-func (r *Rules) blames(a *Attempt, s *state) bool {
+func (r *Rules) blames(a *Attempt, d *Decision, s *state) bool {
 	weight := r.Again
 	if weight == 0 {
 		s.renew()
 	}
 	if s.distinct(a.bit()) {
-		weight = r.Unknown
+		weight = r.weight(a, d)
 	}
 	if weight > 0 {
 		s.add(weight)
 	}
 	return weight > 0
+}
+
+// weight is the evidence of a distinct unknown recipient. Lists of newsletters
+// have dead addresses by the fifth: with a name and SPF, such a sender is given
+// time, by all as long as little is told to strangers, later by its own record.
+func (r *Rules) weight(a *Attempt, d *Decision) float64 {
+	if a.Named != Yes || a.SPF != Yes {
+		return r.Unknown
+	}
+	calm := 0.0
+	switch {
+	case d.seasoned:
+		calm = 1
+	case r.Gate > 0:
+		calm = min(max(float64(d.Gate)/r.Gate, 0), 1)
+	}
+	return r.Unknown - (r.Unknown-r.Lenient)*calm
 }
 
 // distinct tells whether the recipient of that bit was not counted before, and
@@ -240,7 +257,7 @@ func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
 	}
 	length := min(r.Penalty*math.Exp(max(ev-h, score+ev, 0))*math.Exp2(r.Repeated*float64(s.strikes())), r.PenaltyMax)
 	if a.proofed() {
-		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())))
+		length = min(length, r.VouchedPenalty*math.Exp2(2*float64(s.strikes())+2*e.secondStage(a.Time).wait))
 	}
 	c := Change{Evidence: float32(ev), Unknown: int(s.bad), Distinct: s.kinds(), Since: s.badSince(a.Time)}
 	if s.pen <= a.Time {
@@ -254,6 +271,9 @@ func (e *Engine) convict(a *Attempt, d *Decision, s, id *state) Change {
 		s.pen = end
 	}
 	s.flags &^= onParole
+	if id != nil {
+		id.flags &^= admitted
+	}
 	c.Until = s.pen
 	return c
 }
@@ -266,8 +286,8 @@ func (s *state) badSince(now Time) Time {
 
 // convictIdentity counts an unknown recipient that the identity was told of,
 // and begins its penalty.
-func (e *Engine) convictIdentity(a *Attempt, id *state) Change {
-	if !e.rules.blames(a, id) {
+func (e *Engine) convictIdentity(a *Attempt, d *Decision, id *state) Change {
+	if !e.rules.blames(a, d, id) {
 		return Change{}
 	}
 	id.sawBad(a.Time)
@@ -313,20 +333,20 @@ func (e *Engine) Credit(a *Attempt, d *Decision) Change {
 		e.rules.credit(id, a.Time)
 		q.lock.Unlock()
 	}
-	if clean {
+	if clean && d.proven {
 		e.countNetworks(a, false)
 	}
 	return c
 }
 
 // earns tells whether a message earns credit, which must be paid for, and
-// counts those that do. A recipient earns unproven sources only so much a day,
-// all together, and a proven one by itself: or known addresses, and mailboxes of
-// one's own, would buy the rest of the directory. Who has all the credit there
-// is needs none, and is not counted.
+// counts those that do. A recipient earns sources that are not seasoned only so
+// much a day, all together, and a proven one by itself: or known addresses, and
+// mailboxes of one's own, would buy the rest of the directory. Who has all the
+// credit there is needs none, and is not counted.
 func (e *Engine) earns(a *Attempt, d *Decision) bool {
 	if !d.proven {
-		return e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)
+		return e.mayEarn(a)
 	}
 	full := func(t *table, key uint64) bool {
 		s, known := t.peek(key)
@@ -336,7 +356,12 @@ func (e *Engine) earns(a *Attempt, d *Decision) bool {
 	if full(e.sources, key) && (a.Identity.Key == 0 || full(e.identities, a.Identity.Key)) {
 		return true
 	}
-	return e.ownCredits.under(mix(a.Recipient, key), a.Time, ownCredits)
+	return e.ownCredits.under(mix(a.Recipient, key), a.Time, ownCredits) && (d.seasoned || e.mayEarn(a))
+}
+
+// mayEarn takes one of the credits that a recipient has for strangers today.
+func (e *Engine) mayEarn(a *Attempt) bool {
+	return e.credits.under(a.Recipient, a.Time, e.rules.CreditsPerRecipient)
 }
 
 func (r *Rules) credit(s *state, now Time) (c Change) {

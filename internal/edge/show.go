@@ -36,6 +36,7 @@ type Terms struct {
 	Narrow float64 `json:"narrow"` // what came from the /24 or /56
 	Name   float64 `json:"name"`   // a name that leads back, or none; 0: not looked up
 	SPF    float64 `json:"spf"`    // the sender's domain lists the address; 0: it does not, or was not looked up
+	Parole float64 `json:"parole"` // a past penalty that no wanted mail has made good
 }
 
 // History is what an entry holds.
@@ -83,6 +84,9 @@ func (e *Engine) Explain(c *Clock, asked *Attempt) Explanation {
 	e.rules.decay(&s, a.Time)
 	if known && x.Source != "" {
 		x.OfSource = s.history(c, a.Time, provenAge)
+		if s.flags&onParole != 0 {
+			x.Terms.Parole = e.rules.Parole
+		}
 	}
 	id := (*state)(nil)
 	if a.Identity.Key != 0 {
@@ -138,10 +142,13 @@ func (e *Engine) terms(a *Attempt) Terms {
 		q = r.level.share(q, realmWeight)
 		t.Realm = step()
 	}
-	if a.Source != (Source{}) {
+	if all := q; a.Source != (Source{}) {
 		q = e.networkShare(a.Source.wide, a.Time, wideLife, wideWeight, q)
 		t.Wide = step()
 		q = e.networkShare(a.Source.narrow, a.Time, narrowLife, narrowWeight, q)
+		if !a.mayLean() {
+			q = max(q, all)
+		}
 		t.Narrow = step()
 	}
 	switch a.Named {

@@ -82,8 +82,8 @@ func (n Neighbourhood) Words() string {
 }
 
 func (t Terms) words(score, gate float64) string {
-	return fmt.Sprintf("%+.1f, gated above %.1f: everybody %+.1f, recipient domain %+.1f, wide network %+.1f, narrow network %+.1f, name %+.1f, SPF %+.1f",
-		score, gate, t.Root, t.Realm, t.Wide, t.Narrow, t.Name, t.SPF)
+	return fmt.Sprintf("%+.1f, gated above %.1f: everybody %+.1f, recipient domain %+.1f, wide network %+.1f, narrow network %+.1f, name %+.1f, SPF %+.1f, parole %+.1f",
+		score, gate, t.Root, t.Realm, t.Wide, t.Narrow, t.Name, t.SPF, t.Parole)
 }
 
 // count writes a number with its noun.

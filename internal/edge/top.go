@@ -33,11 +33,7 @@ func (e *Engine) Status(c *Clock) Status {
 	now := c.Now()
 	level, since := e.weather.get()
 	st := Status{Level: level.String(), Unknown: e.rootShare(now), Retried: e.secondStage(now).share,
-		Disclosure: e.fill(now), GateAt: e.gateAt(now), Decisions: map[string]int64{}, Tables: []Fill{
-			{"sources", e.sources.live.Load(), int64(e.sources.slots()), e.sources.lost.Load()},
-			{"identities", e.identities.live.Load(), int64(e.identities.slots()), e.identities.lost.Load()},
-			{"networks", e.networks.live.Load(), int64(len(e.networks.sets) * netWays), e.networks.lost.Load()},
-		}}
+		Disclosure: e.fill(now), GateAt: e.gateAt(now), Decisions: map[string]int64{}, Tables: e.Fills()}
 	st.Guessers = e.guessers(st.Unknown)
 	if since != 0 {
 		st.Since = c.Wall(since).UTC()
@@ -46,6 +42,26 @@ func (e *Engine) Status(c *Clock) Status {
 		st.Decisions[Reason(r).String()] = e.counts[r].Load()
 	}
 	return st
+}
+
+// Fills tells how full the tables of sources, identities and networks are, in
+// this order.
+func (e *Engine) Fills() []Fill {
+	return []Fill{
+		{"sources", e.sources.live.Load(), int64(e.sources.slots()), e.sources.lost.Load()},
+		{"identities", e.identities.live.Load(), int64(e.identities.slots()), e.identities.lost.Load()},
+		{"networks", e.networks.live.Load(), int64(len(e.networks.sets) * netWays), e.networks.lost.Load()},
+	}
+}
+
+// Held counts the sources under a penalty at now. It looks at all of them.
+func (e *Engine) Held(now Time) (n int) {
+	e.sources.forEach(func(_ uint64, s *state) {
+		if s.pen > now {
+			n++
+		}
+	})
+	return n
 }
 
 // Suspect is an entry among those that carry most evidence.

@@ -221,7 +221,8 @@ func (r *Ruling) Describe(e *event.Event) {
 }
 
 // Held gives the neutral reply for every command behind a deferred RCPT, nil
-// where nothing is held.
+// where nothing is held. It has the reference of that RCPT, whose event says all
+// there is to say: a client may ask thousands of times.
 func (v *Visit) Held() *mail.Reply {
 	if v == nil || v.held == "" {
 		return nil
