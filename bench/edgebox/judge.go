@@ -43,6 +43,10 @@ type leak struct {
 	AnsweredUnknown float64 `json:"answered_given_unknown"`
 	Z               float64 `json:"answered_z"` // how many standard deviations these lie apart
 
+	Retried  [2]int  `json:"retried"`          // guesses tried again: unknown, valid
+	Relented [2]int  `json:"retried_answered"` // of those, answered in the end
+	RetryZ   float64 `json:"retried_z"`
+
 	Texts  []textCount `json:"deferral_texts"`
 	Timing timing      `json:"deferral_timing"` // of the reply
 	Ending timing      `json:"ending_timing"`   // of the end of the session behind it
@@ -129,6 +133,8 @@ func judgeGuesses(log []attempt) leak {
 		counts[a.Class][v]++
 		guesses[v] += side(a.Try == 1)
 		answered[v] += side(a.Class.truthful())
+		l.Retried[v] += side(a.Try == 2)
+		l.Relented[v] += side(a.Try > 1 && a.Class.truthful())
 		if a.Class == taken && a.Valid {
 			found[a.To] = true
 		}
@@ -148,7 +154,7 @@ func judgeGuesses(log []attempt) leak {
 	l.Guesses, l.Answered = guesses[0]+guesses[1], answered[0]+answered[1]
 	l.Share = ratio(l.Answered, l.Guesses)
 	l.AnsweredUnknown, l.AnsweredValid = ratio(answered[0], guesses[0]), ratio(answered[1], guesses[1])
-	l.Z = twoShares(answered, guesses)
+	l.Z, l.RetryZ = twoShares(answered, guesses), twoShares(l.Relented, l.Retried)
 	l.BitsEach, l.Bias = information(counts[:])
 	l.BitsAll = l.BitsEach * float64(l.Attempts)
 	l.Texts = judgeTexts(texts)

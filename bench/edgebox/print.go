@@ -30,6 +30,7 @@ func (r *report) print(w io.Writer) {
 		l.Guesses, l.Answered, 100*l.Share, 100*float64(l.Answered)/l.Capacity, l.Found)
 	say("  information        %8.5f bits an attempt, %.1f in all (chance alone shows %.1f)", l.BitsEach, l.BitsAll, l.Bias)
 	say("  answered           %.4f of the valid, %.4f of the unknown guesses: %.1f standard deviations apart", l.AnsweredValid, l.AnsweredUnknown, l.Z)
+	say("    after a retry    %d of %d valid, %d of %d unknown guesses: %.1f standard deviations apart", l.Relented[1], l.Retried[1], l.Relented[0], l.Retried[0], l.RetryZ)
 	say("  replies to attempts%8s %8s", "unknown", "valid")
 	for _, name := range classNames {
 		if n := l.Classes[name]; n[0]+n[1] > 0 {
