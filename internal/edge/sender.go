@@ -2,7 +2,9 @@ package edge
 
 import (
 	"context"
+	"encoding/binary"
 	"math/bits"
+	mrand "math/rand/v2"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -46,9 +48,39 @@ func (v *Visit) checkSPF() *spfCheck {
 		defer close(c.done)
 		ctx, cancel := context.WithTimeout(context.Background(), spfLimit)
 		defer cancel()
-		c.result = senderauth.CheckSPF(ctx, g.Resolver, client, helo, from)
+		c.result = g.listed(ctx, client, helo, from)
 	}()
 	return c
+}
+
+// listed is CheckSPF, but that a domain which lists everybody ("+all") lists
+// nobody: a pass that an address taken by chance has, too, says what no record
+// at all says, and is none. Its questions are the same, and mostly answered
+// from the cache. Taken by chance, since whoever publishes such a record would
+// leave out an address that is known beforehand.
+func (g *Guard) listed(ctx context.Context, client netip.Addr, helo string, from mail.Address) senderauth.SPFResult {
+	result := senderauth.CheckSPF(ctx, g.Resolver, client, helo, from)
+	if result == senderauth.SPFPass && senderauth.CheckSPF(ctx, g.Resolver, anybody(client.Unmap().Is4()), helo, from) == senderauth.SPFPass {
+		return senderauth.SPFNone
+	}
+	return result
+}
+
+// anybody gives a unicast address by chance: 11.0.0.0 to 223.255.255.255 without
+// 127.0.0.0/8, for networks of one's own list all of that or of 10.0.0.0/8; or
+// one of 2000::/3.
+func anybody(is4 bool) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], mrand.Uint64()>>3|1<<61)
+	binary.BigEndian.PutUint64(b[8:], mrand.Uint64())
+	if is4 {
+		first := byte(11 + mrand.N(212))
+		if first >= 127 {
+			first++
+		}
+		return netip.AddrFrom4([4]byte{first, b[13], b[14], b[15]})
+	}
+	return netip.AddrFrom16(b)
 }
 
 // now gives the result, "" while there is none.
