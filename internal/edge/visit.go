@@ -18,7 +18,7 @@ import (
 //	reply = v.Mail(from, size)       // reply: over a limit
 //	r := v.Rcpt(ctx, to, false)
 //	if r.Reply != nil                // deferred: say it at r.At, then r.After()
-//	else look the recipient up, answer, and v.Told(r, truth)
+//	else look the recipient up, answer, and v.Told(r, truth, mailbox)
 //	reply = v.Held()                 // before DATA, VRFY and everything else
 //	v.Accepted(size)                 // the message was taken
 //	v.Reset()                        // RSET, or a transaction ended otherwise
@@ -59,6 +59,7 @@ type Ruling struct {
 	name     string
 	attempt  Attempt
 	decision Decision
+	reached  uint64 // hash of the mailbox, as far as it was told
 }
 
 // Open begins a visit, or gives the reply with which the client is turned away.
@@ -191,8 +192,10 @@ func (v *Visit) decide(ctx context.Context, r *Ruling) {
 	e.counts[r.decision.Why].add(1)
 }
 
-// Told takes what an answered recipient turned out to be.
-func (v *Visit) Told(r *Ruling, t Truth) {
+// Told takes what an answered recipient turned out to be. mailbox names what it
+// leads to, the same for all addresses of a mailbox, which earn credit together;
+// "" where the address is all that is known.
+func (v *Visit) Told(r *Ruling, t Truth, mailbox string) {
 	if v == nil || r.Reply != nil {
 		return
 	}
@@ -205,7 +208,7 @@ func (v *Visit) Told(r *Ruling, t Truth) {
 		v.await(context.Background())
 		v.attempt(r)
 	}
-	v.guard.tell(r, v.guard.Engine.Learn(&r.attempt, &r.decision, t))
+	v.guard.learn(r, t, mailbox)
 }
 
 // Describe adds to an event what was judged, and by what.
@@ -241,20 +244,24 @@ func (v *Visit) Accepted(size int64) {
 	}
 	v.scans = 0
 	for i, r := range v.told {
-		if slices.ContainsFunc(v.told[:i], r.sameRecipient) {
-			continue // named twice
-		}
 		v.attempt(r) // DNS may have answered since
-		if a := &r.attempt; a.Null && r.decision.Why != Signed {
+		a := r.attempt
+		if a.Null && r.decision.Why != Signed && !slices.ContainsFunc(v.told[:i], r.sameRecipient) {
 			v.guard.Engine.NullSender(a.Time, a.Recipient, a.Realm)
 		}
-		v.guard.tell(r, v.guard.Engine.Credit(&r.attempt, &r.decision))
+		if slices.ContainsFunc(v.told[:i], r.sameMailbox) {
+			continue // earns one credit a message, by however many names
+		}
+		a.Recipient = r.reached
+		v.guard.tell(r, v.guard.Engine.Credit(&a, &r.decision))
 	}
 	v.told = v.told[:0]
 	v.Reset()
 }
 
 func (r *Ruling) sameRecipient(o *Ruling) bool { return r.attempt.Recipient == o.attempt.Recipient }
+
+func (r *Ruling) sameMailbox(o *Ruling) bool { return r.reached == o.reached }
 
 // Reset ends the open transaction without a message.
 func (v *Visit) Reset() {

@@ -49,9 +49,9 @@ func TestBlameGoesWhereCreditGoes(t *testing.T) {
 			case r.Reply != nil:
 				t.Fatalf("%d was deferred: %+v", i, r.decision)
 			case i%10 > 7:
-				v.Told(r, Unknown)
+				v.Told(r, Unknown, "")
 			default:
-				v.Told(r, Exists)
+				v.Told(r, Exists, "")
 				time.Sleep(time.Second)
 				v.Accepted(1000)
 			}

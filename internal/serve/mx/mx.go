@@ -89,7 +89,7 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 		if truth == edge.Exists && reply != nil {
 			truth = edge.Former // it gets nothing, and so earns nothing
 		}
-		s.visit.Told(ruling, truth)
+		s.visit.Told(ruling, truth, res.Mailbox())
 	}
 	return s.Answer(e, reply)
 }

@@ -80,13 +80,13 @@ func newSite(t *testing.T, lookup func(mail.Address)) *site {
 		t.Fatal(err)
 	}
 	s.guard = &edge.Guard{Engine: engine, Clock: edge.NewClock(1, 0), Events: events,
-		Exists: func(ctx context.Context, a mail.Address) (edge.Truth, error) {
+		Exists: func(ctx context.Context, a mail.Address) (edge.Truth, string, error) {
 			if lookup != nil {
 				lookup(a)
 			}
 			res, err := dir.Resolve(ctx, a)
 			truth, _ := mx.Truth(res)
-			return truth, err
+			return truth, res.Mailbox(), err
 		}}
 	run, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
