@@ -229,12 +229,18 @@ func registrable(name string) string {
 	return name
 }
 
-// sharedBits is how many of 64 bits are set by about 50 different local parts.
-const sharedBits = 35
+// sharedBits is how many of 64 bits are set by about 50 different local parts,
+// sharedFor for how many seconds they are counted together.
+const (
+	sharedBits = 35
+	sharedFor  = 30 * 86400
+)
 
 // shared tells whether a sender domain has many senders, as those of free mail
-// have, and counts this one. An entry among the identities keeps a bit for each
-// local part seen.
+// have or had the month before, and counts this one. An entry among the
+// identities keeps a bit for each local part seen since timeA, and in ham whether
+// there were many before that: who writes under a new name now and then would
+// have many in the end.
 func (e *Engine) shared(from mail.Address, now Time) bool {
 	key := e.Hash("senders of " + string(from.Domain))
 	p := e.identities.place(key)
@@ -245,8 +251,16 @@ func (e *Engine) shared(from mail.Address, now Time) bool {
 		s = e.identities.insert(p, key, now)
 	}
 	s.last = now
+	many := func() bool { return bits.OnesCount64(s.bits) >= sharedBits }
+	if age := now - s.timeA; now > s.timeA && age >= sharedFor {
+		s.ham = 0
+		if many() && age < 2*sharedFor {
+			s.ham = 1
+		}
+		s.bits, s.timeA = 0, now
+	}
 	s.bits |= 1 << (e.Hash(senderName(from.Local)) >> 58)
-	return bits.OnesCount64(s.bits) >= sharedBits
+	return many() || s.ham != 0
 }
 
 // senderName brings a local part to what names its sender: bounce addresses
