@@ -20,7 +20,8 @@ import (
 //	if r.Reply != nil                // deferred: say it at r.At, then r.After()
 //	else look the recipient up, answer, and v.Told(r, truth, mailbox)
 //	reply = v.Held()                 // before DATA, VRFY and everything else
-//	v.Accepted(size)                 // the message was taken
+//	v.Brings()                       // a message comes
+//	v.Accepted(size)                 // it was taken
 //	v.Reset()                        // RSET, or a transaction ended otherwise
 //	v.Close()
 type Visit struct {
@@ -34,6 +35,7 @@ type Visit struct {
 	spf    *spfCheck // of from
 	waited bool      // a decision of this transaction has waited for DNS
 	told   []*Ruling // recipients answered as existing in this transaction
+	brings bool      // its message came, or began to
 	held   string    // ref of the newest RCPT, where it was deferred and nobody accepted beside it
 
 	trusted   bool // the source is proven
@@ -233,6 +235,14 @@ func (v *Visit) Held() *mail.Reply {
 	return deferral(v.held)
 }
 
+// Brings takes that the client sends a message. Whatever becomes of it, its
+// recipients were not asked for to no end.
+func (v *Visit) Brings() {
+	if v != nil {
+		v.brings = true
+	}
+}
+
 // Accepted takes that the message of the open transaction was made durable, of
 // so many octets, and ends the transaction.
 func (v *Visit) Accepted(size int64) {
@@ -268,10 +278,10 @@ func (v *Visit) Reset() {
 	if v == nil {
 		return
 	}
-	if len(v.told) > 0 {
+	if len(v.told) > 0 && !v.brings {
 		v.Misbehaved(Probe)
 	}
-	v.told, v.spf, v.waited, v.held = v.told[:0], nil, false, ""
+	v.told, v.brings, v.spf, v.waited, v.held = v.told[:0], false, nil, false, ""
 	v.from, v.sender = mail.Address{}, 0
 }
 

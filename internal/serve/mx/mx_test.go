@@ -228,6 +228,33 @@ func TestHonestSenderHearsTheTruth(t *testing.T) {
 	}
 }
 
+// TestRefusedMessageIsNoProbe sends what is refused for its content, as a mail
+// server in a loop does.
+func TestRefusedMessageIsNoProbe(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		s := newSite(t, nil)
+		c := s.dial("198.51.100.1")
+		for range 5 {
+			c.say("MAIL FROM:<a@sender.test>")
+			c.say("RCPT TO:<alice@here.test>")
+			if !refused {
+				c.say("RSET")
+				continue
+			}
+			c.say("DATA")
+			if got := c.say(strings.Repeat("Received: x\r\n", 101) + "\r\nx\r\n."); !strings.HasPrefix(got, "554 ") {
+				t.Fatal(got)
+			}
+		}
+		c.say("QUIT")
+		c.close()
+		a := edge.Attempt{Time: s.guard.Clock.Now(), Source: edge.SourceOf(netip.MustParseAddr("198.51.100.1"))}
+		if ev := s.guard.Engine.Decide(&a).Evidence; (ev > 0) == refused {
+			t.Errorf("refused %v: evidence %.2f", refused, ev)
+		}
+	}
+}
+
 // TestHeldSourceLearnsNothing walks every path with every kind of recipient:
 // whatever it is, and whatever is asked behind it, the octets are the same.
 func TestHeldSourceLearnsNothing(t *testing.T) {
