@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	mrand "math/rand/v2"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -279,11 +280,12 @@ func senderName(local string) string {
 }
 
 // genericWords stand in the names that access providers give to the lines of
-// their customers.
-var genericWords = []string{
-	"dyn", "dsl", "dial", "dhcp", "ppp", "pool", "cable", "broadband", "client", "customer", "cust", "catv", "fiber",
-	"ftth", "mobile", "wireless", "wifi", "user", "host-", "ip-", "static-ip", "unassigned", "rev", "ipv4", "ipv6",
-}
+// their customers: alone between hyphens, dots and digits, for they stand in
+// other words, too (liverpool, reverb, dynamics).
+var genericWords = regexp.MustCompile(`(?:^|[^a-z])(?:` +
+	`dyn|dynip|dynamic|[asvx]?dsl|dial|dialin|dialup|dhcp|ppp|pppoe|pools?|cable|cablemodem|broadband|clients?|` +
+	`customers?|cust|catv|fib(?:er|re)|ftth|mobile|wireless|wifi|users?|static-ip|unassigned|rev|reverse|ipv4|ipv6` +
+	`)(?:[^a-z]|$)|(?:^|[^a-z])(?:host|ip)-`)
 
 // generic tells whether a name was made from the address, as access lines have
 // it, rather than given to a server.
@@ -298,12 +300,7 @@ func generic(name string, addr netip.Addr) bool {
 			return false
 		}
 	}
-	for _, w := range genericWords {
-		if strings.Contains(sub, w) {
-			return true
-		}
-	}
-	return false
+	return genericWords.MatchString(sub)
 }
 
 // sharedNumbers gives how many of the numbers that stand in s between other
