@@ -32,7 +32,8 @@ type leak struct {
 	Classes  map[string][2]int `json:"classes"` // attempts by reply class: to unknown, to valid recipients
 	Answered int               `json:"answered"`
 	Share    float64           `json:"answered_share"`
-	Found    int               `json:"found"` // different addresses that a guess hit and the server confirmed
+	Capacity float64           `json:"capacity"` // guesses that the bots had time for, had each been answered at once
+	Found    int               `json:"found"`    // different addresses that a guess hit and the server confirmed
 
 	BitsEach float64 `json:"bits_each"` // I(validity; reply class), an attempt
 	BitsAll  float64 `json:"bits_all"`
@@ -41,6 +42,10 @@ type leak struct {
 	AnsweredValid   float64 `json:"answered_given_valid"` // of the guesses
 	AnsweredUnknown float64 `json:"answered_given_unknown"`
 	Z               float64 `json:"answered_z"` // how many standard deviations these lie apart
+
+	Retried  [2]int  `json:"retried"`          // guesses tried again: unknown, valid
+	Relented [2]int  `json:"retried_answered"` // of those, answered in the end
+	RetryZ   float64 `json:"retried_z"`
 
 	Texts  []textCount `json:"deferral_texts"`
 	Timing timing      `json:"deferral_timing"` // of the reply
@@ -94,6 +99,7 @@ type lateness struct {
 func judge(p *plan, log []attempt) report {
 	r := report{Seed: p.Seed, Scale: p.Scale, Bots: p.Bots, Style: p.style(), Hours: p.Attack}
 	r.Guesses = judgeGuesses(log)
+	r.Guesses.Capacity = float64(p.Bots) * p.Rate * p.Attack
 	byMessage := perMessage(log)
 	for _, k := range honest {
 		for _, ph := range []phase{warmup, peace, attack, recovery} {
@@ -127,6 +133,8 @@ func judgeGuesses(log []attempt) leak {
 		counts[a.Class][v]++
 		guesses[v] += side(a.Try == 1)
 		answered[v] += side(a.Class.truthful())
+		l.Retried[v] += side(a.Try == 2)
+		l.Relented[v] += side(a.Try > 1 && a.Class.truthful())
 		if a.Class == taken && a.Valid {
 			found[a.To] = true
 		}
@@ -146,7 +154,7 @@ func judgeGuesses(log []attempt) leak {
 	l.Guesses, l.Answered = guesses[0]+guesses[1], answered[0]+answered[1]
 	l.Share = ratio(l.Answered, l.Guesses)
 	l.AnsweredUnknown, l.AnsweredValid = ratio(answered[0], guesses[0]), ratio(answered[1], guesses[1])
-	l.Z = twoShares(answered, guesses)
+	l.Z, l.RetryZ = twoShares(answered, guesses), twoShares(l.Relented, l.Retried)
 	l.BitsEach, l.Bias = information(counts[:])
 	l.BitsAll = l.BitsEach * float64(l.Attempts)
 	l.Texts = judgeTexts(texts)

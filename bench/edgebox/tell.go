@@ -164,5 +164,8 @@ func (l *leak) findings() []string {
 	if math.Abs(l.Z) > 3.3 {
 		found = append(found, fmt.Sprintf("valid guesses are answered more or less often: %.4f and %.4f, %.1f standard deviations", l.AnsweredValid, l.AnsweredUnknown, l.Z))
 	}
+	if math.Abs(l.RetryZ) > 3.3 {
+		found = append(found, fmt.Sprintf("retries of valid guesses are answered more or less often: %v of %v (unknown, valid), %.1f standard deviations", l.Relented, l.Retried, l.RetryZ))
+	}
 	return found
 }

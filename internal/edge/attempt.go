@@ -107,7 +107,6 @@ const (
 	Exists  Truth = iota
 	Unknown       // nobody's address
 	Former        // was somebody's, or proven senders have written to it for long: tells nothing about who asks
-	Trap          // nobody's ever, kept to be found by those who guess
 )
 
 // Change is what an outcome changed, worth an event. The zero Change is

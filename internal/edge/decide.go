@@ -55,7 +55,6 @@ func (e *Engine) gateAt(now Time) float64 { return e.rules.Gate * math.Max(-e.ru
 // judge decides, with the entries of source and identity in hand; id may be
 // nil.
 func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
-	r := &e.rules
 	d.Evidence = float32(s.evidence())
 	identityProven := id != nil && id.proven(a.Time, identityAge)
 	d.proven = identityProven || s.proven(a.Time, provenAge)
@@ -76,7 +75,7 @@ func (e *Engine) judge(a *Attempt, d *Decision, s, id *state) {
 		e.gate(a, d, s, id)
 	}
 	if d.Defer && d.Why != Rationed {
-		r.hold(a, s, id)
+		hold(a, Time(d.Wait), s, id)
 	}
 	d.slotted = d.Defer && s.holds(a.print())
 }
@@ -199,14 +198,14 @@ func (s *state) waited(print uint16, now, wait Time) bool {
 
 // hold remembers a deferred transaction. Two are kept: the first, for as long
 // as mail servers try, and a newer one, so that a client whose first one was
-// given up still gets through.
-func (r *Rules) hold(a *Attempt, s, id *state) {
+// given up still gets through: kept until a while after it may be answered.
+func hold(a *Attempt, wait Time, s, id *state) {
 	fp := a.print()
 	if !s.holds(fp) {
 		switch {
 		case s.timeA == 0 || a.Time-s.timeA > holdA:
 			s.timeA, s.prinA = a.Time, fp
-		case s.timeB == 0 || a.Time-s.timeB > renewB:
+		case s.timeB == 0 || a.Time-s.timeB > wait+renewB:
 			s.timeB, s.prinB = a.Time, fp
 		}
 	}

@@ -154,7 +154,7 @@ func newFlowTable(slots int, secret uint64) (*flowTable, error) {
 		return nil, err
 	}
 	return &flowTable{groups: unsafe.Slice((*flowBuckets)(mem.base()), n), mem: mem,
-		locks: make([]stripe, min(n, maxStripes)), secret: secret | 1}, nil
+		locks: stripes(n), secret: secret | 1}, nil
 }
 
 func (t *flowTable) close() { t.mem.free() }

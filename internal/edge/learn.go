@@ -38,14 +38,10 @@ func (e *Engine) Learn(a *Attempt, d *Decision, t Truth) Change {
 func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change) {
 	bad := t != Exists
 	news := false
-	switch {
-	case t == Trap:
-		s.setEvidence(most)
-		news = true
 	// Bounces to unknown addresses come to the victims of forged senders from
 	// honest servers: from a proven one they are no guesses of the source. Of
 	// its bounces alone they are (convictIdentity).
-	case bad && !(a.Null && d.proven) && !d.slotted:
+	if bad && !(a.Null && d.proven) && !d.slotted {
 		news = e.rules.blames(a, d, s)
 	}
 	if news {

@@ -78,3 +78,25 @@ func TestProbesDoNotKeepBouncesAway(t *testing.T) {
 		t.Errorf("behind 300 bounces in a second: %v", r.decision.Why)
 	}
 }
+
+// TestOneLostMessageDelaysNoOthers has a newcomer without a name give up its
+// first message, in bad times, and try new ones each half hour, every hour.
+func TestOneLostMessageDelaysNoOthers(t *testing.T) {
+	e := newTest(t, Sizes{Sources: 1 << 14})
+	a := Attempt{Source: from("203.0.113.9"), Named: No}
+	for now := noon; now < noon+8*3600; now += 1800 {
+		stormy(e, 10+int(now-noon)/1800, now)
+		a.Time = now
+		for first := noon + (now-noon)%3600; first <= now; first += 3600 {
+			if first == noon && now > noon {
+				continue // given up
+			}
+			a.Sender = e.Hash(fmt.Sprint("sender", first))
+			if d := asked(e, a, fmt.Sprint("rcpt", first), Exists); !d.Defer {
+				t.Logf("after %d min: %v", (now-noon)/60, d.Why)
+				return
+			}
+		}
+	}
+	t.Error("held for eight hours")
+}

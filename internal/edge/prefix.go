@@ -2,6 +2,7 @@ package edge
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 )
 
@@ -21,9 +22,12 @@ const netWays = 4
 
 type netSet [netWays]network
 
-// netTable maps prefix keys to networks, in sets of four.
+// netTable maps prefix keys to networks, in sets of four. The wide ones, of which
+// there are few, lie together at its beginning: there they stay in the caches of
+// the processor.
 type netTable struct {
 	sets   []netSet
+	wide   uint64 // sets at the beginning for /16 and /48
 	locks  []stripe
 	mem    memory
 	secret uint64
@@ -37,15 +41,25 @@ func newNetTable(slots int, secret uint64) (*netTable, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &netTable{sets: unsafe.Slice((*netSet)(mem.base()), n), mem: mem,
-		locks: make([]stripe, min(n, maxStripes)), secret: secret | 1}, nil
+	return &netTable{sets: unsafe.Slice((*netSet)(mem.base()), n), mem: mem, wide: uint64(min(n/4, 1<<15)),
+		locks: stripes(n), secret: secret | 1}, nil
+}
+
+// at gives the set of a key.
+func (t *netTable) at(key uint64) uint64 {
+	from, n := t.wide, uint64(len(t.sets))-t.wide
+	if isWide(key) && t.wide > 0 {
+		from, n = 0, t.wide
+	}
+	i, _ := bits.Mul64(mix(key, t.secret), n)
+	return from + i
 }
 
 // locked gives the network of a prefix key, decayed to now, under its lock; nil
 // when there is none and make is false. It must be unlocked.
 func (t *netTable) locked(key uint64, now Time, halfLife float64, create bool) (*network, *stripe) {
-	i := mix(key, t.secret) % uint64(len(t.sets))
-	set, l := &t.sets[i], &t.locks[i%uint64(len(t.locks))]
+	i := t.at(key)
+	set, l := &t.sets[i], &t.locks[i&uint64(len(t.locks)-1)]
 	l.Lock()
 	for j := range set {
 		if n := &set[j]; n.key == key {

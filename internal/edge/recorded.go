@@ -87,7 +87,7 @@ func (e *Engine) Identified(name string) (Attempt, error) {
 
 // truthOf reads the name of a truth.
 func truthOf(s string) (Truth, bool) {
-	for t := Exists; t <= Trap; t++ {
+	for t := Exists; t <= Former; t++ {
 		if t.String() == s {
 			return t, true
 		}

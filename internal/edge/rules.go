@@ -86,7 +86,7 @@ const (
 	seasonedAge      = 72        // … once the first was so many hours ago
 	ownCredits       = 5         // accepted messages to one recipient and day that earn a proven source credit
 	holdA            = 48 * 3600 // seconds a transaction is held in slot A
-	renewB           = 2 * 3600  // seconds after which slot B takes another
+	renewB           = 2 * 3600  // seconds after its wait from which slot B takes another
 
 	rootLimit                                          = 2000.0
 	secondLife                                         = 3600.0

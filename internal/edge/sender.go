@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/bits"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -243,17 +244,8 @@ var genericWords = []string{
 func generic(name string, addr netip.Addr) bool {
 	host, _, _ := strings.Cut(name, ".")
 	sub := strings.TrimSuffix(name, registrable(name))
-	if addr = addr.Unmap(); addr.Is4() {
-		b := addr.As4()
-		found := 0
-		for _, part := range b[:] {
-			if hasNumber(sub, int(part)) {
-				found++
-			}
-		}
-		if found >= 3 {
-			return true
-		}
+	if addr = addr.Unmap(); addr.Is4() && sharedNumbers(sub, addr.As4()) >= 3 {
+		return true
 	}
 	for _, p := range []string{"mail", "mx", "smtp", "mta", "out", "relay", "mout"} {
 		if strings.HasPrefix(host, p) {
@@ -268,22 +260,19 @@ func generic(name string, addr netip.Addr) bool {
 	return false
 }
 
-// hasNumber tells whether the decimal number stands in s between other
-// characters than digits.
-func hasNumber(s string, n int) bool {
-	for i := 0; i < len(s); {
-		if s[i] < '0' || s[i] > '9' {
-			i++
-			continue
-		}
-		v := 0
-		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-			v = min(v*10+int(s[i]-'0'), 1<<20)
-			i++
-		}
-		if v == n {
-			return true
+// sharedNumbers gives how many of the numbers that stand in s between other
+// characters are parts of an address, each part taken once: mx1 is no 1.1.1.
+func sharedNumbers(s string, parts [4]byte) (n int) {
+	taken := [4]bool{}
+	for _, number := range strings.FieldsFunc(s, func(c rune) bool { return c < '0' || c > '9' }) {
+		v, err := strconv.Atoi(number)
+		for i, p := range parts {
+			if err == nil && int(p) == v && !taken[i] {
+				taken[i] = true
+				n++
+				break
+			}
 		}
 	}
-	return false
+	return n
 }

@@ -31,6 +31,9 @@ func isNetwork(key uint64) bool {
 	return top>>5 == 0xa0>>5 || top>>2 == 0x7c>>2 || top == 0x80
 }
 
+// isWide tells the key of a /16 or /48 from that of a smaller network.
+func isWide(key uint64) bool { return key>>41 == 1 || isNetwork(key) && key&0xff == mark48&0xff }
+
 // SourceOf gives the source of an address; that of an IPv4-mapped address is
 // the IPv4 one's. A key is never 0, which is an empty place in tables: 0.0.0.0
 // and ::/64 pass for 0.0.0.1.

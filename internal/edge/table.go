@@ -117,7 +117,9 @@ type stripe struct {
 	_ [64 - unsafe.Sizeof(sync.Mutex{})]byte
 }
 
-const maxStripes = 4096
+// stripes gives the locks of n groups: a power of two, at most n, and few
+// enough to stay in the caches of the processor.
+func stripes(n int) []stripe { return make([]stripe, 1<<min(bits.Len(uint(n))-1, 10)) }
 
 func newTable(slots int, secret uint64) (*table, error) {
 	n := max((slots+groupSlots-1)/groupSlots, 1)
@@ -127,7 +129,7 @@ func newTable(slots int, secret uint64) (*table, error) {
 	}
 	return &table{
 		groups: unsafe.Slice((*group)(mem.base()), n), mem: mem,
-		locks: make([]stripe, min(n, maxStripes)), secret: secret | 1,
+		locks: stripes(n), secret: secret | 1,
 	}, nil
 }
 
@@ -153,7 +155,7 @@ func (t *table) place(key uint64) place {
 	if x == y {
 		y ^= 1
 	}
-	return place{&t.locks[hi%uint64(len(t.locks))], &g[x], &g[y]}
+	return place{&t.locks[hi&uint64(len(t.locks)-1)], &g[x], &g[y]}
 }
 
 // find gives the entry of key, or nil. The place is locked by the caller.
@@ -241,7 +243,7 @@ func (s *state) worth(now Time) int {
 // forEach calls fn for every entry, group by group under its lock.
 func (t *table) forEach(fn func(key uint64, s *state)) {
 	for g := range t.groups {
-		l := &t.locks[g%len(t.locks)]
+		l := &t.locks[g&(len(t.locks)-1)]
 		l.Lock()
 		for b := range t.groups[g] {
 			bk := &t.groups[g][b]

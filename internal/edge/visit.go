@@ -34,7 +34,7 @@ type Visit struct {
 	spf    *spfCheck // of from
 	waited bool      // a decision of this transaction has waited for DNS
 	told   []*Ruling // recipients answered as existing in this transaction
-	held   bool      // the newest RCPT was deferred, and nobody accepted beside it
+	held   string    // ref of the newest RCPT, where it was deferred and nobody accepted beside it
 
 	trusted   bool // the source is proven
 	session   Session
@@ -163,7 +163,9 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling 
 	if r.decision.Why == Penalty {
 		r.Tarpit = v.guard.Tarpit
 	}
-	v.held = len(v.told) == 0
+	if len(v.told) == 0 {
+		v.held = r.ref
+	}
 	e := r.about
 	e.Time = start.UTC()
 	e.Kind, e.From, e.To, e.Code, e.Enhanced, e.Text = event.Rcpt, r.from.Path(), to.String(), r.Reply.Code, r.Reply.Enhanced, r.Reply.Text
@@ -196,7 +198,7 @@ func (v *Visit) Told(r *Ruling, t Truth) {
 	}
 	if t == Exists {
 		v.told = append(v.told, r)
-		v.held = false
+		v.held = ""
 	} else if !v.waited {
 		// Blame must go where credit goes (Accepted): to whom SPF proves, not
 		// to the pair that stands in for it while the check runs.
@@ -219,12 +221,13 @@ func (r *Ruling) Describe(e *event.Event) {
 }
 
 // Held gives the neutral reply for every command behind a deferred RCPT, nil
-// where nothing is held.
+// where nothing is held. It has the reference of that RCPT, whose event says all
+// there is to say: a client may ask thousands of times.
 func (v *Visit) Held() *mail.Reply {
-	if v == nil || !v.held {
+	if v == nil || v.held == "" {
 		return nil
 	}
-	return deferral(newRef())
+	return deferral(v.held)
 }
 
 // Accepted takes that the message of the open transaction was made durable, of
@@ -261,7 +264,7 @@ func (v *Visit) Reset() {
 	if len(v.told) > 0 {
 		v.Misbehaved(Probe)
 	}
-	v.told, v.spf, v.waited, v.held = v.told[:0], nil, false, false
+	v.told, v.spf, v.waited, v.held = v.told[:0], nil, false, ""
 	v.from, v.sender = mail.Address{}, 0
 }
 

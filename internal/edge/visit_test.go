@@ -103,3 +103,25 @@ func TestSPFChecksAreBounded(t *testing.T) {
 		time.Sleep(spfLimit)
 	})
 }
+
+func TestGeneric(t *testing.T) {
+	for _, c := range []struct {
+		name, addr string
+		want       bool
+	}{
+		{"mx1.example.org", "203.1.1.1", false},
+		{"mail2.dc2.example.org", "10.2.2.2", false},
+		{"mail-203-0-113-7.isp.test", "203.0.113.7", true},
+		{"7.113.0.203.isp.test", "203.0.113.7", true},
+		{"p1-1-1.isp.test", "203.1.1.1", true},
+		{"host007.113.0.isp.test", "203.0.113.7", true},
+		{"99999999999999999999-1-1.isp.test", "203.0.1.1", false},
+		{"adsl-pool9.isp.test", "203.0.113.7", true},
+		{"", "203.0.113.7", false},
+		{"x", "2001:db8::1", false},
+	} {
+		if got := generic(c.name, netip.MustParseAddr(c.addr)); got != c.want {
+			t.Errorf("%s of %s: %v", c.name, c.addr, got)
+		}
+	}
+}

@@ -8,7 +8,7 @@ func (k ChangeKind) String() string {
 }
 
 // String names the truth as events do.
-func (t Truth) String() string { return [...]string{"exists", "unknown", "former", "trap"}[t] }
+func (t Truth) String() string { return [...]string{"exists", "unknown", "former"}[t] }
 
 // words says what a change rests on.
 func (e *Engine) words(a *Attempt, c Change) string {

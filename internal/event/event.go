@@ -74,7 +74,7 @@ type Event struct {
 	// What the edge made of a RCPT, and of whom. With them `migiwa edge replay` decides it anew.
 	Verdict  string  `json:"verdict,omitempty"`  // answer: the client heard the truth; defer: it did not
 	Why      string  `json:"why,omitempty"`      // edge.Reason of that: calm, proven, gate, penalty …
-	Truth    string  `json:"truth,omitempty"`    // exists, unknown, former or trap; of a deferred one from the later look-up
+	Truth    string  `json:"truth,omitempty"`    // exists, unknown or former; of a deferred one from the later look-up
 	Ref      string  `json:"ref,omitempty"`      // the six characters that a deferred client was given
 	Name     string  `json:"name,omitempty"`     // the client's forward-confirmed name; "-": it has none; empty: not looked up in time
 	SPF      string  `json:"spf,omitempty"`      // RFC 7208 section 2.6: pass, fail, softfail …; empty: not looked up in time

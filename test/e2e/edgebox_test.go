@@ -30,11 +30,12 @@ type edgeReport struct {
 }
 
 // TestEdgeFromOutside lets a small botnet guess among honest senders for one
-// scaled hour, and judges what it learned as it would itself.
+// scaled hour, and judges what it learned as it would itself. The honest ones are
+// known by then: a source is after two hours.
 func TestEdgeFromOutside(t *testing.T) {
 	t.Parallel()
 	r := playEdge(t, "-scale", "200", "-bots", "300", "-rate", "8", "-hits", "0.15",
-		"-warmup", "0.8", "-peace", "0.1", "-attack", "1.2", "-recovery", "0.05")
+		"-warmup", "2.6", "-peace", "0.1", "-attack", "1.2", "-recovery", "0.05")
 	g := r.Guesses
 	if g.Guesses < 2000 || g.Timing.Valid < 300 || g.Timing.Unknown < 2000 {
 		t.Fatalf("too little was played: %+v", g)

@@ -77,16 +77,21 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 		// A rewritten sender takes bounces only; anything else would be relayed.
 		res = directory.Resolution{Status: directory.Unknown}
 	}
-	if truth, ours := Truth(res); ours {
-		s.visit.Told(ruling, truth)
-		e.Truth = truth.String()
-	}
+	var reply *mail.Reply
 	if res.Status == directory.Known {
-		if reply := s.alone(ctx, env, r.Address); reply != nil {
-			return s.Answer(e, reply)
-		}
+		reply = s.alone(ctx, env, r.Address)
 	}
-	return s.Answer(e, s.Local(env, r, res))
+	if reply == nil {
+		reply = s.Local(env, r, res)
+	}
+	if truth, ours := Truth(res); ours {
+		e.Truth = truth.String()
+		if truth == edge.Exists && reply != nil {
+			truth = edge.Former // it gets nothing, and so earns nothing
+		}
+		s.visit.Told(ruling, truth)
+	}
+	return s.Answer(e, reply)
 }
 
 // Truth gives what a recipient is to the edge; addresses elsewhere are nothing
@@ -110,7 +115,7 @@ func Truth(res directory.Resolution) (t edge.Truth, ours bool) {
 // message without recipients would be one more thing to tell.
 func (s *session) Data(_ context.Context, env *mail.Envelope) smtpd.Verdict {
 	if reply := s.visit.Held(); reply != nil && len(env.Recipients) == 0 {
-		return s.Refused("DATA", env, reply)
+		return smtpd.Verdict{Reply: reply}
 	}
 	return smtpd.Verdict{}
 }
@@ -128,10 +133,7 @@ func (s *session) Other(_ context.Context, verb, _ string) smtpd.Verdict {
 	case "NOOP":
 		return smtpd.Verdict{}
 	}
-	if reply := s.visit.Held(); reply != nil {
-		return s.Refused(verb, nil, reply)
-	}
-	return smtpd.Verdict{}
+	return smtpd.Verdict{Reply: s.visit.Held()}
 }
 
 // Broken takes a fault of the client as evidence where it is one.

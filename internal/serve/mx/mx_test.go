@@ -7,6 +7,8 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -265,6 +267,52 @@ func TestHeldSourceLearnsNothing(t *testing.T) {
 	}
 }
 
+// TestFewEventsOfManyCommands lets a held client say what costs it nothing, again
+// and again, and counts what the journal keeps of it.
+func TestFewEventsOfManyCommands(t *testing.T) {
+	s := newSite(t, nil)
+	const bot, times = "203.0.113.66", 400
+	s.convict(bot)
+	c := s.dial(bot)
+	defer c.close()
+	c.say("MAIL FROM:<a@b.test>")
+	if got := masked(c.say("RCPT TO:<alice@here.test>")); got != neutral {
+		t.Fatal(got)
+	}
+	before := s.lines()
+	for range times {
+		c.say("DATA") // it must not be sent ahead
+	}
+	for _, line := range []string{"VRFY alice", "HELP", "BDAT 0 LAST", "EHLO client.test", "MAIL FROM:<a@b.test>\r\nRSET"} {
+		all := strings.Repeat(line+"\r\n", times)
+		go c.nc.Write([]byte(all))
+		for range strings.Count(all, "\n") {
+			c.read()
+		}
+	}
+	if n := s.lines() - before; n > 50 {
+		t.Errorf("%d events of %d commands", n, 7*times)
+	}
+}
+
+// lines counts the events in the journal, once they are there.
+func (s *site) lines() (n int) {
+	s.t.Helper()
+	time.Sleep(200 * time.Millisecond)
+	names, err := filepath.Glob(filepath.Join(s.events, "*.jsonl"))
+	if err != nil || len(names) == 0 {
+		s.t.Fatal("no journal", err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		n += strings.Count(string(text), "\n")
+	}
+	return n
+}
+
 // TestTimeTellsNothing measures the deferring replies of recipients that exist
 // and others, while finding out which costs ten times as much for one kind.
 func TestTimeTellsNothing(t *testing.T) {
@@ -321,4 +369,27 @@ func distance(a, b []float64) (d float64) {
 		d = max(d, math.Abs(float64(i)/float64(len(a))-float64(j)/float64(len(b))))
 	}
 	return d
+}
+
+// TestRefusedRecipientsEarnNothing sends one message to one mailbox that takes
+// it and others that are full.
+func TestRefusedRecipientsEarnNothing(t *testing.T) {
+	s := newSite(t, nil)
+	const client = "198.51.100.9"
+	c := s.dial(client)
+	defer c.close()
+	c.say("MAIL FROM:<a@sender.test>")
+	for path, want := range map[string]string{"full": "452 4.2.2", "known": "250 2.1.5"} {
+		if got := c.say("RCPT TO:<" + paths[path] + ">"); !strings.HasPrefix(got, want) {
+			t.Fatalf("%s: %q, want %s", path, got, want)
+		}
+	}
+	c.say("DATA")
+	if got := c.say("Subject: x\r\n\r\nx\r\n."); !strings.HasPrefix(got, "250 ") {
+		t.Fatalf("message: %q", got)
+	}
+	x := s.guard.Engine.Explain(s.guard.Clock, &edge.Attempt{Source: edge.SourceOf(netip.MustParseAddr(client))})
+	if x.OfSource == nil || x.OfSource.Wanted != 1 {
+		t.Errorf("history %+v, want one message", x.OfSource)
+	}
 }

@@ -56,10 +56,16 @@ func (s *Server) scram(ctx context.Context, peer edge.Client, plus bool, initial
 	if err != nil {
 		return "", l.failure(err)
 	}
-	if _, err := prepareName(conv.Username(), conv.AuthzID()); err != nil {
+	name, err := prepareName(conv.Username(), conv.AuthzID())
+	if err != nil {
 		return "", err
 	}
 	if message, err = ex([]byte(challenge)); err != nil {
+		return "", err
+	}
+	// Judged again: or a peer would begin many exchanges, and prove something in
+	// all of them on what was known of it before the first one failed.
+	if _, err := s.ask(edge.LoginAttempt{Client: peer, Account: name, Hidden: true}); err != nil {
 		return "", err
 	}
 	proof, err := conv.Step(string(message))

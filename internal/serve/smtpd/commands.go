@@ -134,9 +134,14 @@ func (c *conn) doHello(name string, extended bool) {
 }
 
 // sentAhead reports commands sent ahead behind one whose reply should have
-// been awaited, and gives v or what the Session wants instead.
+// been awaited, once a connection, and gives v or what the Session wants
+// instead.
 func (c *conn) sentAhead(v Verdict) Verdict {
 	c.srv.count.faults.Add(1)
+	if c.ahead {
+		return v
+	}
+	c.ahead = true
 	if b := c.sess.Broken(c.srv.ctx, Pipelining); b.Reply != nil && !b.Reply.Positive() || b.Close {
 		return b
 	}

@@ -44,6 +44,7 @@ type conn struct {
 	errors     int
 	messages   int
 	overdrawn  bool // TooManyBad was reported
+	ahead      bool // commands sent ahead of a greeting's reply were
 
 	mu       sync.Mutex
 	stopping bool // told to stop by Shutdown
