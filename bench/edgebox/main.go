@@ -31,10 +31,6 @@ type target struct {
 	edge   string // lines of migiwa's [edge]
 }
 
-// greetPause is migiwa's default, which edge.time_scale does not divide, since
-// it is one of the dialogue: the play does.
-const greetPause = 5 * time.Second
-
 func main() {
 	p, t := standard(), target{}
 	flag.StringVar(&t.binary, "migiwa", "", "start this migiwa binary and judge it")
@@ -136,9 +132,6 @@ func (t *target) start(p *plan, w *world) (addr, name string, stop io.Closer, er
 		return s.Addr, "postfix", s, nil
 	case t.binary != "":
 		edge := fmt.Sprintf("time_scale = %g\n%s", p.Scale, t.edge)
-		if !strings.Contains(t.edge, "greet_pause") {
-			edge += fmt.Sprintf("\ngreet_pause = %q", time.Duration(float64(greetPause)/p.Scale))
-		}
 		s, err := contestant.MigiwaForCrowd(t.binary, contestant.Crowd{Users: p.Users, Zone: w.zone(), Edge: edge})
 		if err != nil {
 			return "", "", nil, err

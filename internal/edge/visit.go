@@ -108,7 +108,7 @@ func (v *Visit) GreetPause() time.Duration {
 	if v == nil || v.suspicion == Unsuspected {
 		return 0
 	}
-	return v.guard.GreetPause
+	return v.guard.Clock.Span(v.guard.GreetPause)
 }
 
 // Hello tells the name of HELO or EHLO.
@@ -164,7 +164,7 @@ func (v *Visit) Rcpt(ctx context.Context, to mail.Address, signed bool) *Ruling 
 	r.ref = newRef()
 	r.Reply, r.At = deferral(r.ref), onGrid(time.Now())
 	if r.decision.Why == Penalty {
-		r.Tarpit = v.guard.Tarpit
+		r.Tarpit = v.guard.Clock.Span(v.guard.Tarpit)
 	}
 	if len(v.told) == 0 {
 		v.held = r.ref
