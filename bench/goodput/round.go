@@ -92,7 +92,7 @@ func round(l load, name, binary string) (r result, err error) {
 	sessions, answered := g.count.sessions.Load(), g.count.answered.Load()
 	begin := time.Now()
 	g.send(begin.Add(l.Round))
-	r = g.result(time.Since(begin))
+	r = g.result(l.Round)
 	r.Name = name
 	sessions, answered = g.count.sessions.Load()-sessions, g.count.answered.Load()-answered
 	r.Guesses = float64(sessions) / time.Since(begin).Seconds()
@@ -147,7 +147,7 @@ func (g *game) send(end time.Time) {
 		clients.Go(func() {
 			for i := c; time.Now().Before(end); i += g.load.Clients {
 				begin := time.Now()
-				taken := g.letter(i%g.load.Honest, end)
+				taken := g.letter(i%g.load.Honest, end) && time.Now().Before(end)
 				g.note(taken, time.Since(begin))
 			}
 		})
@@ -155,7 +155,8 @@ func (g *game) send(end time.Time) {
 	clients.Wait()
 }
 
-// note records a message; one that was not taken has waited at least so long.
+// note records a message; one that was not taken in time has waited at least so
+// long.
 func (g *game) note(taken bool, waited time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -89,9 +89,10 @@ func address(standard int) string { return net.JoinHostPort("127.0.0.1", port(st
 func (d *demo) install(ctx context.Context) (*config.Config, error) {
 	file := filepath.Join(d.dir, node.ConfigName)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		d.say("Install into "+d.dir, fmt.Sprintf("migiwa quickstart --dir %s --domain %s --hostname localhost.%s --listen 127.0.0.1 --port-offset %d",
-			d.dir, demoDomain, demoDomain, demoOffset))
-		q := node.Quickstart{Dir: d.dir, Domain: demoDomain, Hostname: "localhost." + demoDomain, Listen: "127.0.0.1", PortOffset: demoOffset}
+		d.say("Install into "+d.dir, fmt.Sprintf("migiwa quickstart --dir %s --domain %s --hostname localhost.%s --listen 127.0.0.1 --port-offset %d --mx-proxy-listen %s --trust-proxy %s",
+			d.dir, demoDomain, demoDomain, demoOffset, demoProxy, demoBalancers[0]))
+		q := node.Quickstart{Dir: d.dir, Domain: demoDomain, Hostname: "localhost." + demoDomain, Listen: "127.0.0.1", PortOffset: demoOffset,
+			MXProxy: demoProxy, TrustProxy: demoBalancers}
 		s, err := q.Run(ctx)
 		if err != nil {
 			return nil, err
@@ -129,6 +130,9 @@ func (d *demo) run(ctx context.Context, cfg *config.Config, n *node.Node) error 
 		}
 	}
 	steps := []func() error{d.receive, d.refuse, d.submit, d.fetch}
+	if len(cfg.Listen.MXProxy) > 0 { // an installation of an earlier release has none
+		steps = append(steps, func() error { return d.guess(ctx) })
+	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return fmt.Errorf("demo, step %d: %w", d.step, err)

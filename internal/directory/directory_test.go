@@ -434,3 +434,45 @@ func BenchmarkResolve(b *testing.B) {
 		})
 	}
 }
+
+func TestMailbox(t *testing.T) {
+	d := dbtest.SQLite(t)
+	s := newSite(t, d)
+	s.SetRoutes(map[mail.Domain]Route{"any.test": {}})
+	s.domain("a.test", nil)
+	s.domain("all.test", func(s *DomainSettings) { s.CatchAll = "bob@a.test" })
+	s.account("bob@a.test", nil)
+	s.account("amy@a.test", nil)
+	s.forward("out@a.test", "Me@else.test", false)
+	s.alias("sales@a.test", "bob@a.test")
+	s.alias("team@a.test", "bob@a.test amy@a.test")
+	s.alias("crew@a.test", "amy@a.test sales@a.test")
+	s.alias("away@a.test", "me@else.test")
+	of := func(address string) string {
+		r, err := s.Resolve(t.Context(), addr(t, address))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Mailbox()
+	}
+	for _, c := range [][]string{
+		{"bob@a.test", "BOB@a.test", "bob+x@a.test", "sales@a.test", "whoever@all.test"},
+		{"amy@a.test"},
+		{"team@a.test", "crew@a.test"},
+		{"out@a.test", "away@a.test"},
+	} {
+		for _, other := range c {
+			if of(other) != of(c[0]) || of(other) == "" {
+				t.Errorf("%s reaches %q, %s %q", other, of(other), c[0], of(c[0]))
+			}
+		}
+	}
+	if a, b, c := of("bob@a.test"), of("amy@a.test"), of("team@a.test"); a == b || a == c || b == c {
+		t.Errorf("bob, amy and both are %q, %q and %q", a, b, c)
+	}
+	for _, address := range []string{"x@any.test", "nobody@a.test", "x@elsewhere.test"} {
+		if got := of(address); got != "" {
+			t.Errorf("%s reaches %q", address, got)
+		}
+	}
+}

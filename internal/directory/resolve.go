@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -55,6 +57,26 @@ type Target struct {
 	Keeper  int64        // account whose mailbox keeps a forward that fails; 0: none, or it has its copy
 	Relay   bool         // the recipient itself, behind a route of ours: no SRS
 	Reverse bool         // a bounce on its way back (SRS): from the null sender only
+}
+
+// Mailbox names what mail to the address reaches, the same for all addresses
+// that lead to the same mailboxes: aliases, those with details, those that a
+// domain catches. It is empty where only the address itself tells: behind a
+// route of ours, and where nothing is reached.
+func (r Resolution) Mailbox() string {
+	names := make([]string, len(r.Targets))
+	for i, t := range r.Targets {
+		switch {
+		case t.Relay:
+			return ""
+		case t.Account != 0:
+			names[i] = strconv.FormatInt(t.Account, 10)
+		default:
+			names[i] = t.Forward.Key()
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
 }
 
 // Full tells whether size more octets would be beyond the quota.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/migiwa/migiwa/internal/mail"
 )
 
 // look gives a copy of the entry of a source at now.
@@ -304,4 +306,25 @@ func BenchmarkBehave(b *testing.B) {
 			}
 		})
 	})
+}
+
+// TestRefusedMessagesAreNoProbes brings messages that are refused, and for one
+// client none.
+func TestRefusedMessagesAreNoProbes(t *testing.T) {
+	for _, brings := range []bool{true, false} {
+		g := newGuard(t)
+		v := visit(t, g, "192.0.2.1")
+		for i := range 10 {
+			v.Mail(mail.MakeAddress("a", "sender.test"), 0)
+			r := v.Rcpt(t.Context(), mail.MakeAddress(fmt.Sprint("user", i), "here.test"), false)
+			v.Told(r, Exists, "")
+			if brings {
+				v.Brings()
+			}
+		}
+		v.Close()
+		if ev := look(t, g.Engine, g.Clock.Now(), v.source).evidence(); (ev > 0) == brings {
+			t.Errorf("brings messages %v: evidence %.2f", brings, ev)
+		}
+	}
 }

@@ -24,7 +24,9 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	defer flow.Close()
 	g.Flow = flow
-	g.Exists = func(_ context.Context, a mail.Address) (Truth, error) { return Truth(len(a.Local) % 3), nil }
+	g.Exists = func(_ context.Context, a mail.Address) (Truth, string, error) {
+		return Truth(len(a.Local) % 3), "", nil
+	}
 	ctx, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
 	var wg sync.WaitGroup
@@ -81,7 +83,7 @@ func wander(ctx context.Context, g *Guard) {
 		default:
 			r := v.Rcpt(ctx, mail.MakeAddress(fmt.Sprint(mrand.N(100000)), mail.Domain(fmt.Sprintf("r%d.test", mrand.N(20)))), mrand.N(20) == 0)
 			if r.Reply == nil {
-				v.Told(r, Truth(mrand.N(3)))
+				v.Told(r, Truth(mrand.N(3)), "")
 			} else if r.After != nil {
 				r.After()
 			}

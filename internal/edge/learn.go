@@ -194,6 +194,9 @@ func (e *Engine) countPopulation(a *Attempt, d *Decision, s *state, bad bool) {
 // few strangers come to one vote weighs much, so that of a transaction that
 // waits for its retry is left out there.
 func (e *Engine) countRoot(a *Attempt, d *Decision, bad, takeBack bool) {
+	if !e.mayVote(a, bad) {
+		return
+	}
 	levels := [2]*level{&e.root}
 	if r := e.realm(a.Realm, a.Time); r != nil && !d.slotted {
 		levels[1] = &r.level
@@ -210,6 +213,23 @@ func (e *Engine) countRoot(a *Attempt, d *Decision, bad, takeBack bool) {
 			}
 		}
 	}
+}
+
+// siteVotes is how many votes a /48 has an hour, on either side.
+const siteVotes = 8
+
+// mayVote takes one of the votes of the /48 around a source: whoever has one
+// has 65,536 sources, and would make the weather alone. The sides are counted
+// apart, so that what is taken back was given. IPv4 addresses are dear enough.
+func (e *Engine) mayVote(a *Attempt, bad bool) bool {
+	if a.Source.isIPv4() {
+		return true
+	}
+	side := e.secret[1]
+	if bad {
+		side++
+	}
+	return e.shown.count(mix(a.Source.wide, side), hourOf(a.Time)) <= siteVotes
 }
 
 func (e *Engine) countNetworks(a *Attempt, bad bool) {

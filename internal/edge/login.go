@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
@@ -18,7 +19,7 @@ import (
 //
 //	r := logins.Allow(attempt)
 //	if r.Held() … // a temporary failure, at the time of any other failure
-//	r.Done(LoginRight, LoginWrong or LoginOpen)
+//	r.Done(LoginRight, LoginWrong or LoginOpen) // on every path
 //
 // What the words of the engine mean here:
 //
@@ -44,6 +45,10 @@ import (
 //     to. When they begin to, such proofs are rationed. Those who share their
 //     address with a guesser get in by proof, too, always rationed.
 //
+// Nobody is judged by what nobody knows yet: of attempts that are being looked
+// at a source has a few at a time, and more are held. A password that was right
+// at its place is not among them.
+//
 // A deferred attempt has no outcome. It counts, once a source and hour, among
 // the failures by which all unknown places are judged, and a little against
 // the budget, so that a wave of guesses shuts the gate instead of having every
@@ -54,8 +59,9 @@ type Logins struct {
 	Events *event.Recorder // nil: nothing is recorded
 	Domain mail.Domain     // of names without one; so that all ways to write an account are one account
 
-	counts [loginCounters]counter
-	gated  counter // Time of the newest deferral by the gate
+	counts    [loginCounters]counter
+	gated     counter   // Time of the newest deferral by the gate
+	undecided undecided // attempts that are being looked at
 }
 
 // LoginRules are the rules for logins, with so many wrong passwords an hour
@@ -116,10 +122,14 @@ type LoginRuling struct {
 	attempt  Attempt
 	decision Decision
 	keys     placeKeys
+	seat     *atomic.Int32 // taken among the undecided; nil: none
+	crowded  bool          // held because there was none
+	done     bool
 }
 
 // Allow judges an attempt. It takes the same time whether the account exists
-// or not. Clients on this machine, and a nil Logins, get a nil ruling.
+// or not. Clients on this machine, and a nil Logins, get a nil ruling. Whoever
+// asks must call Done, or the source is held in the end.
 func (l *Logins) Allow(t LoginAttempt) *LoginRuling {
 	if l == nil || t.Client.Exempt || !t.Client.Remote.IsValid() {
 		return nil
@@ -131,8 +141,14 @@ func (l *Logins) allow(t LoginAttempt, now Time) *LoginRuling {
 	r := &LoginRuling{logins: l, try: t}
 	l.describe(r, now)
 	e, a := l.Engine, &r.attempt
+	familiar := e.familiar(&r.keys, now)
+	// Before the evidence is looked at: or what was decided in the meantime
+	// would be missed.
+	r.crowded = !l.sit(r, familiar)
 	switch {
-	case e.familiar(&r.keys, now):
+	case r.crowded:
+		r.decision = Decision{Defer: true, Why: Rationed}
+	case familiar:
 		known := float32(math.Log(leastShare / mostShare))
 		r.decision = Decision{Why: Proven, Score: known, Prior: known, proven: true}
 	default:
@@ -146,6 +162,7 @@ func (l *Logins) allow(t LoginAttempt, now Time) *LoginRuling {
 		l.turnedAway(r)
 	}
 	if r.Held() {
+		r.Pause()
 		l.count(LoginsHeld)
 		e.spend(r.keys.place, now)
 	}
@@ -190,6 +207,9 @@ func (r *LoginRuling) Held() bool { return r != nil && r.decision.Defer }
 // hear it.
 func (r *LoginRuling) Why() string {
 	d := &r.decision
+	if r.crowded {
+		return fmt.Sprintf("%d attempts of this source are being looked at", undecidedMost)
+	}
 	if d.Until != 0 {
 		return fmt.Sprintf("%s until %s", d.Why, r.logins.Clock.Wall(d.Until).UTC().Format(time.RFC3339))
 	}
@@ -239,11 +259,14 @@ func (e *Engine) demanded(a *Attempt) {
 	}
 }
 
-// Done takes what became of an attempt that was not held.
+// Done takes what became of an attempt that was not held. What is said first
+// counts, so that LoginOpen may be deferred.
 func (r *LoginRuling) Done(o LoginOutcome) {
-	if r == nil || r.Held() {
+	if r == nil || r.Held() || r.done {
 		return
 	}
+	r.done = true
+	defer r.Pause() // learnt by then: the next one is judged by it
 	switch o {
 	case LoginRight:
 		r.right()

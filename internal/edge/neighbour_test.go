@@ -58,7 +58,7 @@ func TestProbesDoNotKeepBouncesAway(t *testing.T) {
 		v.Mail(mail.Address{}, 0)
 		r := v.Rcpt(t.Context(), mail.MakeAddress("alice", "here.test"), false)
 		if r.Reply == nil {
-			v.Told(r, Exists)
+			v.Told(r, Exists, "")
 		}
 		if bring {
 			v.Accepted(100)

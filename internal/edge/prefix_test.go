@@ -60,3 +60,52 @@ func TestProvenSendersDoNotCountInWords(t *testing.T) {
 		t.Errorf("counted: %+v", n)
 	}
 }
+
+// TestSiteHasFewVotes has somebody guess, once each, from 1,024 sources of one
+// /44, or ask for known recipients from them.
+func TestSiteHasFewVotes(t *testing.T) {
+	for _, truth := range []Truth{Unknown, Exists} {
+		e := newTest(t, Sizes{Sources: 1 << 14})
+		realm := e.Hash("example.test")
+		for i := range 1024 {
+			a := Attempt{Time: testTime, Realm: realm, Sender: e.Hash("s@bot.test"), Recipient: e.Hash(fmt.Sprint("guess", i)),
+				Source: from(fmt.Sprintf("2001:db8:%x:%x::1", i%16, i/16))}
+			d := Decision{Defer: true} // which takes nothing from the disclosure budget
+			e.Learn(&a, &d, truth)
+		}
+		for _, l := range []*level{&e.root, &e.realm(realm, testTime).level} {
+			if bad, good := l.counts(); bad+good != 16*siteVotes {
+				t.Errorf("%v: %v and %v votes of 16 sites", truth, bad, good)
+			}
+		}
+		// What is taken back is no more than was given.
+		for i := range 1024 {
+			a := Attempt{Time: testTime, Realm: realm, Recipient: e.Hash(fmt.Sprint("other", i)),
+				Source: from(fmt.Sprintf("2001:db8:%x:%x::1", i%16, i/16))}
+			d := Decision{Defer: true} // which takes nothing from the disclosure budget
+			e.Learn(&a, &d, Unknown)
+		}
+		if bad, good := e.root.counts(); bad != 16*siteVotes || good != 0 {
+			t.Errorf("%v: in the end %v and %v votes", truth, bad, good)
+		}
+		rise := e.prior(&Attempt{Time: testTime, Source: from("192.0.2.1")})
+		if gate := e.gateAt(testTime); truth == Unknown && rise > gate {
+			t.Errorf("one /44 gates all newcomers: %.2f over %.2f", rise, gate)
+		}
+	}
+}
+
+// TestSitesVoteEachHour is for the honest ones: a site has its votes again.
+func TestSitesVoteEachHour(t *testing.T) {
+	e := newTest(t, Sizes{Sources: 1 << 14})
+	for hour := range Time(3) {
+		for i := range 20 {
+			a := Attempt{Time: testTime + 3600*hour, Source: from(fmt.Sprintf("2001:db8:1:%x::1", i)), Recipient: e.Hash(fmt.Sprint("user", i))}
+			d := Decision{}
+			e.Learn(&a, &d, Exists)
+		}
+		if _, good := e.root.counts(); good != float64(hour+1)*siteVotes {
+			t.Errorf("hour %d: %v votes", hour, good)
+		}
+	}
+}

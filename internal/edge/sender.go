@@ -2,8 +2,11 @@ package edge
 
 import (
 	"context"
+	"encoding/binary"
 	"math/bits"
+	mrand "math/rand/v2"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -46,9 +49,39 @@ func (v *Visit) checkSPF() *spfCheck {
 		defer close(c.done)
 		ctx, cancel := context.WithTimeout(context.Background(), spfLimit)
 		defer cancel()
-		c.result = senderauth.CheckSPF(ctx, g.Resolver, client, helo, from)
+		c.result = g.listed(ctx, client, helo, from)
 	}()
 	return c
+}
+
+// listed is CheckSPF, but that a domain which lists everybody ("+all") lists
+// nobody: a pass that an address taken by chance has, too, says what no record
+// at all says, and is none. Its questions are the same, and mostly answered
+// from the cache. Taken by chance, since whoever publishes such a record would
+// leave out an address that is known beforehand.
+func (g *Guard) listed(ctx context.Context, client netip.Addr, helo string, from mail.Address) senderauth.SPFResult {
+	result := senderauth.CheckSPF(ctx, g.Resolver, client, helo, from)
+	if result == senderauth.SPFPass && senderauth.CheckSPF(ctx, g.Resolver, anybody(client.Unmap().Is4()), helo, from) == senderauth.SPFPass {
+		return senderauth.SPFNone
+	}
+	return result
+}
+
+// anybody gives a unicast address by chance: 11.0.0.0 to 223.255.255.255 without
+// 127.0.0.0/8, for networks of one's own list all of that or of 10.0.0.0/8; or
+// one of 2000::/3.
+func anybody(is4 bool) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], mrand.Uint64()>>3|1<<61)
+	binary.BigEndian.PutUint64(b[8:], mrand.Uint64())
+	if is4 {
+		first := byte(11 + mrand.N(212))
+		if first >= 127 {
+			first++
+		}
+		return netip.AddrFrom4([4]byte{first, b[13], b[14], b[15]})
+	}
+	return netip.AddrFrom16(b)
 }
 
 // now gives the result, "" while there is none.
@@ -197,12 +230,18 @@ func registrable(name string) string {
 	return name
 }
 
-// sharedBits is how many of 64 bits are set by about 50 different local parts.
-const sharedBits = 35
+// sharedBits is how many of 64 bits are set by about 50 different local parts,
+// sharedFor for how many seconds they are counted together.
+const (
+	sharedBits = 35
+	sharedFor  = 30 * 86400
+)
 
 // shared tells whether a sender domain has many senders, as those of free mail
-// have, and counts this one. An entry among the identities keeps a bit for each
-// local part seen.
+// have or had the month before, and counts this one. An entry among the
+// identities keeps a bit for each local part seen since timeA, and in ham whether
+// there were many before that: who writes under a new name now and then would
+// have many in the end.
 func (e *Engine) shared(from mail.Address, now Time) bool {
 	key := e.Hash("senders of " + string(from.Domain))
 	p := e.identities.place(key)
@@ -213,8 +252,16 @@ func (e *Engine) shared(from mail.Address, now Time) bool {
 		s = e.identities.insert(p, key, now)
 	}
 	s.last = now
+	many := func() bool { return bits.OnesCount64(s.bits) >= sharedBits }
+	if age := now - s.timeA; now > s.timeA && age >= sharedFor {
+		s.ham = 0
+		if many() && age < 2*sharedFor {
+			s.ham = 1
+		}
+		s.bits, s.timeA = 0, now
+	}
 	s.bits |= 1 << (e.Hash(senderName(from.Local)) >> 58)
-	return bits.OnesCount64(s.bits) >= sharedBits
+	return many() || s.ham != 0
 }
 
 // senderName brings a local part to what names its sender: bounce addresses
@@ -233,11 +280,12 @@ func senderName(local string) string {
 }
 
 // genericWords stand in the names that access providers give to the lines of
-// their customers.
-var genericWords = []string{
-	"dyn", "dsl", "dial", "dhcp", "ppp", "pool", "cable", "broadband", "client", "customer", "cust", "catv", "fiber",
-	"ftth", "mobile", "wireless", "wifi", "user", "host-", "ip-", "static-ip", "unassigned", "rev", "ipv4", "ipv6",
-}
+// their customers: alone between hyphens, dots and digits, for they stand in
+// other words, too (liverpool, reverb, dynamics).
+var genericWords = regexp.MustCompile(`(?:^|[^a-z])(?:` +
+	`dyn|dynip|dynamic|[asvx]?dsl|dial|dialin|dialup|dhcp|ppp|pppoe|pools?|cable|cablemodem|broadband|clients?|` +
+	`customers?|cust|catv|fib(?:er|re)|ftth|mobile|wireless|wifi|users?|static-ip|unassigned|rev|reverse|ipv4|ipv6` +
+	`)(?:[^a-z]|$)|(?:^|[^a-z])(?:host|ip)-`)
 
 // generic tells whether a name was made from the address, as access lines have
 // it, rather than given to a server.
@@ -252,12 +300,7 @@ func generic(name string, addr netip.Addr) bool {
 			return false
 		}
 	}
-	for _, w := range genericWords {
-		if strings.Contains(sub, w) {
-			return true
-		}
-	}
-	return false
+	return genericWords.MatchString(sub)
 }
 
 // sharedNumbers gives how many of the numbers that stand in s between other

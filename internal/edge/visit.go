@@ -18,9 +18,10 @@ import (
 //	reply = v.Mail(from, size)       // reply: over a limit
 //	r := v.Rcpt(ctx, to, false)
 //	if r.Reply != nil                // deferred: say it at r.At, then r.After()
-//	else look the recipient up, answer, and v.Told(r, truth)
+//	else look the recipient up, answer, and v.Told(r, truth, mailbox)
 //	reply = v.Held()                 // before DATA, VRFY and everything else
-//	v.Accepted(size)                 // the message was taken
+//	v.Brings()                       // a message comes
+//	v.Accepted(size)                 // it was taken
 //	v.Reset()                        // RSET, or a transaction ended otherwise
 //	v.Close()
 type Visit struct {
@@ -34,6 +35,7 @@ type Visit struct {
 	spf    *spfCheck // of from
 	waited bool      // a decision of this transaction has waited for DNS
 	told   []*Ruling // recipients answered as existing in this transaction
+	brings bool      // its message came, or began to
 	held   string    // ref of the newest RCPT, where it was deferred and nobody accepted beside it
 
 	trusted   bool // the source is proven
@@ -59,6 +61,7 @@ type Ruling struct {
 	name     string
 	attempt  Attempt
 	decision Decision
+	reached  uint64 // hash of the mailbox, as far as it was told
 }
 
 // Open begins a visit, or gives the reply with which the client is turned away.
@@ -191,8 +194,10 @@ func (v *Visit) decide(ctx context.Context, r *Ruling) {
 	e.counts[r.decision.Why].add(1)
 }
 
-// Told takes what an answered recipient turned out to be.
-func (v *Visit) Told(r *Ruling, t Truth) {
+// Told takes what an answered recipient turned out to be. mailbox names what it
+// leads to, the same for all addresses of a mailbox, which earn credit together;
+// "" where the address is all that is known.
+func (v *Visit) Told(r *Ruling, t Truth, mailbox string) {
 	if v == nil || r.Reply != nil {
 		return
 	}
@@ -205,7 +210,7 @@ func (v *Visit) Told(r *Ruling, t Truth) {
 		v.await(context.Background())
 		v.attempt(r)
 	}
-	v.guard.tell(r, v.guard.Engine.Learn(&r.attempt, &r.decision, t))
+	v.guard.learn(r, t, mailbox)
 }
 
 // Describe adds to an event what was judged, and by what.
@@ -230,6 +235,14 @@ func (v *Visit) Held() *mail.Reply {
 	return deferral(v.held)
 }
 
+// Brings takes that the client sends a message. Whatever becomes of it, its
+// recipients were not asked for to no end.
+func (v *Visit) Brings() {
+	if v != nil {
+		v.brings = true
+	}
+}
+
 // Accepted takes that the message of the open transaction was made durable, of
 // so many octets, and ends the transaction.
 func (v *Visit) Accepted(size int64) {
@@ -241,14 +254,16 @@ func (v *Visit) Accepted(size int64) {
 	}
 	v.scans = 0
 	for i, r := range v.told {
-		if slices.ContainsFunc(v.told[:i], r.sameRecipient) {
-			continue // named twice
-		}
 		v.attempt(r) // DNS may have answered since
-		if a := &r.attempt; a.Null && r.decision.Why != Signed {
+		a := r.attempt
+		if a.Null && r.decision.Why != Signed && !slices.ContainsFunc(v.told[:i], r.sameRecipient) {
 			v.guard.Engine.NullSender(a.Time, a.Recipient, a.Realm)
 		}
-		v.guard.tell(r, v.guard.Engine.Credit(&r.attempt, &r.decision))
+		if slices.ContainsFunc(v.told[:i], r.sameMailbox) {
+			continue // earns one credit a message, by however many names
+		}
+		a.Recipient = r.reached
+		v.guard.tell(r, v.guard.Engine.Credit(&a, &r.decision))
 	}
 	v.told = v.told[:0]
 	v.Reset()
@@ -256,15 +271,17 @@ func (v *Visit) Accepted(size int64) {
 
 func (r *Ruling) sameRecipient(o *Ruling) bool { return r.attempt.Recipient == o.attempt.Recipient }
 
+func (r *Ruling) sameMailbox(o *Ruling) bool { return r.reached == o.reached }
+
 // Reset ends the open transaction without a message.
 func (v *Visit) Reset() {
 	if v == nil {
 		return
 	}
-	if len(v.told) > 0 {
+	if len(v.told) > 0 && !v.brings {
 		v.Misbehaved(Probe)
 	}
-	v.told, v.spf, v.waited, v.held = v.told[:0], nil, false, ""
+	v.told, v.brings, v.spf, v.waited, v.held = v.told[:0], false, nil, false, ""
 	v.from, v.sender = mail.Address{}, 0
 }
 

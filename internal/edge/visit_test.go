@@ -11,6 +11,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/senderauth"
 )
 
 // slowZone is a resolver that takes as long as real ones do.
@@ -48,9 +49,9 @@ func TestBlameGoesWhereCreditGoes(t *testing.T) {
 			case r.Reply != nil:
 				t.Fatalf("%d was deferred: %+v", i, r.decision)
 			case i%10 > 7:
-				v.Told(r, Unknown)
+				v.Told(r, Unknown, "")
 			default:
-				v.Told(r, Exists)
+				v.Told(r, Exists, "")
 				time.Sleep(time.Second)
 				v.Accepted(1000)
 			}
@@ -104,6 +105,45 @@ func TestSPFChecksAreBounded(t *testing.T) {
 	})
 }
 
+// TestPassForEverybodyIsNone has domains list the whole address space, in ways
+// that leave out what nobody sends from.
+func TestPassForEverybodyIsNone(t *testing.T) {
+	zone, err := dns.ParseZone(`all.test. TXT "v=spf1 +all"
+mute.test. TXT "v=spf1 -ip4:192.0.2.0/24 -ip6:2001:db8::/32 ip4:0.0.0.0/1 ip4:128.0.0.0/1 ip6:::/0"
+by.test. TXT "v=spf1 include:all.test -all"
+own.test. TXT "v=spf1 ip4:198.51.100.0/24 ip6:2a00:1:2::/48 -all"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuard(t)
+	g.Resolver = zone
+	for _, c := range []struct {
+		domain mail.Domain
+		want   senderauth.SPFResult
+		found  Finding
+	}{
+		{"all.test", senderauth.SPFNone, No},
+		{"mute.test", senderauth.SPFNone, No},
+		{"by.test", senderauth.SPFNone, No},
+		{"own.test", senderauth.SPFPass, Yes},
+	} {
+		for _, ip := range []string{"198.51.100.7", "::ffff:198.51.100.7", "2a00:1:2::25"} {
+			for range 20 {
+				v, _ := g.Open(Client{Remote: netip.AddrPortFrom(netip.MustParseAddr(ip), 40000), Role: "mx", Looked: true})
+				v.Mail(mail.MakeAddress("a", c.domain), 0)
+				<-v.spf.done
+				r := &Ruling{from: v.from, to: mail.MakeAddress("b", "example.test")}
+				v.attempt(r)
+				if r.spf != c.want || r.attempt.SPF != c.found || r.attempt.Identity.Proven != (c.found == Yes) {
+					t.Fatalf("%s from %s: %q, %v, %q", c.domain, ip, r.spf, r.attempt.SPF, r.identity)
+				}
+				v.Close()
+			}
+		}
+	}
+}
+
 func TestGeneric(t *testing.T) {
 	for _, c := range []struct {
 		name, addr string
@@ -118,6 +158,23 @@ func TestGeneric(t *testing.T) {
 		{"99999999999999999999-1-1.isp.test", "203.0.1.1", false},
 		{"adsl-pool9.isp.test", "203.0.113.7", true},
 		{"", "203.0.113.7", false},
+		{"reverb.example.org", "203.0.113.7", false},
+		{"liverpool.example.org", "203.0.113.7", false},
+		{"dynamics.example.org", "203.0.113.7", false},
+		{"web.carpool.example.org", "203.0.113.7", false},
+		{"clientele3.example.org", "203.0.113.7", false},
+		{"vip-1.example.org", "203.0.113.7", false},
+		{"localhost-2.example.org", "203.0.113.7", false},
+		{"pool.isp.test", "203.0.113.7", true},
+		{"x7.rev.isp.test", "203.0.113.7", true},
+		{"cust-a.isp.test", "203.0.113.7", true},
+		{"7dyn9.isp.test", "203.0.113.7", true},
+		{"b.vdsl2.isp.test", "203.0.113.7", true},
+		{"host-9.isp.test", "203.0.113.7", true},
+		{"ip-9.isp.test", "203.0.113.7", true},
+		{"a-static-ip.isp.test", "203.0.113.7", true},
+		{"a.ipv6.isp.test", "2001:db8::1", true},
+		{"dialup-a.customers.isp.test", "203.0.113.7", true},
 		{"x", "2001:db8::1", false},
 	} {
 		if got := generic(c.name, netip.MustParseAddr(c.addr)); got != c.want {

@@ -34,10 +34,10 @@ func (n *Node) newGuard(run context.Context, cfg *config.Config) (*edge.Guard, e
 		Engine: engine, Clock: clock, Resolver: n.resolver, Events: n.Events,
 		Flow: flow, Load: n.mxLoad, GreetPause: cfg.Edge.GreetPause.D(), Tarpit: cfg.Edge.Tarpit.D(),
 		LookupWait: cfg.Edge.LookupWait.D(),
-		Exists: func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
+		Exists: func(ctx context.Context, rcpt mail.Address) (edge.Truth, string, error) {
 			res, err := n.Directory.Resolve(ctx, rcpt)
 			truth, _ := mx.Truth(res)
-			return truth, err
+			return truth, res.Mailbox(), err
 		},
 	}
 	keeper := &edge.Keeper{Engine: engine, Clock: clock, Path: path, Bus: n.Bus, Events: n.Events}

@@ -30,9 +30,9 @@ func (n *Node) addForeign(run context.Context, cfg *config.Config) error {
 		guard.Flow = own.Flow // the policy service alone does not hear when connections end
 	}
 	if find != nil {
-		guard.Exists = func(ctx context.Context, rcpt mail.Address) (edge.Truth, error) {
+		guard.Exists = func(ctx context.Context, rcpt mail.Address) (edge.Truth, string, error) {
 			truth, _, err := find(ctx, rcpt)
-			return truth, err
+			return truth, "", err
 		}
 	}
 	n.background.Go(func() { guard.Run(run) })

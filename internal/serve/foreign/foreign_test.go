@@ -70,9 +70,9 @@ func TestSilenceIsLookedUp(t *testing.T) {
 	for _, truth := range []edge.Truth{edge.Exists, edge.Unknown} {
 		d := newDesk(t)
 		looked := make(chan mail.Address, 10)
-		d.Guard.Exists = func(_ context.Context, a mail.Address) (edge.Truth, error) {
+		d.Guard.Exists = func(_ context.Context, a mail.Address) (edge.Truth, string, error) {
 			looked <- a
-			return truth, nil
+			return truth, "", nil
 		}
 		for n := range 5 {
 			d.Guest(client(n+1)).Ask(t.Context(), tr(fmt.Sprint(n)), guess(n), true)
@@ -149,10 +149,10 @@ func TestGuestsAreForgotten(t *testing.T) {
 func TestCloseEndsVisits(t *testing.T) {
 	d := newDesk(t)
 	looking := make(chan struct{})
-	d.Guard.Exists = func(ctx context.Context, _ mail.Address) (edge.Truth, error) {
+	d.Guard.Exists = func(ctx context.Context, _ mail.Address) (edge.Truth, string, error) {
 		close(looking)
 		<-ctx.Done()
-		return 0, ctx.Err()
+		return 0, "", ctx.Err()
 	}
 	g := d.Guest(client(1))
 	g.Ask(t.Context(), tr("a"), guess(0), true)

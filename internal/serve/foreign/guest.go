@@ -247,7 +247,7 @@ func (g *Guest) look(a asked) {
 		defer d.looks.Add(-1)
 		ctx, cancel := context.WithTimeout(d.ctx, calloutLimit)
 		defer cancel()
-		t, err := d.Guard.Exists(ctx, a.to)
+		t, _, err := d.Guard.Exists(ctx, a.to)
 		if err != nil || t == edge.Exists {
 			return
 		}
@@ -263,7 +263,7 @@ func (g *Guest) learn(a asked, t edge.Truth) {
 	if t == edge.Exists && !g.desk.ends.Load() {
 		return // whoever brings no message for it would be taken to probe
 	}
-	a.visit.Told(a.ruling, t)
+	a.visit.Told(a.ruling, t, "")
 }
 
 // Address reads an address as mail servers hand it on: not always quoted as RFC

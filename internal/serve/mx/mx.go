@@ -89,7 +89,7 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 		if truth == edge.Exists && reply != nil {
 			truth = edge.Former // it gets nothing, and so earns nothing
 		}
-		s.visit.Told(ruling, truth)
+		s.visit.Told(ruling, truth, res.Mailbox())
 	}
 	return s.Answer(e, reply)
 }
@@ -152,6 +152,7 @@ func (s *session) End(e smtpd.Ending) {
 
 // Body streams the message to disk while its header is kept for a look.
 func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smtpd.Verdict {
+	s.visit.Brings()
 	m := &deliver.Accepted{
 		Origin: queue.MX, From: env.From, Prefix: []byte(s.Received(env)),
 		BodyType: env.Body, SMTPUTF8: env.SMTPUTF8, Ret: env.Ret, EnvID: env.EnvID,

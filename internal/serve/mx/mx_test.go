@@ -80,13 +80,13 @@ func newSite(t *testing.T, lookup func(mail.Address)) *site {
 		t.Fatal(err)
 	}
 	s.guard = &edge.Guard{Engine: engine, Clock: edge.NewClock(1, 0), Events: events,
-		Exists: func(ctx context.Context, a mail.Address) (edge.Truth, error) {
+		Exists: func(ctx context.Context, a mail.Address) (edge.Truth, string, error) {
 			if lookup != nil {
 				lookup(a)
 			}
 			res, err := dir.Resolve(ctx, a)
 			truth, _ := mx.Truth(res)
-			return truth, err
+			return truth, res.Mailbox(), err
 		}}
 	run, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -225,6 +225,33 @@ func TestHonestSenderHearsTheTruth(t *testing.T) {
 	c.say("DATA")
 	if got := c.say("Subject: x\r\n\r\nx\r\n."); !strings.HasPrefix(got, "250 ") {
 		t.Errorf("message: %q", got)
+	}
+}
+
+// TestRefusedMessageIsNoProbe sends what is refused for its content, as a mail
+// server in a loop does.
+func TestRefusedMessageIsNoProbe(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		s := newSite(t, nil)
+		c := s.dial("198.51.100.1")
+		for range 5 {
+			c.say("MAIL FROM:<a@sender.test>")
+			c.say("RCPT TO:<alice@here.test>")
+			if !refused {
+				c.say("RSET")
+				continue
+			}
+			c.say("DATA")
+			if got := c.say(strings.Repeat("Received: x\r\n", 101) + "\r\nx\r\n."); !strings.HasPrefix(got, "554 ") {
+				t.Fatal(got)
+			}
+		}
+		c.say("QUIT")
+		c.close()
+		a := edge.Attempt{Time: s.guard.Clock.Now(), Source: edge.SourceOf(netip.MustParseAddr("198.51.100.1"))}
+		if ev := s.guard.Engine.Decide(&a).Evidence; (ev > 0) == refused {
+			t.Errorf("refused %v: evidence %.2f", refused, ev)
+		}
 	}
 }
 

@@ -196,6 +196,7 @@ func (s *Server) verify(ctx context.Context, peer edge.Client, authzid, user, pa
 	if err != nil {
 		return "", err
 	}
+	defer ruling.Done(edge.LoginOpen)
 	account, err := s.Verify(ctx, name, secret)
 	tell(ruling, err)
 	if err != nil {

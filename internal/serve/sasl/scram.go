@@ -44,6 +44,7 @@ func (s *Server) scram(ctx context.Context, peer edge.Client, plus bool, initial
 		return "", fmt.Errorf("%w: channel binding flag does not fit the mechanism", ErrMalformed)
 	}
 	l := lookup{s: s, ctx: ctx, peer: peer}
+	defer func() { l.ruling.Done(edge.LoginOpen) }()
 	server, err := scram.SHA256.NewServer(l.find)
 	if err != nil {
 		return "", fmt.Errorf("starting SCRAM: %w", err)
@@ -60,14 +61,17 @@ func (s *Server) scram(ctx context.Context, peer edge.Client, plus bool, initial
 	if err != nil {
 		return "", err
 	}
+	l.ruling.Pause()
 	if message, err = ex([]byte(challenge)); err != nil {
 		return "", err
 	}
 	// Judged again: or a peer would begin many exchanges, and prove something in
 	// all of them on what was known of it before the first one failed.
-	if _, err := s.ask(edge.LoginAttempt{Client: peer, Account: name, Hidden: true}); err != nil {
+	again, err := s.ask(edge.LoginAttempt{Client: peer, Account: name, Hidden: true})
+	if err != nil {
 		return "", err
 	}
+	defer again.Done(edge.LoginOpen) // behind what l.ruling learns
 	proof, err := conv.Step(string(message))
 	if err != nil {
 		err = l.failure(err)
@@ -79,6 +83,7 @@ func (s *Server) scram(ctx context.Context, peer edge.Client, plus bool, initial
 		return "", fmt.Errorf("%w: %q", ErrDenied, conv.Username())
 	}
 	l.ruling.Done(edge.LoginRight)
+	again.Done(edge.LoginOpen)
 	// Mutual authentication: the client answers our proof with nothing.
 	if message, err = ex([]byte(proof)); err != nil {
 		return "", err
