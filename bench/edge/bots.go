@@ -65,7 +65,6 @@ type bot struct {
 	hit    uint16  // share of valid guesses, in 1/65536
 	rate   float32 // guesses an hour
 	domain uint16  // throw-away domain with SPF; 0: none
-	shown  bool    // the guess has been counted as made
 }
 
 type style uint8

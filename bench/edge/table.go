@@ -93,7 +93,7 @@ func (o *options) suite(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
 	}
-	fmt.Fprintf(w, tableHead)
+	fmt.Fprint(w, tableHead)
 	for _, s := range scenarios {
 		if !only.MatchString(s.name) {
 			continue
