@@ -55,7 +55,7 @@ type SourceRates struct {
 // longer is how many times the short window's count the long one allows.
 const longer = 20
 
-// DefaultFlowRules are the rules of EDGE.
+// DefaultFlowRules are the rules of edge.flow as it comes.
 func DefaultFlowRules() FlowRules {
 	r := FlowRules{Sessions: 10, Prefix: 4, Trusted: 50, Stress: 0.7}
 	r.Set(SourceRates{Connections: 30, Messages: 100, Recipients: 500, Octets: 128 << 20})

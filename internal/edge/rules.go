@@ -57,7 +57,7 @@ type Rules struct {
 	CreditsPerRecipient int // accepted messages to one recipient and day that earn unproven sources credit
 }
 
-// DefaultRules are the rules of EDGE.
+// DefaultRules are those that bench/edge shows to work.
 func DefaultRules() Rules {
 	return Rules{
 		Honest: 0.10, Guesser: 0.95,
