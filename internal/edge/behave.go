@@ -48,12 +48,9 @@ func (e *Engine) Misbehave(now Time, s Source, b Behaviour) Change {
 	}
 	a := Attempt{Time: now, Source: s}
 	d := Decision{Defer: true, Score: float32(e.prior(&a))}
-	p := e.sources.place(key)
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	st := p.find(key)
-	if st == nil {
-		st = e.sources.insert(p, key, now)
+	st, l, fresh := e.sources.entry(key, now)
+	defer l.Unlock()
+	if fresh {
 		e.appeared(&a)
 	}
 	e.rules.decay(st, now)

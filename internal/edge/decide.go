@@ -14,30 +14,38 @@ func (e *Engine) Decide(a *Attempt) Decision {
 // consider is Decide without the statistics, for who may know more soon.
 func (e *Engine) consider(a *Attempt) Decision {
 	d := Decision{Prior: float32(e.prior(a)), Gate: float32(e.gateAt(a.Time))}
-	key := e.sourceKey(a)
-	p := e.sources.place(key)
-	p.lock.Lock()
-	s := p.find(key)
-	if s == nil {
-		s = e.sources.insert(p, key, a.Time)
+	x := e.parties(a)
+	e.judge(a, &d, x.source, x.identity)
+	x.unlock()
+	return d
+}
+
+// parties are the entries of an attempt's source and identity, brought to its
+// time, under their locks, the source's first. Without an identity it is nil.
+type parties struct {
+	source, identity *state
+	locks            [2]*stripe
+}
+
+func (e *Engine) parties(a *Attempt) (x parties) {
+	var fresh bool
+	x.source, x.locks[0], fresh = e.sources.entry(e.sourceKey(a), a.Time)
+	if fresh {
 		e.appeared(a)
 	}
-	e.rules.decay(s, a.Time)
-	if a.Identity.Key == 0 {
-		e.judge(a, &d, s, nil)
-	} else {
-		q := e.identities.place(a.Identity.Key)
-		q.lock.Lock()
-		id := q.find(a.Identity.Key)
-		if id == nil {
-			id = e.identities.insert(q, a.Identity.Key, a.Time)
-		}
-		e.rules.decay(id, a.Time)
-		e.judge(a, &d, s, id)
-		q.lock.Unlock()
+	e.rules.decay(x.source, a.Time)
+	if a.Identity.Key != 0 {
+		x.identity, x.locks[1], _ = e.identities.entry(a.Identity.Key, a.Time)
+		e.rules.decay(x.identity, a.Time)
 	}
-	p.lock.Unlock()
-	return d
+	return x
+}
+
+func (x *parties) unlock() {
+	if x.locks[1] != nil {
+		x.locks[1].Unlock()
+	}
+	x.locks[0].Unlock()
 }
 
 // fill is the level of the disclosure budget, from -1 to 1.

@@ -12,27 +12,9 @@ func (e *Engine) Learn(a *Attempt, d *Decision, t Truth) Change {
 	if t == Former {
 		return Change{}
 	}
-	key := e.sourceKey(a)
-	p := e.sources.place(key)
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	s := p.find(key)
-	if s == nil {
-		s = e.sources.insert(p, key, a.Time)
-	}
-	e.rules.decay(s, a.Time)
-	if a.Identity.Key == 0 {
-		return e.learn(a, d, t, s, nil)
-	}
-	q := e.identities.place(a.Identity.Key)
-	q.lock.Lock()
-	defer q.lock.Unlock()
-	id := q.find(a.Identity.Key)
-	if id == nil {
-		id = e.identities.insert(q, a.Identity.Key, a.Time)
-	}
-	e.rules.decay(id, a.Time)
-	return e.learn(a, d, t, s, id)
+	x := e.parties(a)
+	defer x.unlock()
+	return e.learn(a, d, t, x.source, x.identity)
 }
 
 func (e *Engine) learn(a *Attempt, d *Decision, t Truth, s, id *state) (c Change) {
@@ -332,28 +314,13 @@ func (e *Engine) Credit(a *Attempt, d *Decision) Change {
 	if !e.earns(a, d) {
 		return Change{}
 	}
-	key := e.sourceKey(a)
-	p := e.sources.place(key)
-	p.lock.Lock()
-	s := p.find(key)
-	if s == nil {
-		s = e.sources.insert(p, key, a.Time)
+	x := e.parties(a)
+	c := e.rules.credit(x.source, a.Time)
+	if x.identity != nil {
+		e.rules.credit(x.identity, a.Time)
 	}
-	e.rules.decay(s, a.Time)
-	c := e.rules.credit(s, a.Time)
-	clean := s.vote(a.Time, votedClean)
-	p.lock.Unlock()
-	if a.Identity.Key != 0 {
-		q := e.identities.place(a.Identity.Key)
-		q.lock.Lock()
-		id := q.find(a.Identity.Key)
-		if id == nil {
-			id = e.identities.insert(q, a.Identity.Key, a.Time)
-		}
-		e.rules.decay(id, a.Time)
-		e.rules.credit(id, a.Time)
-		q.lock.Unlock()
-	}
+	clean := x.source.vote(a.Time, votedClean)
+	x.unlock()
 	if clean && d.proven {
 		e.countNetworks(a, false)
 	}

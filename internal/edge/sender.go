@@ -244,13 +244,8 @@ const (
 // have many in the end.
 func (e *Engine) shared(from mail.Address, now Time) bool {
 	key := e.Hash("senders of " + string(from.Domain))
-	p := e.identities.place(key)
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	s := p.find(key)
-	if s == nil {
-		s = e.identities.insert(p, key, now)
-	}
+	s, l, _ := e.identities.entry(key, now)
+	defer l.Unlock()
 	s.last = now
 	many := func() bool { return bits.OnesCount64(s.bits) >= sharedBits }
 	if age := now - s.timeA; now > s.timeA && age >= sharedFor {

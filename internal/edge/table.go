@@ -204,6 +204,17 @@ func (t *table) insert(p place, key uint64, now Time) *state {
 	return &b.body[i]
 }
 
+// entry gives the entry of key, made where there was none (fresh), under its
+// lock, which the caller gives back.
+func (t *table) entry(key uint64, now Time) (s *state, l *stripe, fresh bool) {
+	p := t.place(key)
+	p.lock.Lock()
+	if s = p.find(key); s == nil {
+		s, fresh = t.insert(p, key, now), true
+	}
+	return s, p.lock, fresh
+}
+
 // victim gives the place whose entry is worth least: by worth, then by age.
 func (p place) victim(now Time) (*bucket, int) {
 	var least *bucket
