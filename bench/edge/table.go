@@ -33,7 +33,7 @@ var scenarios = []scenario{
 
 func strong(o *options) { o.attack.mimic, o.attack.named, o.attack.spf = 1, 0.5, 0.5 }
 
-const tableHead = `| | guesses answered, %% | directory found, %% | honest delayed under attack, %% | of these median / 95 %%, min | newcomers with name or SPF: 95 %% within, min | delayed in peace, %% | told, %% | sources deferred / held | answered when valid, to expected |
+const tableHead = `| | guesses answered, % | directory found, % | honest delayed under attack, % | of these median / 95 %, min | newcomers with name or SPF: 95 % within, min | delayed in peace, % | told, % | sources deferred / held | answered when valid, to expected |
 |---|---|---|---|---|---|---|---|---|---|
 `
 
@@ -57,7 +57,7 @@ func short(v float64) string {
 // table prints all: the baselines and the engine against the largest attack, the
 // engine at every size, and against every kind of attacker.
 func (o *options) tables(w io.Writer) error {
-	fmt.Fprintf(w, "World %s, seed %d, %d bots, a third of them tries again:\n\n"+tableHead, o.world, o.seed, o.most)
+	fmt.Fprintf(w, "World %s, seed %d, %d bots, a third of them tries again:\n\n%s", o.world, o.seed, o.most, tableHead)
 	for _, b := range baselines {
 		c := *o
 		c.defence, c.bots = b.name, o.most
@@ -70,14 +70,14 @@ func (o *options) tables(w io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(w, "\nmigiwa at other sizes:\n\n"+tableHead)
+	fmt.Fprint(w, "\nmigiwa at other sizes:\n\n"+tableHead)
 	for n := 200; n <= o.most; n *= 10 {
 		if err := o.scenarioRow(w, scenario{fmt.Sprintf("%d bots", n), func(*options) {}}, n); err != nil {
 			return err
 		}
 	}
 	for _, n := range []int{o.most / 10, o.most} {
-		fmt.Fprintf(w, "\nmigiwa against %d bots of other kinds:\n\n"+tableHead, n)
+		fmt.Fprintf(w, "\nmigiwa against %d bots of other kinds:\n\n%s", n, tableHead)
 		for _, s := range scenarios {
 			if err := o.scenarioRow(w, s, n); err != nil {
 				return err
