@@ -23,9 +23,9 @@ type Guard struct {
 	Clock    *Clock
 	Resolver dns.Resolver // nil: nothing is looked up
 	Events   *event.Recorder
-	// Exists tells what a recipient is, and what it leads to as Told has it. It is asked after the reply, for
-	// recipients that were deferred; answered ones the caller looks up itself.
-	// nil: deferred recipients are no evidence.
+	// Exists tells what a recipient is, and what it leads to as Told has it. It
+	// is asked after the reply, for recipients that were deferred; answered ones
+	// the caller looks up itself. nil: deferred recipients are no evidence.
 	Exists func(ctx context.Context, rcpt mail.Address) (t Truth, mailbox string, err error)
 	Flow   *Flow // nil: nothing is limited
 	// Load tells what share of the room for connections is taken, from 0 to 1;

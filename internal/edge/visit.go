@@ -31,7 +31,6 @@ type Visit struct {
 	helo   string
 
 	from   mail.Address
-	sender uint64    // hash of from
 	spf    *spfCheck // of from
 	waited bool      // a decision of this transaction has waited for DNS
 	told   []*Ruling // recipients answered as existing in this transaction
@@ -132,7 +131,7 @@ func (v *Visit) Mail(from mail.Address, size int64) *mail.Reply {
 			return v.limited("MAIL", tooManyMessages, l)
 		}
 	}
-	v.from, v.sender = from, v.guard.Engine.Hash(from.Key())
+	v.from = from
 	v.spf = v.checkSPF()
 	return nil
 }
@@ -282,7 +281,7 @@ func (v *Visit) Reset() {
 		v.Misbehaved(Probe)
 	}
 	v.told, v.brings, v.spf, v.waited, v.held = v.told[:0], false, nil, false, ""
-	v.from, v.sender = mail.Address{}, 0
+	v.from = mail.Address{}
 }
 
 // Asked takes a command that asks for something, RSET, VRFY or EXPN: many of

@@ -84,14 +84,21 @@ func (s *session) Rcpt(ctx context.Context, env *mail.Envelope, r mail.Recipient
 	if reply == nil {
 		reply = s.Local(env, r, res)
 	}
-	if truth, ours := Truth(res); ours {
-		e.Truth = truth.String()
-		if truth == edge.Exists && reply != nil {
-			truth = edge.Former // it gets nothing, and so earns nothing
-		}
-		s.visit.Told(ruling, truth, res.Mailbox())
+	truth, ours := Truth(res)
+	if !ours {
+		return s.Answer(e, reply)
 	}
-	return s.Answer(e, reply)
+	e.Truth = truth.String()
+	v := s.Answer(e, reply)
+	if truth == edge.Exists && reply != nil {
+		truth = edge.Former // it gets nothing, and so earns nothing
+	}
+	if truth == edge.Exists {
+		s.visit.Told(ruling, truth, res.Mailbox())
+	} else { // may wait for DNS, and the honest hear of a wrong address at once
+		v.After = func() { s.visit.Told(ruling, truth, "") }
+	}
+	return v
 }
 
 // Truth gives what a recipient is to the edge; addresses elsewhere are nothing

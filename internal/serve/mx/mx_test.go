@@ -17,6 +17,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
@@ -252,6 +253,31 @@ func TestRefusedMessageIsNoProbe(t *testing.T) {
 		if ev := s.guard.Engine.Decide(&a).Evidence; (ev > 0) == refused {
 			t.Errorf("refused %v: evidence %.2f", refused, ev)
 		}
+	}
+}
+
+// deaf is a resolver whose servers are gone.
+type deaf struct{ dns.Resolver }
+
+func (deaf) TXT(ctx context.Context, _ string) (dns.TXTResult, error) {
+	<-ctx.Done()
+	return dns.TXTResult{}, ctx.Err()
+}
+
+// TestWrongAddressIsToldAtOnce has an honest sender name a wrong address while
+// DNS is gone: what is waited for to learn from it is not waited for to say it.
+func TestWrongAddressIsToldAtOnce(t *testing.T) {
+	s := newSite(t, nil)
+	s.guard.Resolver, s.guard.LookupWait = deaf{}, 3*time.Second
+	c := s.dial("198.51.100.1")
+	defer c.close()
+	c.say("MAIL FROM:<a@sender.test>")
+	start := time.Now()
+	if got := c.say("RCPT TO:<nobody@here.test>"); !strings.HasPrefix(got, "550 5.1.1") {
+		t.Errorf("got %q", got)
+	}
+	if took := time.Since(start); took > s.guard.LookupWait/2 {
+		t.Errorf("it took %v", took)
 	}
 }
 
