@@ -20,6 +20,12 @@ const demoProxy = "127.0.0.1:12525"
 
 var demoBalancers = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
+// guesses are the names a botnet tries. Some five are enough; how many, chance
+// has a hand in, so that nobody can count on the last one before.
+var guesses = strings.Fields("aiko akira akiko akio asami ayumi chie daisuke emi fumio hana haruto hideki hiroshi " +
+	"ichiro jiro junko kaori kazuo keiko kenji makoto mariko megumi naoki noriko osamu reiko ryo sakura satoshi " +
+	"shinji taro tomoko tsuyoshi yoko yukio yumi")
+
 // guess lets a computer of a botnet try addresses until it is held, and shows
 // that it then hears one thing of everybody, while others hear the truth.
 func (d *demo) guess(ctx context.Context) error {
@@ -27,7 +33,7 @@ func (d *demo) guess(ctx context.Context) error {
 		fmt.Sprintf("swaks --server %s --proxy-version 1 --proxy-family TCP4 --proxy-source 203.0.113.66 --proxy-source-port 4000 "+
 			"--proxy-dest 192.0.2.25 --proxy-dest-port 25 --from x@bot.test --to aiko@%s --quit-after RCPT", strings.Replace(demoProxy, ":", " --port ", 1), demoDomain))
 	reply := &textproto.Error{}
-	for _, name := range []string{"aiko", "akira", "akiko", "akio", "asami", "ayumi"} {
+	for _, name := range guesses {
 		var err error
 		if reply, err = d.ask("203.0.113.66", name); err != nil {
 			return err
@@ -37,7 +43,7 @@ func (d *demo) guess(ctx context.Context) error {
 		}
 	}
 	if reply.Code != 451 {
-		return fmt.Errorf("six guesses and not held: %v", reply)
+		return fmt.Errorf("%d guesses and not held: %v", len(guesses), reply)
 	}
 	d.say("From now on it hears the same of everybody, alice among them; an honest server goes on hearing the truth", "")
 	held, err := d.ask("203.0.113.66", "alice")
