@@ -43,6 +43,7 @@ var rooms = []string{
 	"internal/serve/edgepolicy",
 	"internal/serve/edgemilter",
 	"internal/serve/pop3d",
+	"internal/serve/imapd",
 	"internal/node",
 	"cmd/migiwa",
 }

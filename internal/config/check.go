@@ -64,7 +64,7 @@ func (c *Config) checkNames(ck *checker) {
 	ck.bad(c.DataDir != "", "data_dir", "must be set")
 	ck.bad(len(c.Roles) > 0, "roles", "a node needs at least one role")
 	for i, r := range c.Roles {
-		ck.bad(slices.Contains(Roles, r), fmt.Sprintf("roles[%d]", i), "%q is none of mx, submission, delivery, pop3, edge-milter, edge-policy", r)
+		ck.bad(slices.Contains(Roles, r), fmt.Sprintf("roles[%d]", i), "%q is none of mx, submission, delivery, imap, pop3, edge-milter, edge-policy", r)
 		ck.bad(slices.Index(c.Roles, r) == i, fmt.Sprintf("roles[%d]", i), "%q is given twice", r)
 	}
 }
@@ -83,6 +83,8 @@ func (c *Config) checkListen(ck *checker) {
 	addresses("mx_proxy", c.Listen.MXProxy)
 	addresses("submission", c.Listen.Submission)
 	addresses("submissions", c.Listen.Submissions)
+	addresses("imap", c.Listen.IMAP)
+	addresses("imaps", c.Listen.IMAPS)
 	addresses("pop3", c.Listen.POP3)
 	addresses("pop3s", c.Listen.POP3S)
 	addresses("edge_milter", c.Listen.EdgeMilter)
@@ -133,6 +135,10 @@ func (c *Config) checkLimits(ck *checker) {
 	ck.bad(s.Idle > 0, "smtp.idle", "must be more than 0")
 	ck.bad(s.Total >= s.Idle, "smtp.total", "must not be shorter than smtp.idle")
 	atLeast("smtp.max_hops", int64(s.MaxHops), 10)
+	atLeast("imap.max_connections", int64(c.IMAP.MaxConnections), 1)
+	atLeast("imap.max_per_address", int64(c.IMAP.MaxPerAddress), 1)
+	atLeast("imap.max_message", int64(c.IMAP.MaxMessage), 1<<20)
+	ck.bad(c.IMAP.Idle > 0, "imap.idle", "must be more than 0")
 	atLeast("pop3.max_connections", int64(c.POP3.MaxConnections), 1)
 	atLeast("pop3.max_per_address", int64(c.POP3.MaxPerAddress), 1)
 	ck.bad(c.POP3.Idle > 0, "pop3.idle", "must be more than 0")

@@ -21,33 +21,35 @@ const (
 	MX         Role = "mx"
 	Submission Role = "submission"
 	Delivery   Role = "delivery"
+	IMAP       Role = "imap"
 	POP3       Role = "pop3"
 	EdgeMilter Role = "edge-milter"
 	EdgePolicy Role = "edge-policy"
 )
 
 // Roles are all roles, in the order in which they start.
-var Roles = []Role{Delivery, POP3, Submission, MX, EdgePolicy, EdgeMilter}
+var Roles = []Role{Delivery, IMAP, POP3, Submission, MX, EdgePolicy, EdgeMilter}
 
 // Config is a node's configuration. Relative paths in it are resolved against
 // the directory of the file.
 type Config struct {
-	Hostname string   `toml:"hostname" doc:"Name of this node: in banners, Received fields and certificates. Others must be able to resolve it."`
-	Domain   string   `toml:"domain" doc:"Default domain: of login names without one, and of the postmaster who gets reports."`
-	DataDir  string   `toml:"data_dir" doc:"Where the node keeps its data."`
-	Roles    []Role   `toml:"roles" doc:"What this node does: mx, submission, delivery, pop3; or edge-milter, edge-policy, which defend another mail server."`
-	Listen   Listen   `toml:"listen"`
-	Proxy    Proxy    `toml:"proxy"`
-	TLS      TLS      `toml:"tls"`
-	Store    Store    `toml:"store"`
-	SMTP     SMTP     `toml:"smtp"`
-	Edge     Edge     `toml:"edge"`
-	Outbound Outbound `toml:"outbound"`
-	POP3     POP      `toml:"pop3"`
-	Queue    Queue    `toml:"queue"`
-	Routes   []Route  `toml:"route"`
-	DNS      DNS      `toml:"dns"`
-	Log      Log      `toml:"log"`
+	Hostname string     `toml:"hostname" doc:"Name of this node: in banners, Received fields and certificates. Others must be able to resolve it."`
+	Domain   string     `toml:"domain" doc:"Default domain: of login names without one, and of the postmaster who gets reports."`
+	DataDir  string     `toml:"data_dir" doc:"Where the node keeps its data."`
+	Roles    []Role     `toml:"roles" doc:"What this node does: mx, submission, delivery, imap, pop3; or edge-milter, edge-policy, which defend another mail server."`
+	Listen   Listen     `toml:"listen"`
+	Proxy    Proxy      `toml:"proxy"`
+	TLS      TLS        `toml:"tls"`
+	Store    Store      `toml:"store"`
+	SMTP     SMTP       `toml:"smtp"`
+	Edge     Edge       `toml:"edge"`
+	Outbound Outbound   `toml:"outbound"`
+	IMAP     IMAPServer `toml:"imap"`
+	POP3     POP        `toml:"pop3"`
+	Queue    Queue      `toml:"queue"`
+	Routes   []Route    `toml:"route"`
+	DNS      DNS        `toml:"dns"`
+	Log      Log        `toml:"log"`
 
 	// File is where the configuration was read from.
 	File string `toml:"-"`
@@ -60,6 +62,8 @@ type Listen struct {
 	MXProxy     []string `toml:"mx_proxy" doc:"The same behind a balancer: the PROXY protocol is required, from the networks of proxy.trust only."`
 	Submission  []string `toml:"submission" doc:"Submission with STARTTLS."`
 	Submissions []string `toml:"submissions" doc:"Submission with TLS from the start."`
+	IMAP        []string `toml:"imap" doc:"IMAP with STARTTLS."`
+	IMAPS       []string `toml:"imaps" doc:"IMAP with TLS from the start."`
 	POP3        []string `toml:"pop3" doc:"POP3 with STLS."`
 	POP3S       []string `toml:"pop3s" doc:"POP3 with TLS from the start."`
 	EdgeMilter  []string `toml:"edge_milter" doc:"Milter for sendmail or Postfix, without a password: keep it on loopback."`
@@ -117,6 +121,14 @@ type SMTP struct {
 	MaxHops        int      `toml:"max_hops" doc:"Received fields above which a message is taken to be in a loop."`
 }
 
+// IMAPServer holds the limits of IMAP sessions.
+type IMAPServer struct {
+	MaxConnections int      `toml:"max_connections" doc:"Connections at the same time."`
+	MaxPerAddress  int      `toml:"max_per_address" doc:"Connections of one IPv4 address or IPv6 /64 at the same time."`
+	Idle           Duration `toml:"idle" doc:"Wait between commands, and for a client that idles to renew that; at least 30m by RFC 9051."`
+	MaxMessage     Size     `toml:"max_message" doc:"Largest message that may be appended."`
+}
+
 // POP holds the limits of POP3 sessions.
 type POP struct {
 	MaxConnections int      `toml:"max_connections" doc:"Connections at once."`
@@ -167,9 +179,10 @@ type Log struct {
 func Default() *Config {
 	return &Config{
 		DataDir: "data",
-		Roles:   []Role{MX, Submission, Delivery, POP3},
+		Roles:   []Role{MX, Submission, Delivery, IMAP, POP3},
 		Listen: Listen{
 			MX: []string{":25"}, Submission: []string{":587"}, Submissions: []string{":465"},
+			IMAP: []string{":143"}, IMAPS: []string{":993"},
 			POP3: []string{":110"}, POP3S: []string{":995"},
 			EdgeMilter: []string{"127.0.0.1:8825"}, EdgePolicy: []string{"127.0.0.1:8826"}, Metrics: []string{"127.0.0.1:9125"},
 		},
@@ -181,6 +194,7 @@ func Default() *Config {
 			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
 		Edge: defaultEdge(), Outbound: defaultOutbound(),
+		IMAP: IMAPServer{MaxConnections: 20_000, MaxPerAddress: 200, Idle: Duration(30 * time.Minute), MaxMessage: 100 << 20},
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
 		Queue: Queue{
 			RetryFirst: Duration(5 * time.Minute), RetryMax: Duration(4 * time.Hour),

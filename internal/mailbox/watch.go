@@ -47,61 +47,56 @@ func decodeChange(b []byte) (c Change, ok bool) {
 	return c, true
 }
 
-// watchers hands changes to those who watch a folder. While nobody does, the
-// store does not listen to the bus.
+// watchers hands changes to those who watch a folder or an account. While
+// nobody does, the store does not listen to the bus.
 type watchers struct {
-	mu       sync.Mutex
-	byFolder map[int64][]*watcher
-	leave    func() // ends the subscription of the bus
+	mu        sync.Mutex
+	byFolder  map[int64][]*watcher
+	byAccount map[int64][]*watcher
+	leave     func() // ends the subscription of the bus
 }
 
-// watcher has a slot a folder in its channel. A change that meets an older one
-// of its folder there replaces it, so that nobody ever waits for a reader.
-type watcher struct {
-	mu sync.Mutex
-	ch chan Change
+type watcher struct{ tell func(Change) }
+
+// Watch calls tell for every change of folder id, made in this or another
+// process of the data directory, until cancel is called. tell must not block
+// nor call the store: it is called while others wait. Look at the folder once
+// after Watch returned: what happened before is not told.
+func (s *Store) Watch(id int64, tell func(Change)) (cancel func()) {
+	return s.watch(func(ws *watchers) map[int64][]*watcher { return ws.byFolder }, id, tell)
 }
 
-// Watch gives the changes of folders, made in this or another process of the
-// data directory, until cancel is called. Of several changes of one folder
-// that the reader did not take yet only the newest is kept. Two watches at the
-// same time do not disturb each other. Look at the folder once after Watch
-// returned: what happened before is not told.
-func (s *Store) Watch(folders ...int64) (<-chan Change, func()) {
-	folders = slices.Clone(folders)
-	slices.Sort(folders)
-	folders = slices.Compact(folders)
-	w := &watcher{ch: make(chan Change, len(folders))}
+// WatchAccount is Watch for all folders of an account, those to come included.
+func (s *Store) WatchAccount(account int64, tell func(Change)) (cancel func()) {
+	return s.watch(func(ws *watchers) map[int64][]*watcher { return ws.byAccount }, account, tell)
+}
+
+func (s *Store) watch(of func(*watchers) map[int64][]*watcher, key int64, tell func(Change)) func() {
 	if s.Bus == nil {
-		return w.ch, func() {}
+		return func() {}
 	}
+	w := &watcher{tell: tell}
 	ws := &s.watchers
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if ws.byFolder == nil {
-		ws.byFolder = map[int64][]*watcher{}
-	}
-	if len(ws.byFolder) == 0 && len(folders) > 0 {
+	if ws.leave == nil {
+		ws.byFolder, ws.byAccount = map[int64][]*watcher{}, map[int64][]*watcher{}
 		ws.leave = s.Bus.Subscribe(topic, ws.notice)
 	}
-	for _, f := range folders {
-		ws.byFolder[f] = append(ws.byFolder[f], w)
-	}
-	return w.ch, sync.OnceFunc(func() { ws.remove(w, folders) })
+	of(ws)[key] = append(of(ws)[key], w)
+	return sync.OnceFunc(func() { ws.remove(of, key, w) })
 }
 
-func (ws *watchers) remove(w *watcher, folders []int64) {
+func (ws *watchers) remove(of func(*watchers) map[int64][]*watcher, key int64, w *watcher) {
 	ws.mu.Lock()
 	var leave func()
-	for _, f := range folders {
-		rest := slices.DeleteFunc(ws.byFolder[f], func(x *watcher) bool { return x == w })
-		if len(rest) == 0 {
-			delete(ws.byFolder, f)
-		} else {
-			ws.byFolder[f] = rest
-		}
+	rest := slices.DeleteFunc(slices.Clone(of(ws)[key]), func(x *watcher) bool { return x == w })
+	if len(rest) == 0 {
+		delete(of(ws), key)
+	} else {
+		of(ws)[key] = rest
 	}
-	if len(ws.byFolder) == 0 {
+	if len(ws.byFolder)+len(ws.byAccount) == 0 {
 		leave, ws.leave = ws.leave, nil
 	}
 	ws.mu.Unlock()
@@ -116,32 +111,12 @@ func (ws *watchers) notice(payload []byte) {
 		return
 	}
 	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for _, w := range ws.byFolder[c.Folder] {
-		w.put(c)
+	folder, account := ws.byFolder[c.Folder], ws.byAccount[c.Account]
+	ws.mu.Unlock()
+	for _, w := range folder {
+		w.tell(c)
 	}
-}
-
-// put never blocks: the channel has a slot for each folder, and put leaves at
-// most one change of each in it. Readers may take meanwhile, only put adds.
-func (w *watcher) put(c Change) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var waiting []Change
-	for {
-		select {
-		case old := <-w.ch:
-			if old.Folder != c.Folder {
-				waiting = append(waiting, old)
-			} else if old.ModSeq > c.ModSeq {
-				c = old
-			}
-			continue
-		default:
-		}
-		break
-	}
-	for _, x := range append(waiting, c) {
-		w.ch <- x
+	for _, w := range account {
+		w.tell(c)
 	}
 }

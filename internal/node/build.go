@@ -17,6 +17,7 @@ import (
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/serve/imapd"
 	"github.com/migiwa/migiwa/internal/serve/mx"
 	"github.com/migiwa/migiwa/internal/serve/pop3d"
 	"github.com/migiwa/migiwa/internal/serve/receive"
@@ -129,6 +130,11 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 			return err
 		}
 	}
+	if cfg.Has(config.IMAP) {
+		if err := n.addIMAP(cfg, logins); err != nil {
+			return err
+		}
+	}
 	if cfg.Has(config.POP3) {
 		if err := n.addPOP3(cfg, logins); err != nil {
 			return err
@@ -203,6 +209,28 @@ func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server, discipline
 	return n.services.open("submissions", cfg.Listen.Submissions, implicit)
 }
 
+func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
+	server := func(implicit bool) *imapd.Server {
+		return &imapd.Server{
+			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
+			SASL: logins, Events: n.Events, Logger: n.Log, Account: accountNumber,
+			Limits: imapd.Limits{
+				Connections: cfg.IMAP.MaxConnections, PerAddress: cfg.IMAP.MaxPerAddress, Idle: cfg.IMAP.Idle.D(),
+				Append: int64(cfg.IMAP.MaxMessage),
+			},
+		}
+	}
+	if err := n.services.open("imap", cfg.Listen.IMAP, server(false)); err != nil {
+		return err
+	}
+	return n.services.open("imaps", cfg.Listen.IMAPS, server(true))
+}
+
+// accountNumber reads the name that newSASL gives an account.
+func accountNumber(_ context.Context, number string) (int64, error) {
+	return strconv.ParseInt(number, 10, 64)
+}
+
 func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {
 	locks, err := pop3d.OpenLocks(filepath.Join(cfg.DataDir, "pop3.lock"))
 	if err != nil {
@@ -213,7 +241,7 @@ func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {
 		return &pop3d.Server{
 			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
 			SASL: logins, Locks: locks, Events: n.Events, Logger: n.Log,
-			Account: func(_ context.Context, number string) (int64, error) { return strconv.ParseInt(number, 10, 64) },
+			Account: accountNumber,
 			Limits:  pop3d.Limits{Connections: cfg.POP3.MaxConnections, PerAddress: cfg.POP3.MaxPerAddress, Idle: cfg.POP3.Idle.D()},
 		}
 	}

@@ -105,6 +105,8 @@ func (e *examination) listeners(cfg *config.Config) {
 		{"mx", config.MX, cfg.Listen.MX, false},
 		{"submission", config.Submission, cfg.Listen.Submission, false},
 		{"submissions", config.Submission, cfg.Listen.Submissions, true},
+		{"imap", config.IMAP, cfg.Listen.IMAP, false},
+		{"imaps", config.IMAP, cfg.Listen.IMAPS, true},
 		{"pop3", config.POP3, cfg.Listen.POP3, false},
 		{"pop3s", config.POP3, cfg.Listen.POP3S, true},
 	} {

@@ -19,6 +19,7 @@ import (
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/serve/edgemilter"
 	"github.com/migiwa/migiwa/internal/serve/edgepolicy"
+	"github.com/migiwa/migiwa/internal/serve/imapd"
 	"github.com/migiwa/migiwa/internal/serve/pop3d"
 	"github.com/migiwa/migiwa/internal/serve/smtpd"
 )
@@ -71,7 +72,7 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 	if err := n.addServices(run, cfg); err != nil {
 		return nil, err
 	}
-	n.services.serve(smtpd.ErrServerClosed, pop3d.ErrServerClosed, edgepolicy.ErrServerClosed, edgemilter.ErrServerClosed, errMetricsClosed)
+	n.services.serve(smtpd.ErrServerClosed, imapd.ErrServerClosed, pop3d.ErrServerClosed, edgepolicy.ErrServerClosed, edgemilter.ErrServerClosed, errMetricsClosed)
 	n.Events.Record(event.Event{Kind: event.Lifecycle, Verb: "start", Text: fmt.Sprint(cfg.Roles)})
 	return n, nil
 }

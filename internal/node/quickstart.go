@@ -146,7 +146,7 @@ func Ports(cfg *config.Config) admin.Ports {
 		}
 		return n
 	}
-	return admin.Ports{Submission: port(cfg.Listen.Submission), Submissions: port(cfg.Listen.Submissions), POP3S: port(cfg.Listen.POP3S)}
+	return admin.Ports{Submission: port(cfg.Listen.Submission), Submissions: port(cfg.Listen.Submissions), IMAPS: port(cfg.Listen.IMAPS), POP3S: port(cfg.Listen.POP3S)}
 }
 
 // configText writes what differs from the defaults, and says where the rest
@@ -162,6 +162,7 @@ func (q Quickstart) configText() string {
 		list []string
 	}{
 		{"mx", d.MX}, {"submission", d.Submission}, {"submissions", d.Submissions},
+		{"imap", d.IMAP}, {"imaps", d.IMAPS},
 		{"pop3", d.POP3}, {"pop3s", d.POP3S}, {"metrics", d.Metrics},
 	} {
 		fmt.Fprintf(&b, "%-11s = [%q]\n", l.key, q.address(l.list[0]))

@@ -1,0 +1,33 @@
+package imapd
+
+import "strings"
+
+// capabilities are told to everybody.
+var capabilities = []string{
+	"IMAP4rev1",
+	"IMAP4rev2",
+	"LITERAL+",
+	"SASL-IR",
+}
+
+// loginCapabilities are told after login.
+var loginCapabilities = []string{
+	"IDLE",
+	"UNSELECT",
+}
+
+// capability gives the text of CAPABILITY, without that word.
+func (c *conn) capability() string {
+	words := append([]string(nil), capabilities...)
+	switch {
+	case c.name != "":
+		words = append(words, loginCapabilities...)
+	case c.state == nil:
+		words = append(words, "STARTTLS", "LOGINDISABLED")
+	default:
+		for _, m := range c.srv.SASL.Mechanisms(c.state) {
+			words = append(words, "AUTH="+m)
+		}
+	}
+	return strings.Join(words, " ")
+}

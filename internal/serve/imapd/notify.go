@@ -1,0 +1,4 @@
+package imapd
+
+// notifyCommands are NOTIFY.
+var notifyCommands = map[string]command{}

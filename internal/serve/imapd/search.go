@@ -1,0 +1,4 @@
+package imapd
+
+// searchCommands are SEARCH, SORT, THREAD.
+var searchCommands = map[string]command{}

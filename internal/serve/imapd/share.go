@@ -1,0 +1,4 @@
+package imapd
+
+// shareCommands are ACL, METADATA, QUOTA.
+var shareCommands = map[string]command{}
