@@ -12,7 +12,14 @@ var capabilities = []string{
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
+	"CHILDREN",
+	"CREATE-SPECIAL-USE",
 	"IDLE",
+	"LIST-EXTENDED",
+	"LIST-STATUS",
+	"NAMESPACE",
+	"SPECIAL-USE",
+	"STATUS=SIZE",
 	"UNSELECT",
 }
 

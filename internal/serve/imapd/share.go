@@ -1,4 +1,6 @@
 package imapd
 
 // shareCommands are ACL, METADATA, QUOTA.
-var shareCommands = map[string]command{}
+var shareCommands = map[string]command{
+	"MYRIGHTS": {after, (*conn).parseMyRights},
+}
