@@ -18,6 +18,8 @@ var loginCapabilities = []string{
 	"LIST-EXTENDED",
 	"LIST-STATUS",
 	"NAMESPACE",
+	"QUOTA",
+	"QUOTA=RES-STORAGE",
 	"SPECIAL-USE",
 	"STATUS=SIZE",
 	"UNSELECT",
