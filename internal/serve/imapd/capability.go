@@ -12,7 +12,16 @@ var capabilities = []string{
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
+	"CHILDREN",
+	"CREATE-SPECIAL-USE",
 	"IDLE",
+	"LIST-EXTENDED",
+	"LIST-STATUS",
+	"NAMESPACE",
+	"QUOTA",
+	"QUOTA=RES-STORAGE",
+	"SPECIAL-USE",
+	"STATUS=SIZE",
 	"UNSELECT",
 }
 
