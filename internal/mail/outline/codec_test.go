@@ -1,0 +1,102 @@
+package outline
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+func TestRoundTrip(t *testing.T) {
+	for _, raw := range []string{sample, "", "x", "Date: x\r\nSubject:\r\n\r\n"} {
+		o := read(t, raw)
+		b := o.Append(nil)
+		again, err := Decode(b)
+		if err != nil || !reflect.DeepEqual(o, again) {
+			t.Errorf("%v\n%+v\n%+v", err, o, again)
+		}
+		for n := range b {
+			if _, err := Decode(b[:n]); !errors.Is(err, ErrFormat) {
+				t.Fatalf("%d of %d octets: %v", n, len(b), err)
+			}
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(sample))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		o, err := Read(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPart(t, &o.Root, int64(len(raw)))
+		Addresses(o.Envelope.From)
+		if again, err := Decode(o.Append(nil)); err != nil || !reflect.DeepEqual(o, again) {
+			t.Fatalf("%v\n%+v\n%+v", err, o, again)
+		}
+	})
+}
+
+// checkPart checks that places are inside the message.
+func checkPart(t *testing.T, p *Part, size int64) {
+	if p.HeaderOffset < 0 || p.HeaderSize < 0 || p.BodyOffset != p.HeaderOffset+p.HeaderSize || p.BodySize < 0 || p.BodyOffset+p.BodySize > size {
+		t.Fatalf("header %d+%d, body %d+%d of %d", p.HeaderOffset, p.HeaderSize, p.BodyOffset, p.BodySize, size)
+	}
+	if p.Type == "" || p.Subtype == "" {
+		t.Fatalf("type %q/%q", p.Type, p.Subtype)
+	}
+	for i := range p.Children {
+		checkPart(t, &p.Children[i], size)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	o, err := Read(bytes.NewReader([]byte(sample)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(o.Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := Decode(o.Append(nil))
+		if err != nil || !reflect.DeepEqual(o, again) {
+			t.Fatalf("%v\n%+v\n%+v", err, o, again)
+		}
+	})
+}
+
+func BenchmarkRead(b *testing.B) {
+	for name, raw := range map[string]string{
+		"small": sample,
+		"large": sample + "\r\n--o\r\nContent-Transfer-Encoding: base64\r\n\r\n" + string(bytes.Repeat([]byte("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU2Nzg5QUJDREVGR0hJSktMTU5PUFFSU1RV\r\n"), 100_000)) + "--o--\r\n",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(raw)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Read(bytes.NewReader([]byte(raw))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	o, err := Read(bytes.NewReader([]byte(sample)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	enc := o.Append(nil)
+	b.ReportMetric(float64(len(enc)), "octets")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(enc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
