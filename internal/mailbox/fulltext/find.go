@@ -20,36 +20,45 @@ type Result struct {
 	May  []uint32 // UIDs of messages that must be looked at, ascending; none is in Has
 }
 
-// Find looks for text, which need not be normal, in the texts of the messages
-// of folder, after it has taken in those that came since the last time: the
-// first time all. A text it can say nothing of gives an Upto of 0. So does an
-// index that is damaged; it is built anew the next time. An error comes only
-// from ctx, or from a database or body store that cannot be reached.
+// Find looks for text, which need not be normal, in the texts (Texts) of the
+// messages of folder, after it has taken in those that came since the last
+// time: the first time all. A text it can say nothing of gives an Upto of 0. So
+// does an index that is damaged; it is built anew the next time. An error comes
+// only from ctx, or from a database or body store that cannot be reached.
 func (x *Index) Find(ctx context.Context, folder int64, text string) (Result, error) {
+	return x.findIn(ctx, source{folder, inBody}, text)
+}
+
+// FindHeader is Find in the headers (Header) of the messages.
+func (x *Index) FindHeader(ctx context.Context, folder int64, text string) (Result, error) {
+	return x.findIn(ctx, source{folder, inHeader}, text)
+}
+
+func (x *Index) findIn(ctx context.Context, src source, text string) (Result, error) {
 	p := patternOf(Normal(text))
 	if len(p.tokens) == 0 {
 		return Result{}, nil
 	}
-	if err := x.takeIn(ctx, folder); err != nil {
-		return Result{}, fmt.Errorf("index folder %d: %w", folder, err)
+	if err := x.takeIn(ctx, src); err != nil {
+		return Result{}, fmt.Errorf("index %v: %w", src, err)
 	}
-	r, err := x.find(ctx, folder, p)
+	r, err := x.find(ctx, src, p)
 	if errors.Is(err, errDamaged) {
-		x.log().Warn("full-text index is built anew", "folder", folder, "err", err)
-		return Result{}, x.Drop(ctx, folder)
+		x.log().Warn("full-text index is built anew", "of", src.String(), "err", err)
+		return Result{}, x.drop(ctx, src)
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("search index of folder %d: %w", folder, err)
+		return Result{}, fmt.Errorf("search index of %v: %w", src, err)
 	}
 	return r, nil
 }
 
-func (x *Index) find(ctx context.Context, folder int64, p pattern) (r Result, err error) {
+func (x *Index) find(ctx context.Context, src source, p pattern) (r Result, err error) {
 	err = x.DB.Read(ctx, func(tx *db.Tx) error {
-		list, upto, err := segments(tx, folder)
+		list, upto, err := segments(tx, src)
 		r = Result{Upto: upto}
 		for _, s := range list {
-			l := look{tx: tx, folder: folder, segment: s, pattern: p}
+			l := look{tx: tx, segment: s, pattern: p}
 			if err == nil {
 				err = l.find(&r)
 			}
@@ -61,8 +70,7 @@ func (x *Index) find(ctx context.Context, folder int64, p pattern) (r Result, er
 
 // look is the search of one segment.
 type look struct {
-	tx     *db.Tx
-	folder int64
+	tx *db.Tx
 	segment
 	pattern
 	found   [][]place // by token: the words that fit
@@ -117,8 +125,8 @@ func (l *look) words() error {
 	l.found = make([][]place, len(needles))
 	marked := newNeedle(unread, true, true)
 	n := int64(0)
-	err := l.tx.Each(`SELECT block, data FROM fulltext_block WHERE mailbox = ? AND segment = ? AND kind = ? ORDER BY block`,
-		[]any{l.folder, l.id, int64(words)}, func(scan func(...any) error) error {
+	err := l.tx.Each(`SELECT block, data FROM fulltext_block WHERE segment = ? AND kind = ? ORDER BY block`,
+		[]any{l.id, int64(words)}, func(scan func(...any) error) error {
 			var b int64
 			var raw sql.RawBytes
 			if err := scan(&b, &raw); err != nil {
@@ -279,7 +287,7 @@ func (l *look) eachWord(list []place, withPlaces bool, yield func(docs, places [
 			if k == places && !withPlaces {
 				continue
 			}
-			data, err := l.row(k, b)
+			data, err := readRow(l.tx, l.id, k, b)
 			if err != nil {
 				return err
 			}
@@ -308,13 +316,10 @@ func (l *look) eachWord(list []place, withPlaces bool, yield func(docs, places [
 	return nil
 }
 
-// row reads one row.
-func (l *look) row(k kind, b int64) ([]byte, error) { return readRow(l.tx, l.folder, l.id, k, b) }
-
-func readRow(tx *db.Tx, folder, segment int64, k kind, b int64) ([]byte, error) {
+// readRow reads one row of a segment.
+func readRow(tx *db.Tx, segment int64, k kind, b int64) ([]byte, error) {
 	var data []byte
-	err := tx.Row(`SELECT data FROM fulltext_block WHERE mailbox = ? AND segment = ? AND kind = ? AND block = ?`,
-		folder, segment, int64(k), b).Scan(&data)
+	err := tx.Row(`SELECT data FROM fulltext_block WHERE segment = ? AND kind = ? AND block = ?`, segment, int64(k), b).Scan(&data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("%w: block %d is missing", errDamaged, b)
 	}

@@ -52,7 +52,7 @@ func TestFindsWhatAScanFinds(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
 		rapid.Check(t, func(r *rapid.T) {
 			h := newHouse(t, d)
-			h.batch = rapid.SampledFrom([]int{1, 50, 0}).Draw(r, "batch")
+			h.tokens = rapid.SampledFrom([]int{1, 50, 0}).Draw(r, "batch")
 			for range rapid.IntRange(1, 6).Draw(r, "rounds") {
 				texts := rapid.SliceOfN(genText(60), 0, 12).Draw(r, "texts")
 				h.deliver(t, texts...)
