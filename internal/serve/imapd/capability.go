@@ -8,12 +8,18 @@ var capabilities = []string{
 	"IMAP4rev2",
 	"LITERAL+",
 	"SASL-IR",
+	"ENABLE",
+	"ID",
 }
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
 	"IDLE",
 	"UNSELECT",
+	"CONDSTORE",
+	"QRESYNC",
+	"UIDONLY",
+	"UTF8=ACCEPT",
 }
 
 // capability gives the text of CAPABILITY, without that word.
@@ -22,6 +28,9 @@ func (c *conn) capability() string {
 	switch {
 	case c.name != "":
 		words = append(words, loginCapabilities...)
+		if !c.compressed {
+			words = append(words, "COMPRESS=DEFLATE")
+		}
 	case c.state == nil:
 		words = append(words, "STARTTLS", "LOGINDISABLED")
 	default:

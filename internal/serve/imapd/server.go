@@ -49,6 +49,7 @@ type Server struct {
 	SASL      *sasl.Server   // required; LOGIN goes through its PLAIN
 	// Account gives the number of the account that SASL named. Required.
 	Account func(ctx context.Context, name string) (int64, error)
+	Shelf   *Shelf          // one for all servers of a process; nil: one of its own
 	Events  *event.Recorder // nil: nothing is recorded
 	Limits  Limits
 	Logger  *slog.Logger // nil: nothing is logged. Gets what is wrong with us, not with peers
@@ -113,6 +114,10 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]struct{}{}
 		s.conns = map[*conn]struct{}{}
 		s.addresses = map[netip.Addr]int{}
+		if s.Shelf == nil {
+			s.Shelf = &Shelf{}
+		}
+		s.Shelf.begin()
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}
