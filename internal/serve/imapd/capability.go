@@ -8,6 +8,8 @@ var capabilities = []string{
 	"IMAP4rev2",
 	"LITERAL+",
 	"SASL-IR",
+	"ENABLE",
+	"ID",
 }
 
 // loginCapabilities are told after login.
@@ -23,6 +25,10 @@ var loginCapabilities = []string{
 	"SPECIAL-USE",
 	"STATUS=SIZE",
 	"UNSELECT",
+	"CONDSTORE",
+	"QRESYNC",
+	"UIDONLY",
+	"UTF8=ACCEPT",
 }
 
 // capability gives the text of CAPABILITY, without that word.
@@ -31,6 +37,9 @@ func (c *conn) capability() string {
 	switch {
 	case c.name != "":
 		words = append(words, loginCapabilities...)
+		if !c.compressed {
+			words = append(words, "COMPRESS=DEFLATE")
+		}
 	case c.state == nil:
 		words = append(words, "STARTTLS", "LOGINDISABLED")
 	default:
