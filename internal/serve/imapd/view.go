@@ -21,9 +21,10 @@ type view struct {
 
 	mu     sync.Mutex
 	uids   []uint32
-	gone   []uint32         // expunged, and the client not yet told
-	silent map[uint32]int64 // mod-sequences of changes that the client made itself and knows of
-	saved  []uint32         // UIDs of the last SEARCH with SAVE (RFC 5182)
+	gone   []uint32            // expunged, and the client not yet told
+	silent map[uint32]int64    // mod-sequences of changes that the client made itself and knows of
+	saved  []uint32            // UIDs of the last SEARCH with SAVE (RFC 5182)
+	handed map[uint32]struct{} // UIDs whose text the client has had
 }
 
 // snapshot gives the UIDs by sequence number as the client knows them.
