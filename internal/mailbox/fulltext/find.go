@@ -23,8 +23,9 @@ type Result struct {
 // Find looks for text, which need not be normal, in the texts (Texts) of the
 // messages of folder, after it has taken in those that came since the last
 // time: the first time all. A text it can say nothing of gives an Upto of 0. So
-// does an index that is damaged; it is built anew the next time. An error comes
-// only from ctx, or from a database or body store that cannot be reached.
+// does an index that is damaged; it is built anew the next time. What cannot be
+// taken in now, the log tells why, is above Upto. An error comes from ctx or
+// from the database.
 func (x *Index) Find(ctx context.Context, folder int64, text string) (Result, error) {
 	return x.findIn(ctx, source{folder, inBody}, text)
 }
@@ -39,8 +40,10 @@ func (x *Index) findIn(ctx context.Context, src source, text string) (Result, er
 	if len(p.tokens) == 0 {
 		return Result{}, nil
 	}
-	if err := x.takeIn(ctx, src); err != nil {
-		return Result{}, fmt.Errorf("index %v: %w", src, err)
+	if err := x.takeIn(ctx, src); ctx.Err() != nil {
+		return Result{}, ctx.Err()
+	} else if err != nil {
+		x.log().Warn("messages cannot be taken into the full-text index", "of", src.String(), "err", err)
 	}
 	r, err := x.find(ctx, src, p)
 	if errors.Is(err, errDamaged) {

@@ -73,29 +73,31 @@ func (x *Index) enter(ctx context.Context, src source) (release func(), err erro
 	}
 }
 
-// takeInFrom takes in the messages above from. Each segment that is done stays,
-// whatever becomes of the rest.
-func (x *Index) takeInFrom(ctx context.Context, src source, from uint32) error {
+// takeInFrom takes in the messages above from. What is done stays, whatever
+// becomes of the rest.
+func (x *Index) takeInFrom(ctx context.Context, src source, from uint32) (err error) {
 	if from == 1<<32-1 {
 		return nil
 	}
 	b := batch{limit: x.tokens}
-	for m, err := range x.read(ctx, src, mailbox.Range{First: from + 1, Last: 1<<32 - 1}) {
+	var m message
+	for m, err = range x.read(ctx, src, mailbox.Range{First: from + 1, Last: 1<<32 - 1}) {
 		if err != nil {
-			return err
+			break
 		}
 		b.add(m.uid, m.texts, m.whole)
-		if b.full() {
-			if err := x.save(ctx, src, from, &b); err != nil {
-				return err
-			}
-			from, b = b.last, batch{limit: x.tokens}
+		if !b.full() {
+			continue
 		}
+		if err := x.save(ctx, src, from, &b); err != nil {
+			return err
+		}
+		from, b = b.last, batch{limit: x.tokens}
 	}
-	if b.docs == 0 {
-		return nil
+	if b.docs > 0 && ctx.Err() == nil {
+		err = errors.Join(err, x.save(ctx, src, from, &b))
 	}
-	return x.save(ctx, src, from, &b)
+	return err
 }
 
 // save writes a batch as a segment.
@@ -160,8 +162,8 @@ func (x *Index) readAhead(ctx context.Context, src source, r mailbox.Range) <-ch
 				return
 			}
 			if err != nil {
-				next <- message{uid: it.UID, err: err}
-				return
+				next <- failed(it.UID, err)
+				continue
 			}
 			go func() { next <- x.readOne(ctx, src.field, &it) }()
 		}
@@ -169,27 +171,33 @@ func (x *Index) readAhead(ctx context.Context, src source, r mailbox.Range) <-ch
 	return queue
 }
 
-// readOne reads of a message what is taken in. One that is damaged for good is
-// taken in as one that must always be looked at.
+// readOne reads of a message what is taken in.
 func (x *Index) readOne(ctx context.Context, f field, it *mailbox.Item) message {
-	m := message{uid: it.UID}
 	c, err := x.Mailboxes.OpenItem(ctx, it)
-	if err == nil {
-		if f == inBody {
-			m.texts, m.whole, err = normalTexts(c)
-		} else {
-			m.texts = make([]string, 1)
-			m.texts[0], m.whole, err = Header(c)
-		}
-		c.Close()
+	if err != nil {
+		return failed(it.UID, err)
 	}
-	if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrCorrupt) {
-		return message{uid: it.UID}
+	defer c.Close()
+	m := message{uid: it.UID}
+	if f == inBody {
+		m.texts, m.whole, err = normalTexts(c)
+	} else {
+		m.texts = make([]string, 1)
+		m.texts[0], m.whole, err = Header(c)
 	}
 	if err != nil {
-		m.err = fmt.Errorf("read message %d: %w", it.UID, err)
+		return failed(it.UID, err)
 	}
 	return m
+}
+
+// failed is a message that could not be read. One that is damaged for good is
+// taken in as one that must always be looked at.
+func failed(uid uint32, err error) message {
+	if uid != 0 && (errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrCorrupt)) {
+		return message{uid: uid}
+	}
+	return message{uid: uid, err: fmt.Errorf("read message %d: %w", uid, err)}
 }
 
 // errEnough ends the reading of a message whose text is long.
