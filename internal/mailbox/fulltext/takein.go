@@ -17,8 +17,35 @@ import (
 // message that has more is always looked at when a text is searched for.
 const MaxText = 1 << 20
 
+// Rebuild makes the indexes of all folders of an account anew and gives the
+// number of its messages.
+func (x *Index) Rebuild(ctx context.Context, account int64) (messages int64, err error) {
+	folders, err := x.Mailboxes.Folders(ctx, account)
+	for _, f := range folders {
+		for _, src := range []source{{f.ID, inBody}, {f.ID, inHeader}} {
+			if err == nil {
+				err = x.drop(ctx, src)
+			}
+			if err == nil {
+				err = x.takeIn(ctx, src)
+			}
+			if err != nil {
+				return messages, fmt.Errorf("index %v: %w", src, err)
+			}
+		}
+		messages += f.Messages
+	}
+	return messages, err
+}
+
+// errShort means that there is no room for an index.
+var errShort = errors.New("room on the disk is short")
+
 // takeIn brings an index up to date.
 func (x *Index) takeIn(ctx context.Context, src source) error {
+	if x.Mailboxes.Bodies.Short() {
+		return errShort
+	}
 	release, err := x.enter(ctx, src)
 	if err != nil {
 		return err

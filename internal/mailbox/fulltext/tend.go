@@ -24,7 +24,10 @@ const (
 func (x *Index) Tend(ctx context.Context) error {
 	x.tending.Lock()
 	defer x.tending.Unlock()
-	err := x.mergeAll(ctx)
+	var err error
+	if !x.Mailboxes.Bodies.Short() {
+		err = x.mergeAll(ctx)
+	}
 	return errors.Join(err, x.deleteUnused(ctx))
 }
 
