@@ -22,6 +22,16 @@
 // remembered, the newest expungedKept a folder; Folder.Forgotten is where that
 // memory begins.
 //
+// # Outlines
+//
+// What a body's header and structure say (package outline) is kept in a table
+// of its own beside the bodies: a column would make every change of a body's
+// reference count write it again. It is made when it is first needed. Making
+// it at delivery took delivery from some 3,000 messages/s to some 1,000 on a
+// busy two-core machine (BenchmarkDeliverOutline), for messages of which POP3
+// and most headless clients never ask for it; on first need it costs 0.4 ms a
+// message on the same machine, once (BenchmarkItems).
+//
 // # Locks
 //
 // A call that changes what an account holds takes the account's row first,
@@ -95,12 +105,6 @@ type Message struct {
 	Body     int64 // id in the body store
 	Trace    mail.TraceID
 }
-
-// Range is the UIDs from First to Last, both included.
-type Range struct{ First, Last uint32 }
-
-// All is every UID.
-var All = []Range{{1, 1<<32 - 1}}
 
 // idCache remembers folder ids by account and name for Deliver. An entry may
 // be wrong: its user checks it in the statement that uses it.

@@ -42,6 +42,12 @@ var suite = []struct {
 	{"CopyMove", testCopyMove},
 	{"CopyOverQuota", testCopyOverQuota},
 	{"Repair", testRepair},
+	{"Items", testItems},
+	{"ItemsStop", testItemsStop},
+	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},
+	{"OutlineGoesWithBody", testOutlineGoesWithBody},
+	{"OpenItem", testOpenItem},
+	{"UnreadableItem", testUnreadableItem},
 }
 
 func TestStore(t *testing.T) {
