@@ -42,6 +42,8 @@ var suite = []struct {
 	{"CopyMove", testCopyMove},
 	{"CopyOverQuota", testCopyOverQuota},
 	{"Repair", testRepair},
+	{"AppendAll", testAppendAll},
+	{"Replace", testReplace},
 	{"Items", testItems},
 	{"ItemsStop", testItemsStop},
 	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},
