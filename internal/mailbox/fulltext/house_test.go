@@ -23,9 +23,12 @@ type house struct {
 	texts           map[uint32]string // normal, by UID
 }
 
-func newHouse(t testing.TB, d *db.DB) *house {
+func newHouse(t testing.TB, d *db.DB) *house { return newHouseIn(t, d, t.TempDir()) }
+
+// newHouseIn has its bodies in dir.
+func newHouseIn(t testing.TB, d *db.DB, dir string) *house {
 	t.Helper()
-	blobs, err := blob.OpenDisk(t.TempDir())
+	blobs, err := blob.OpenDisk(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
