@@ -1,8 +1,12 @@
 package fulltext
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"slices"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,9 +72,9 @@ func benchmarkFind(b *testing.B, h *house, text string) {
 // prepare takes in the folder, and measures that.
 func prepare(b *testing.B, h *house) {
 	h.Logger = h.log()
-	begin := time.Now()
+	begin, busy := time.Now(), processorTime()
 	h.agrees(b, "id0000001x")
-	took := time.Since(begin)
+	took, worked := time.Since(begin), processorTime()-busy
 	begin = time.Now()
 	h.tend(b)
 	var octets, size, segments int64
@@ -95,8 +99,66 @@ func prepare(b *testing.B, h *house) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Logf("%d messages, %d octets of text, taken in in %v (%.0f messages/s), tended in %v; %d segments, %.3f octets of index for each of text (words, messages, places:%s)",
-		len(h.texts), octets, took, float64(len(h.texts))/took.Seconds(), time.Since(begin), segments, float64(size)/float64(octets), byKind)
+	b.Logf("%d messages, %d octets of text, taken in in %v (%v of processors; %.0f messages/s), tended in %v; %d segments, %.3f octets of index for each of text (words, messages, places:%s)",
+		len(h.texts), octets, took, worked, float64(len(h.texts))/took.Seconds(), time.Since(begin), segments, float64(size)/float64(octets), byKind)
+}
+
+// processorTime is what this process has used of processors, PostgreSQL's not
+// included.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkDeliveryDelay delivers messages one after the other, alone and while
+// a folder is taken in and merged.
+func BenchmarkDeliveryDelay(b *testing.B) {
+	for _, d := range []struct {
+		name string
+		open func(testing.TB) *db.DB
+	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
+		for _, beside := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/beside=%v", d.name, beside), func(b *testing.B) {
+				h, other := newHouse(b, d.open(b)), (*house)(nil)
+				c := newCorpus(false)
+				for n := 0; beside && n < *benchMessages; n += 100 {
+					var texts []string
+					for range 100 {
+						texts = append(texts, c.text(n))
+					}
+					h.deliver(b, texts...)
+				}
+				other = newHouse(b, h.DB)
+				ctx, cancel := context.WithCancel(b.Context())
+				var indexer sync.WaitGroup
+				if beside {
+					indexer.Go(func() {
+						for ctx.Err() == nil {
+							h.Find(ctx, h.folder, "absent")
+							h.Tend(ctx)
+							h.Drop(ctx, h.folder)
+						}
+					})
+				}
+				var delays []time.Duration
+				for b.Loop() {
+					begin := time.Now()
+					other.deliver(b, "a message")
+					delays = append(delays, time.Since(begin))
+					time.Sleep(2 * time.Millisecond)
+				}
+				cancel()
+				indexer.Wait()
+				slices.Sort(delays)
+				b.ReportMetric(float64(delays[len(delays)/2].Microseconds())/1000, "ms/median")
+				b.ReportMetric(float64(delays[len(delays)*99/100].Microseconds())/1000, "ms/99%")
+				b.ReportMetric(float64(delays[len(delays)-1].Microseconds())/1000, "ms/most")
+			})
+		}
+	}
 }
 
 func benchmarkScan(b *testing.B, h *house) {

@@ -36,7 +36,7 @@
 // are eight; messages that are no more leave with that, or when they are a fifth
 // of all (Tend).
 //
-// A segment is written in transactions of half a megabyte, so that deliveries
+// A segment is written in transactions of a quarter of a megabyte, so that deliveries
 // go on. It is in use when the last of them is done, which moves the mark of
 // fulltext_folder as well. What a crash leaves is deleted by Tend. When two
 // processes take in the same, the mark lets one of them win.

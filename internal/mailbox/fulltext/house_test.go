@@ -2,8 +2,10 @@ package fulltext
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,11 @@ import (
 	"github.com/migiwa/migiwa/internal/store/body"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
+
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "20") // the command line can ask for more
+	os.Exit(m.Run())
+}
 
 // house is an index with mailboxes below it, and what a plain scan needs to
 // know.

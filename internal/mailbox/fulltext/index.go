@@ -139,7 +139,7 @@ func segments(tx *db.Tx, src source) (list []segment, upto uint32, err error) {
 
 // pieceSize is how many octets are written in one transaction: deliveries
 // share the writer and wait behind it.
-const pieceSize = 512 << 10
+const pieceSize = 256 << 10
 
 // output writes a segment.
 type output struct {

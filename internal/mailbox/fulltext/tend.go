@@ -14,7 +14,7 @@ const (
 	width       = 8         // segments of like size that are merged into one
 	smallest    = 64 << 10  // octets of a segment of level 0; each level is width times larger
 	abandonedIn = time.Hour // that a segment may take to be built
-	rowsAtOnce  = 24        // deleted in one transaction, some half a MiB
+	rowsAtOnce  = 16        // deleted in one transaction, some 500 KiB
 )
 
 // Tend does what makes searches quicker and indexes smaller: it merges segments
