@@ -1,6 +1,9 @@
 package imapd
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // capabilities are told to everybody.
 var capabilities = []string{
@@ -14,7 +17,24 @@ var capabilities = []string{
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
+	"BINARY",
+	"CATENATE",
+	"CHILDREN",
+	"CREATE-SPECIAL-USE",
 	"IDLE",
+	"LIST-EXTENDED",
+	"LIST-STATUS",
+	"MOVE",
+	"MULTIAPPEND",
+	"NAMESPACE",
+	"PREVIEW",
+	"QUOTA",
+	"QUOTA=RES-STORAGE",
+	"REPLACE",
+	"SAVEDATE",
+	"SPECIAL-USE",
+	"STATUS=SIZE",
+	"UIDPLUS",
 	"UNSELECT",
 	"CONDSTORE",
 	"QRESYNC",
@@ -31,6 +51,7 @@ func (c *conn) capability() string {
 		if !c.compressed {
 			words = append(words, "COMPRESS=DEFLATE")
 		}
+		words = append(words, "APPENDLIMIT="+strconv.FormatInt(c.srv.limits.Append, 10))
 	case c.state == nil:
 		words = append(words, "STARTTLS", "LOGINDISABLED")
 	default:

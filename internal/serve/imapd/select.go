@@ -150,23 +150,3 @@ func (c *conn) unselect() {
 		c.sel = nil
 	}
 }
-
-// find gives the mailbox of that name as the client writes it, and what the
-// user may do with it. Without the rights of need it gives NO [NOPERM]; who
-// may not even look it up hears that there is none.
-func (c *conn) find(ctx context.Context, name string, need mailbox.Rights) (mailbox.Folder, mailbox.Rights, error) {
-	f, err := c.srv.Mailboxes.Folder(ctx, c.account, name)
-	if err != nil {
-		return f, 0, err
-	}
-	rights, err := c.srv.Mailboxes.RightsOf(ctx, f, c.account)
-	switch {
-	case err != nil:
-		return f, 0, err
-	case rights&mailbox.Lookup == 0:
-		return f, 0, mailbox.ErrNoFolder
-	case rights&need != need:
-		return f, 0, no("NOPERM", "You may not do that with this mailbox")
-	}
-	return f, rights, nil
-}

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
@@ -49,6 +50,11 @@ type Server struct {
 	SASL      *sasl.Server   // required; LOGIN goes through its PLAIN
 	// Account gives the number of the account that SASL named. Required.
 	Account func(ctx context.Context, name string) (int64, error)
+	// Owner gives the number of the account that has this address, 0 when
+	// there is none, and Address gives the address of an account. Without
+	// them nobody sees what others share. Set both or none.
+	Owner   func(ctx context.Context, a mail.Address) (int64, error)
+	Address func(ctx context.Context, account int64) (string, error)
 	Shelf   *Shelf          // one for all servers of a process; nil: one of its own
 	Events  *event.Recorder // nil: nothing is recorded
 	Limits  Limits

@@ -28,9 +28,10 @@ type view struct {
 
 	mu     sync.Mutex
 	uids   []uint32
-	recent []mailbox.Range  // UIDs that have \Recent in this session
-	silent map[uint32]int64 // mod-sequences of changes that the client made itself and knows of
-	saved  []uint32         // UIDs of the last SEARCH with SAVE (RFC 5182)
+	recent []mailbox.Range     // UIDs that have \Recent in this session
+	silent map[uint32]int64    // mod-sequences of changes that the client made itself and knows of
+	saved  []uint32            // UIDs of the last SEARCH with SAVE (RFC 5182)
+	handed map[uint32]struct{} // UIDs whose text the client has had
 }
 
 // snapshot gives the UIDs by sequence number as the client knows them.
