@@ -89,6 +89,7 @@ func newHouseOn(t testing.TB, d *db.DB, edits ...func(*Server)) *house {
 		SASL:    &sasl.Server{Verify: verify},
 		Account: func(_ context.Context, name string) (int64, error) { return strconv.ParseInt(name, 10, 64) },
 		Limits:  Limits{FailDelay: 10 * time.Millisecond},
+		Shelf:   &Shelf{begun: time.Now().Add(time.Hour)}, // nothing is \Recent; tests of that have a new one
 		Owner: func(_ context.Context, a mail.Address) (int64, error) {
 			return int64(slices.Index(people, a.Key()) + 1), nil
 		},

@@ -53,7 +53,7 @@ func TestCapabilities(t *testing.T) {
 	c.no("SELECT INBOX", "BAD Log in first")
 	c.no("COMPRESS DEFLATE", "BAD Log in first")
 	_, tagged := c.do(`LOGIN alice "open sesame"`)
-	after := all + " " + strings.Join(loginCapabilities, " ") + " COMPRESS=DEFLATE"
+	after := all + " " + strings.Join(loginCapabilities, " ") + " COMPRESS=DEFLATE APPENDLIMIT=104857600"
 	if want := "OK [" + after[2:] + "] Logged in"; tagged != want {
 		t.Errorf("%s, want %s", tagged, want)
 	}
