@@ -58,6 +58,9 @@ func (t *taking) replace(ctx context.Context, uid uint32) (string, error) {
 		return "", targetGone(err)
 	}
 	c.line("* OK " + t.appendUID(uids) + " Replacement is there")
+	if err := c.sel.tell(ctx, c, false, newest); err != nil { // EXISTS comes before EXPUNGE
+		return "", err
+	}
 	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, id, []mailbox.Range{{First: uid, Last: uid}}, false)
 	if err != nil {
 		return "", err

@@ -157,7 +157,7 @@ func (c *conn) writeStored(e *wire.Encoder, s *storing, n uint32, m mailbox.Mess
 	}
 	if !s.silent {
 		e.Raw(sep + "FLAGS ")
-		e.List(flagWords(m))
+		e.List(c.flagWords(m))
 		sep = " "
 	}
 	if c.enabled.condstore {
