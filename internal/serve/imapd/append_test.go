@@ -76,6 +76,9 @@ func TestAppendQuota(t *testing.T) {
 	c.no("COPY 1:2 INBOX", "NO [OVERQUOTA] ")
 	c.tells("FETCH 1:* UID", "OK", "* 1 FETCH (UID 1)", "* 2 FETCH (UID 2)")
 	c.ok("MOVE 1:2 INBOX") // takes no more than there is
+	c.ok("APPEND INBOX {1+}\r\nx")
+	c.no(fmt.Sprintf("REPLACE 1 INBOX {%d}", 2*len(simple)), "NO [OVERQUOTA] ")
+	c.ok(fmt.Sprintf("REPLACE 1 INBOX {%d+}\r\n%sx", len(simple)+1, simple))
 }
 
 func TestMultiappend(t *testing.T) {
