@@ -58,6 +58,7 @@ type Server struct {
 	Address func(ctx context.Context, account int64) (string, error)
 	// Fulltext finds texts in bodies. Nil: SEARCH reads the bodies.
 	Fulltext *fulltext.Index
+	Shelf    *Shelf          // one for all servers of a process; nil: one of its own
 	Events   *event.Recorder // nil: nothing is recorded
 	Limits   Limits
 	Logger   *slog.Logger // nil: nothing is logged. Gets what is wrong with us, not with peers
@@ -122,6 +123,10 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]struct{}{}
 		s.conns = map[*conn]struct{}{}
 		s.addresses = map[netip.Addr]int{}
+		if s.Shelf == nil {
+			s.Shelf = &Shelf{}
+		}
+		s.Shelf.begin()
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}
