@@ -42,6 +42,14 @@ var suite = []struct {
 	{"CopyMove", testCopyMove},
 	{"CopyOverQuota", testCopyOverQuota},
 	{"Repair", testRepair},
+	{"AppendAll", testAppendAll},
+	{"Replace", testReplace},
+	{"Items", testItems},
+	{"ItemsStop", testItemsStop},
+	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},
+	{"OutlineGoesWithBody", testOutlineGoesWithBody},
+	{"OpenItem", testOpenItem},
+	{"UnreadableItem", testUnreadableItem},
 }
 
 func TestStore(t *testing.T) {
