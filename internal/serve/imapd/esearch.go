@@ -11,12 +11,12 @@ import (
 type returns struct {
 	given                      bool // RETURN was: the answer is ESEARCH
 	min, max, all, count, save bool
-	partial                    stretch
+	partial                    portion
 }
 
-// stretch is the places in a result that PARTIAL asks for, the first being 1.
+// portion is the places in a result that PARTIAL asks for, the first being 1.
 // Negative ones count from the end. Zero: no PARTIAL.
-type stretch struct{ first, last int64 }
+type portion struct{ first, last int64 }
 
 // parseReturns reads the list behind RETURN.
 func parseReturns(d *wire.Decoder) returns {
@@ -35,16 +35,16 @@ func parseReturns(d *wire.Decoder) returns {
 			r.save = true
 		case "PARTIAL":
 			d.SP()
-			if r.partial != (stretch{}) {
+			if r.partial != (portion{}) {
 				d.Fail("Only one PARTIAL is possible")
 			}
-			r.partial = parseStretch(d)
+			r.partial = parseSpan(d)
 		default:
 			d.Fail("Unknown result option")
 		}
 	})
 	switch {
-	case r.all && r.partial != stretch{}:
+	case r.all && r.partial != portion{}:
 		d.Fail("ALL and PARTIAL exclude each other")
 	case r == returns{given: true}:
 		r.all = true
@@ -52,9 +52,9 @@ func parseReturns(d *wire.Decoder) returns {
 	return r
 }
 
-// parseStretch reads partial-range (RFC 9394 section 3.1). The smaller number may
+// parseSpan reads partial-range (RFC 9394 section 3.1). The smaller number may
 // come second.
-func parseStretch(d *wire.Decoder) stretch {
+func parseSpan(d *wire.Decoder) portion {
 	number := func(negative bool) int64 {
 		if d.Accept('-') != negative {
 			d.Fail("Both ends of a range count from the same side")
@@ -70,13 +70,13 @@ func parseStretch(d *wire.Decoder) stretch {
 	d.Expect(':')
 	b := number(negative)
 	if negative {
-		return stretch{-min(a, b), -max(a, b)}
+		return portion{-min(a, b), -max(a, b)}
 	}
-	return stretch{min(a, b), max(a, b)}
+	return portion{min(a, b), max(a, b)}
 }
 
-// of gives the part of hits that a stretch means.
-func (s stretch) of(hits []hit) []hit {
+// of gives the part of hits that a portion means.
+func (s portion) of(hits []hit) []hit {
 	n := int64(len(hits))
 	first, last := s.first-1, s.last
 	if s.first < 0 {
@@ -92,7 +92,7 @@ func (r returns) silent() bool { return r == returns{given: true, save: true} }
 // kept gives the UIDs that SAVE keeps: what MIN, MAX and PARTIAL name where the
 // client asks for nothing more (RFC 5182 section 2.4, RFC 9394 section 3.2).
 func (r returns) kept(hits []hit) []uint32 {
-	part := r.min || r.max || r.partial != stretch{}
+	part := r.min || r.max || r.partial != portion{}
 	if part && !r.all && !r.count && len(hits) > 0 {
 		var some []hit
 		if r.min {
@@ -101,7 +101,7 @@ func (r returns) kept(hits []hit) []uint32 {
 		if r.max {
 			some = append(some, hits[len(hits)-1])
 		}
-		if r.partial != (stretch{}) {
+		if r.partial != (portion{}) {
 			some = append(some, r.partial.of(hits)...)
 		}
 		hits = some
@@ -123,8 +123,8 @@ func (q *seeking) names(hits []hit) []uint32 {
 	return out
 }
 
-// topModSeq gives the highest mod-sequence of messages.
-func topModSeq(hits ...hit) (n int64) {
+// newestChange gives the highest mod-sequence of messages.
+func newestChange(hits ...hit) (n int64) {
 	for _, h := range hits {
 		n = max(n, h.modseq)
 	}
@@ -140,7 +140,7 @@ func (q *seeking) writeList(e *wire.Encoder, name string, hits []hit) {
 		e.Number(int64(q.name(h)))
 	}
 	if q.program.ModSeq && len(hits) > 0 {
-		e.Rawf(" (MODSEQ %d)", topModSeq(hits...))
+		e.Rawf(" (MODSEQ %d)", newestChange(hits...))
 	}
 }
 
@@ -165,7 +165,7 @@ func (q *seeking) writeExtended(e *wire.Encoder, hits []hit) {
 		e.Rawf(" COUNT %d", len(hits))
 		told = hits
 	}
-	if r.partial != (stretch{}) {
+	if r.partial != (portion{}) {
 		part := r.partial.of(hits)
 		e.Rawf(" PARTIAL (%d:%d ", r.partial.first, r.partial.last)
 		if len(part) == 0 {
@@ -177,7 +177,7 @@ func (q *seeking) writeExtended(e *wire.Encoder, hits []hit) {
 		told = append(told[:len(told):len(told)], part...)
 	}
 	if q.program.ModSeq && len(told) > 0 {
-		e.Rawf(" MODSEQ %d", topModSeq(told...))
+		e.Rawf(" MODSEQ %d", newestChange(told...))
 	}
 }
 

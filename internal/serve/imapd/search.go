@@ -205,6 +205,9 @@ func (c *conn) each(ctx context.Context, q *seeking, want search.Want, found fun
 	if p.Saved {
 		box.Saved, _ = v.resolve(wire.Set{Saved: true}, true)
 	}
+	if p.ModSeq {
+		c.useCondstore()
+	}
 	limited, cancel := context.WithTimeout(ctx, maxSearch)
 	defer cancel()
 	err := p.Run(limited, box, want, found)

@@ -89,7 +89,7 @@ type run struct {
 	found  func(Found) error
 	now    time.Time
 	known  []fulltext.Result // of Index, by the places of text keys
-	err    error                           // of found
+	err    error             // of found
 	unread error
 }
 
