@@ -103,8 +103,14 @@ func (all catalogue) above(name string) iter.Seq[*entry] {
 // only when it leads to something that would not be seen otherwise: so it is
 // with levels that are no mailboxes, with RECURSIVEMATCH (RFC 5258 section 5,
 // example 9) and with "%" in LSUB (RFC 3501 section 6.3.9).
-func (all catalogue) choose(l *listing, ps patterns) {
+//
+// It can take seconds when all is as bad as can be, and ends early when the
+// client is gone.
+func (all catalogue) choose(ctx context.Context, l *listing, ps patterns) error {
 	for _, e := range all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		e.matched = ps.match(e.name)
 		e.chosen = (e.folder.ID != 0 || l.subscribed) && (!l.subscribed || e.subscribed) && (!l.specialUse || e.use() != "")
 	}
@@ -117,6 +123,7 @@ func (all catalogue) choose(l *listing, ps patterns) {
 			up.leads = up.leads || !e.matched
 		}
 	}
+	return nil
 }
 
 // sorted gives the entries by name.
