@@ -68,6 +68,7 @@ func (c *conn) next(ctx context.Context) error {
 	d := &c.dec
 	d.Next()
 	tag := d.Tag()
+	c.tag = tag
 	d.SP()
 	name := d.Word()
 	if name == "UID" {

@@ -57,6 +57,7 @@ type conn struct {
 	running sync.WaitGroup
 	slots   chan struct{} // one each for the commands that run side by side
 	open    atomic.Int32  // commands that came and are not answered
+	tag     string        // of the command that is being parsed: ESEARCH repeats it
 
 	failures int // logins
 	faults   int // wrong commands, one after the other
