@@ -42,6 +42,19 @@ var suite = []struct {
 	{"CopyMove", testCopyMove},
 	{"CopyOverQuota", testCopyOverQuota},
 	{"Repair", testRepair},
+	{"AppendAll", testAppendAll},
+	{"Replace", testReplace},
+	{"Grants", testGrants},
+	{"GrantsFollowFolder", testGrantsFollowFolder},
+	{"TransferBetweenAccounts", testTransferBetweenAccounts},
+	{"Annotations", testAnnotations},
+	{"AnnotationBounds", testAnnotationBounds},
+	{"Items", testItems},
+	{"ItemsStop", testItemsStop},
+	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},
+	{"OutlineGoesWithBody", testOutlineGoesWithBody},
+	{"OpenItem", testOpenItem},
+	{"UnreadableItem", testUnreadableItem},
 }
 
 func TestStore(t *testing.T) {
