@@ -17,12 +17,14 @@ var capabilities = []string{
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
+	"ACL",
 	"BINARY",
 	"CATENATE",
 	"CHILDREN",
 	"CREATE-SPECIAL-USE",
 	"IDLE",
 	"LIST-EXTENDED",
+	"LIST-MYRIGHTS",
 	"LIST-STATUS",
 	"MOVE",
 	"MULTIAPPEND",
@@ -31,6 +33,7 @@ var loginCapabilities = []string{
 	"QUOTA",
 	"QUOTA=RES-STORAGE",
 	"REPLACE",
+	"RIGHTS=kxte",
 	"SAVEDATE",
 	"SPECIAL-USE",
 	"STATUS=SIZE",

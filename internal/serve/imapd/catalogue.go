@@ -49,6 +49,9 @@ func (c *conn) catalogue(ctx context.Context, subscriptions bool) (catalogue, er
 	for _, f := range own {
 		all.add(&entry{name: f.Name, folder: f, rights: mailbox.AllRights})
 	}
+	if err := c.addShared(ctx, all); err != nil {
+		return nil, err
+	}
 	if subscriptions {
 		names, err := c.srv.Mailboxes.Subscriptions(ctx, c.account)
 		if err != nil {
@@ -59,6 +62,32 @@ func (c *conn) catalogue(ctx context.Context, subscriptions bool) (catalogue, er
 		}
 	}
 	return all, nil
+}
+
+// addShared adds what others let the user look up.
+func (c *conn) addShared(ctx context.Context, all catalogue) error {
+	if c.srv.Owner == nil {
+		return nil
+	}
+	given, err := c.srv.Mailboxes.SharedWith(ctx, c.account)
+	if err != nil {
+		return err
+	}
+	owners := map[int64]string{}
+	for _, g := range given {
+		owner, known := owners[g.Account]
+		if !known {
+			if owner, err = c.srv.Address(ctx, g.Account); err != nil {
+				return err
+			}
+			owners[g.Account] = owner
+		}
+		if owner != "" {
+			name := spot{account: g.Account, owner: owner, name: g.Name}.shown()
+			all.add(&entry{name: name, folder: g.Folder, rights: g.Rights, shared: true})
+		}
+	}
+	return nil
 }
 
 // at gives the entry of a name, and makes it and those above it.

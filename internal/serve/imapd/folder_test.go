@@ -277,6 +277,31 @@ func TestNames(t *testing.T) {
 	c.says("LIST \"\" &bad", `* LIST (\HasNoChildren) "/" &-bad`)
 }
 
+// TestRev2 is what differs for clients of IMAP4rev2.
+func TestRev2(t *testing.T) {
+	h := newHouse(t)
+	h.login(t, "bob").ok("SETACL Sent alice@example.test lr")
+	c := h.login(t, "alice")
+	c.empty()
+	c.ok("ENABLE IMAP4rev2")
+	c.says("CREATE plain")
+	c.says("CREATE inbox/x", `* LIST (\HasNoChildren) "/" INBOX/x ("OLDNAME" (inbox/x))`)
+	c.says("RENAME INBOX/x up/日本", `* LIST (\HasNoChildren) "/" "up/日本" ("OLDNAME" (INBOX/x))`)
+	c.says(`LIST "" %`, `* LIST (\HasNoChildren) "/" INBOX`, `* LIST (\HasNoChildren) "/" plain`, `* LIST (\NonExistent \HasChildren) "/" up`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users"`)
+	c.says(`LIST "" "*本"`, `* LIST (\HasNoChildren) "/" "up/日本"`)
+	c.says("STATUS \"up/日本\" (MESSAGES)", `* STATUS "up/日本" (MESSAGES 0)`)
+	c.ok("CREATE &ZeVnLIqe-") // is not decoded any more
+	c.says(`LIST "" &*`, `* LIST (\HasNoChildren) "/" &ZeVnLIqe-`)
+	has(t, c.ok("SELECT inbox"), `* LIST () "/" INBOX`)
+	has(t, c.ok(`SELECT "Other Users/bob@example.test/Sent"`), `* LIST () "/" "Other Users/bob@example.test/Sent"`)
+	d := h.login(t, "alice")
+	d.says(`LIST "" up/%`, `* LIST (\HasNoChildren) "/" up/&ZeVnLA-`)
+	d.ok("SELECT INBOX")
+	f, _ := h.Mailboxes.Folder(t.Context(), 1, "INBOX")
+	has(t, d.ok("STATUS up/&ZeVnLA- (HIGHESTMODSEQ)"), fmt.Sprintf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence", f.ModSeq))
+}
+
 // fillFolders gives an account 10,000 folders.
 func (h *house) fillFolders(t testing.TB, account int64) {
 	t.Helper()

@@ -66,7 +66,7 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 	if err == nil {
 		v.folder, v.uids, v.now, v.keywords = e.folder, e.uids, e.uids, len(e.keywords)
 		c.sel = v
-		err = c.describe(ctx, v, e)
+		err = c.describe(ctx, v, e, o.name)
 	}
 	if err == nil && o.resync != nil {
 		err = c.resync(ctx, v, o.resync)
@@ -84,7 +84,7 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 
 // describe writes the untagged responses of SELECT (RFC 9051 section 6.3.2, and
 // RFC 3501 for who has not enabled that).
-func (c *conn) describe(ctx context.Context, v *view, e edition) error {
+func (c *conn) describe(ctx context.Context, v *view, e edition, name string) error {
 	var unseen uint32
 	if !c.enabled.rev2 {
 		first, err := c.srv.Shelf.firstRecent(ctx, c.srv.Mailboxes, e.folder, !v.readOnly)
@@ -115,7 +115,10 @@ func (c *conn) describe(ctx context.Context, v *view, e edition) error {
 		w.Rawf("* OK [MAILBOXID (F%d)] Mailbox id", e.folder.ID)
 		if c.enabled.rev2 {
 			w.Raw("\r\n" + `* LIST () "/" `)
-			w.Mailbox(e.folder.Name)
+			if e.folder.Account == c.account {
+				name = e.folder.Name // as it is kept, not as it was written
+			}
+			w.Mailbox(name)
 		}
 		return nil
 	})

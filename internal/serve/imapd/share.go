@@ -3,6 +3,10 @@ package imapd
 // shareCommands are ACL, METADATA, QUOTA.
 var shareCommands = map[string]command{
 	"MYRIGHTS":     {after, (*conn).parseMyRights},
+	"LISTRIGHTS":   {after, (*conn).parseListRights},
+	"GETACL":       {after, (*conn).parseGetACL},
+	"SETACL":       {after, (*conn).parseSetACL},
+	"DELETEACL":    {after, (*conn).parseDeleteACL},
 	"GETQUOTA":     {after, (*conn).parseGetQuota},
 	"GETQUOTAROOT": {after, (*conn).parseGetQuotaRoot},
 	"SETQUOTA":     {after, (*conn).parseSetQuota},
