@@ -62,7 +62,7 @@ func TestSecrets(t *testing.T) {
 	a.ok("CREATE Work")
 	for _, cmd := range []string{"SELECT %", "EXAMINE %", "STATUS % (MESSAGES)", "GETACL %", "SETACL % bob@example.test lr", "DELETEACL % bob@example.test",
 		"LISTRIGHTS % bob@example.test", "MYRIGHTS %", "SUBSCRIBE %", "UNSUBSCRIBE %", "DELETE %", "RENAME % x", "RENAME Sent %", "CREATE %", "CREATE %/x",
-		"GETQUOTAROOT %", `LIST "" %`, `LIST "" % RETURN (STATUS (MESSAGES))`, `LSUB "" %`} {
+		"GETQUOTAROOT %", "GETMETADATA % /shared/comment", `SETMETADATA % (/shared/comment "x")`, `LIST "" %`, `LIST "" % RETURN (STATUS (MESSAGES))`, `LSUB "" %`} {
 		var first string
 		for _, name := range []string{"alice@example.test/Work", "alice@example.test/None", "nobody@example.test/Work", "nobody@nowhere.test/INBOX"} {
 			untagged, tagged := b.do(strings.Replace(cmd, "%", `"Other Users/`+name+`"`, 1))

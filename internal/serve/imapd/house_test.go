@@ -82,6 +82,7 @@ func newHouseOn(t testing.TB, d *db.DB) *house {
 	h := &house{Server: &Server{Hostname: "imap.example.test", Mailboxes: boxes, Implicit: true,
 		TLS:     &tls.Config{Certificates: []tls.Certificate{certificate}},
 		SASL:    &sasl.Server{Verify: verify},
+		Contact: "mailto:postmaster@example.test",
 		Account: func(_ context.Context, name string) (int64, error) { return strconv.ParseInt(name, 10, 64) },
 		Owner: func(_ context.Context, a mail.Address) (int64, error) {
 			return int64(slices.Index(people, a.Key()) + 1), nil

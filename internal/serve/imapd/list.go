@@ -29,10 +29,11 @@ type listing struct {
 	// What else is told.
 	tellSubscribed, tellRights bool
 	status                     []string // RFC 5819
+	metadata                   inquiry  // RFC 9590
 }
 
 func (c *conn) parseList(d *wire.Decoder) task {
-	var l listing
+	l := listing{metadata: inquiry{maxSize: mailbox.MaxAnnotation}}
 	d.SP()
 	if d.Peek() == '(' {
 		l.extended = true
@@ -108,6 +109,11 @@ func (l *listing) returns(d *wire.Decoder) {
 	case "STATUS":
 		d.SP()
 		l.status = statusItems(d)
+	case "METADATA":
+		d.SP()
+		if l.metadata.read(d); len(l.metadata.entries) == 0 {
+			d.Fail("Expected entries")
+		}
 	default:
 		d.Fail("Unknown return option")
 	}
@@ -188,6 +194,16 @@ func (c *conn) tellEntry(ctx context.Context, l *listing, e *entry) error {
 func (c *conn) tellMore(ctx context.Context, l *listing, e *entry) error {
 	if l.tellRights {
 		if err := c.tellMyRights(e.name, e.rights); err != nil {
+			return err
+		}
+	}
+	if len(l.metadata.entries) > 0 && e.rights&annotated != 0 {
+		have, err := c.annotationsOf(ctx, e.folder, e.rights)
+		if err != nil {
+			return err
+		}
+		told, _ := l.metadata.choose(have)
+		if err := c.tellMetadata(e.name, told); err != nil {
 			return err
 		}
 	}

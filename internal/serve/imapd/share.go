@@ -7,6 +7,8 @@ var shareCommands = map[string]command{
 	"GETACL":       {after, (*conn).parseGetACL},
 	"SETACL":       {after, (*conn).parseSetACL},
 	"DELETEACL":    {after, (*conn).parseDeleteACL},
+	"GETMETADATA":  {after, (*conn).parseGetMetadata},
+	"SETMETADATA":  {after, (*conn).parseSetMetadata},
 	"GETQUOTA":     {after, (*conn).parseGetQuota},
 	"GETQUOTAROOT": {after, (*conn).parseGetQuotaRoot},
 	"SETQUOTA":     {after, (*conn).parseSetQuota},
