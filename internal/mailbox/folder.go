@@ -208,6 +208,9 @@ func (s *Store) create(tx *db.Tx, account int64, name, role string) (Folder, err
 	if err != nil {
 		return Folder{}, fmt.Errorf("create %s: %w", name, err)
 	}
+	if err := inherit(tx, f); err != nil {
+		return Folder{}, fmt.Errorf("create %s: %w", name, err)
+	}
 	s.changed(tx, Change{Account: account, Folder: f.ID, ModSeq: f.ModSeq})
 	return f, nil
 }

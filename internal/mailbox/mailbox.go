@@ -22,6 +22,13 @@
 // remembered, the newest expungedKept a folder; Folder.Forgotten is where that
 // memory begins.
 //
+// # Sharing
+//
+// The owner of a folder has all rights in it and can grant others some (RFC
+// 4314). A new folder begins with the grants of the nearest one above it; they
+// stay with it under another name. Copies into another account's folder are
+// charged to that account.
+//
 // # Outlines
 //
 // What a body's header and structure say (package outline) is kept in a table
