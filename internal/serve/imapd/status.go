@@ -47,8 +47,12 @@ func (c *conn) parseStatus(d *wire.Decoder) task {
 // statusEnables turns CONDSTORE on when a client shows that it knows it
 // (RFC 7162 section 3.1). Its task is not shared then.
 func (c *conn) statusEnables(items []string) {
-	if slices.Contains(items, "HIGHESTMODSEQ") {
-		c.enabled.condstore = true
+	if !slices.Contains(items, "HIGHESTMODSEQ") || c.enabled.condstore {
+		return
+	}
+	c.enabled.condstore = true
+	if c.sel != nil {
+		c.line("* OK " + highest(c.sel.folder.ModSeq) + "Highest mod-sequence")
 	}
 }
 
@@ -58,6 +62,13 @@ func (c *conn) tellStatus(ctx context.Context, name string, f mailbox.Folder, it
 	if slices.Contains(items, "DELETED") || slices.Contains(items, "DELETED-STORAGE") {
 		var err error
 		if deleted, octets, err = c.srv.Mailboxes.DeletedCount(ctx, f.ID); err != nil {
+			return err
+		}
+	}
+	var recent int
+	if slices.Contains(items, "RECENT") {
+		var err error
+		if recent, err = c.countRecent(ctx, f); err != nil {
 			return err
 		}
 	}
@@ -74,7 +85,7 @@ func (c *conn) tellStatus(ctx context.Context, name string, f mailbox.Folder, it
 			case "MESSAGES":
 				e.Number(f.Messages)
 			case "RECENT":
-				e.Number(0)
+				e.Number(int64(recent))
 			case "UIDNEXT":
 				e.Number(int64(f.UIDNext))
 			case "UIDVALIDITY":
