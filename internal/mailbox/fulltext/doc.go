@@ -23,7 +23,7 @@
 // looked through for that, which is quick: they stand one behind the other in
 // a few megabytes. Where a string has several tokens, their places tell whether
 // they follow one another with nothing or one space between. Only strings with
-// other characters between their tokens, or outside, or with very long tokens
+// other characters between their tokens, or outside, with very long tokens or many,
 // leave messages that must be looked at (Result.May).
 //
 // # On disk
