@@ -72,7 +72,7 @@ func FuzzSession(f *testing.F) {
 		client.Write(said)
 		client.CloseWrite()
 		ended := make(chan struct{})
-		go func() { c.run(context.Background()); close(ended) }()
+		go func() { c.Run(context.Background()); close(ended) }()
 		select {
 		case <-ended:
 		case <-time.After(30 * time.Second):
