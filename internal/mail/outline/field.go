@@ -11,13 +11,14 @@ func envelope(raw []byte) Envelope {
 	var e Envelope
 	eachField(raw, func(name string, value []byte) {
 		if to := e.addresses(name); to != nil {
-			// Joined, so that no address hides in a field given twice.
+			// Joined, so that no address hides in a field given twice, and in
+			// a way that Addresses knows: what is broken in one spoils no other.
 			switch v := unfold(value); {
 			case v == "":
 			case *to == "":
 				*to = v
 			default:
-				*to += ", " + v
+				*to += fieldBreak + v
 			}
 			return
 		}

@@ -28,7 +28,7 @@ type Outline struct {
 
 // Envelope holds fields of a header as they stand, unfolded, but not decoded
 // (RFC 9051 section 7.5.2). A field that is not there is "". Of address fields
-// that stand more than once the values are joined with commas.
+// that stand more than once the values are joined with a comma and a line end.
 type Envelope struct {
 	Date, Subject                                   string
 	From, Sender, ReplyTo, To, Cc, Bcc              string // see Addresses

@@ -11,7 +11,7 @@ import (
 // Bounds of what is taken apart. Behind them nothing is lost: what there is
 // more is the body of the part at hand.
 const (
-	maxNesting = 100     // parts in parts
+	maxNesting = 99      // parts in parts
 	maxParts   = 10_000  // of a message
 	maxHeaders = 4 << 20 // octets of all header sections together that are looked into
 )
@@ -98,7 +98,7 @@ func (p *Part) classify() {
 // content reads the body of a part.
 func (w *walk) content(p *Part, depth int) {
 	if p.Kind != Leaf && (depth >= maxNesting || w.parts >= maxParts) {
-		p.Kind = Leaf
+		p.Kind, p.Type, p.Subtype = Leaf, "application", "octet-stream"
 	}
 	switch p.Kind {
 	case Leaf:

@@ -116,7 +116,7 @@ func (s *scanner) boundary(line []byte) bool {
 	if len(line) < 2 || line[0] != '-' || line[1] != '-' {
 		return false
 	}
-	line = line[2:]
+	line = bytes.TrimRight(line[2:], "\r\n")
 	best := -1
 	for i, b := range s.open {
 		if len(b) <= len(line) && string(line[:len(b)]) == b && (best < 0 || len(b) >= len(s.open[best])) {
