@@ -345,16 +345,21 @@ func wanted(item string, mine, theirs map[string]string) string {
 		return "BINARY.SIZE is the size of BINARY, which Dovecot's is not for some"
 	case strings.HasPrefix(item, "BINARY[") && strings.Count(mine["BODY"+item[len("BINARY"):len(item)-1]+".MIME]"], "Content-Transfer-Encoding:") > 1:
 		return "of encodings given twice the first counts, for BINARY as well as for BODYSTRUCTURE"
-	case strings.HasPrefix(item, "BODY[") && strings.TrimSuffix(a, `"`) == strings.TrimSuffix(b, `\r\n"`):
+	case strings.HasPrefix(item, "BODY[") && longerByLine(a, b):
 		return lineEnd
 	case strings.HasPrefix(item, "BODY") && digits.ReplaceAllString(a, "") == digits.ReplaceAllString(b, ""):
 		for section := range mine { // the same, in the size of a message
-			if strings.HasSuffix(section, ".TEXT]") && wanted(section, mine, theirs) == lineEnd {
+			if strings.HasSuffix(section, ".TEXT]") && longerByLine(mine[section], theirs[section]) {
 				return lineEnd
 			}
 		}
 	}
 	return ""
+}
+
+// longerByLine tells whether b is a and a line end.
+func longerByLine(a, b string) bool {
+	return strings.TrimSuffix(a, `"`) == strings.TrimSuffix(b, `\r\n"`)
 }
 
 const lineEnd = "the line end before a boundary belongs to it, behind a closing boundary too (RFC 2046 section 5.1.1)"
