@@ -89,20 +89,20 @@ func (p *parcel) fitBody(m *queue.Message, ext smtpc.Extensions, body blob.Reade
 	open := func() io.Reader {
 		return io.MultiReader(bytes.NewReader(m.Prefix), io.NewSectionReader(body, 0, body.Size()))
 	}
-	var o octets
+	var o mail.Octets
 	if _, err := io.Copy(&o, open()); err != nil {
 		return fmt.Errorf("read message: %w", err)
 	}
 	p.message.Body = ""
-	if ext.EightBit && o.high > 0 {
+	if ext.EightBit && o.High > 0 {
 		p.message.Body = mail.Body8Bit
 	}
 	declared := binary || m.BodyType == mail.Body8Bit
-	if o.fit(ext.EightBit) || !declared && o.high == 0 {
+	if o.Fit(ext.EightBit) || !declared && o.High == 0 {
 		return nil
 	}
-	c, err := convert(open, ext.EightBit)
-	var unfit errUnfit
+	c, err := mail.Convert(open, ext.EightBit)
+	var unfit *mail.UnfitError
 	switch {
 	case errors.As(err, &unfit) && !declared:
 		return nil
@@ -111,7 +111,7 @@ func (p *parcel) fitBody(m *queue.Message, ext smtpc.Extensions, body blob.Reade
 	case err != nil:
 		return fmt.Errorf("read message: %w", err)
 	}
-	p.message.Size, p.content = c.size, c.reader(p.content)
+	p.message.Size, p.content = c.Size, c.Reader(p.content)
 	return nil
 }
 

@@ -210,10 +210,12 @@ func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server, discipline
 }
 
 func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
+	shelf := &imapd.Shelf{}
 	server := func(implicit bool) *imapd.Server {
 		return &imapd.Server{
 			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
-			SASL: logins, Events: n.Events, Logger: n.Log, Account: accountNumber,
+			Shelf: shelf, SASL: logins, Events: n.Events, Logger: n.Log,
+			Account: accountNumber, Owner: n.owner, Address: n.address,
 			Limits: imapd.Limits{
 				Connections: cfg.IMAP.MaxConnections, PerAddress: cfg.IMAP.MaxPerAddress, Idle: cfg.IMAP.Idle.D(),
 				Append: int64(cfg.IMAP.MaxMessage),
@@ -229,6 +231,25 @@ func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
 // accountNumber reads the name that newSASL gives an account.
 func accountNumber(_ context.Context, number string) (int64, error) {
 	return strconv.ParseInt(number, 10, 64)
+}
+
+// owner gives the number of the account with this address, 0 when there is
+// none.
+func (n *Node) owner(ctx context.Context, a mail.Address) (int64, error) {
+	acct, err := n.Directory.Account(ctx, a)
+	if errors.Is(err, directory.ErrNotFound) {
+		return 0, nil
+	}
+	return acct.ID, err
+}
+
+// address gives the address of an account, "" when it is gone.
+func (n *Node) address(ctx context.Context, account int64) (string, error) {
+	acct, err := n.Directory.AccountByID(ctx, account)
+	if errors.Is(err, directory.ErrNotFound) {
+		return "", nil
+	}
+	return acct.Address.String(), err
 }
 
 func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {

@@ -223,7 +223,7 @@ func ours(t testing.TB, raw string) (map[string]string, []string) {
 	if o.Root.Kind == outline.Multipart {
 		sections(o, raw, nil, put)
 	} else {
-		section(o, raw, []int{1}, put)
+		sectionOf(o, raw, []int{1}, put)
 	}
 	return got, order
 }
@@ -235,11 +235,11 @@ func sections(o *outline.Outline, raw string, path []int, put func(item, value s
 		p = in
 	}
 	for n := range p.Children {
-		section(o, raw, append(path[:len(path):len(path)], n+1), put)
+		sectionOf(o, raw, append(path[:len(path):len(path)], n+1), put)
 	}
 }
 
-func section(o *outline.Outline, raw string, path []int, put func(item, value string)) {
+func sectionOf(o *outline.Outline, raw string, path []int, put func(item, value string)) {
 	name := strings.Trim(strings.ReplaceAll(fmt.Sprint(path), " ", "."), "[]")
 	p, ok := o.Section(path)
 	if !ok {
@@ -266,7 +266,7 @@ func section(o *outline.Outline, raw string, path []int, put func(item, value st
 		put("BODY["+name+".HEADER]", strconv.Quote(raw[in.HeaderOffset:in.BodyOffset]))
 		put("BODY["+name+".TEXT]", strconv.Quote(raw[in.BodyOffset:in.BodyOffset+in.BodySize]))
 		if in.Kind != outline.Multipart {
-			section(o, raw, append(path[:len(path):len(path)], 1), put)
+			sectionOf(o, raw, append(path[:len(path):len(path)], 1), put)
 			return
 		}
 	}

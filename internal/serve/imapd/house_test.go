@@ -12,12 +12,14 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/bus"
+	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 	"github.com/migiwa/migiwa/internal/store/blob"
@@ -40,6 +42,9 @@ var certificate = func() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }()
 
+// people are the addresses of accounts 1, 2 and 3. The third cannot log in.
+var people = []string{"alice@example.test", "bob@example.test", "carol@example.test"}
+
 // house is a server with what is below it, for users alice and bob, who are
 // accounts 1 and 2, with the password "open sesame".
 type house struct {
@@ -49,7 +54,12 @@ type house struct {
 
 func newHouse(t testing.TB) *house { return newHouseOn(t, dbtest.SQLite(t)) }
 
-func newHouseOn(t testing.TB, d *db.DB) *house {
+// newHouseWith is newHouse with other settings.
+func newHouseWith(t testing.TB, edit func(*Server)) *house {
+	return newHouseOn(t, dbtest.SQLite(t), edit)
+}
+
+func newHouseOn(t testing.TB, d *db.DB, edits ...func(*Server)) *house {
 	t.Helper()
 	blobs, err := blob.OpenDisk(t.TempDir())
 	if err != nil {
@@ -64,7 +74,7 @@ func newHouseOn(t testing.TB, d *db.DB) *house {
 	boxes := &mailbox.Store{DB: d, Bodies: &body.Store{DB: d, Blobs: blobs}, Bus: notices}
 	err = d.Write(context.Background(), func(tx *db.Tx) error {
 		domain, err := tx.Insert(`INSERT INTO domain (name, created) VALUES ('example.test', 1) RETURNING id`)
-		for _, name := range []string{"alice@example.test", "bob@example.test"} {
+		for _, name := range people {
 			if err == nil {
 				_, err = tx.Insert(`INSERT INTO account (domain, addresskey, address, created, changed) VALUES (?, ?, ?, 1, 1) RETURNING id`, domain, name, name)
 			}
@@ -78,7 +88,16 @@ func newHouseOn(t testing.TB, d *db.DB) *house {
 		TLS:     &tls.Config{Certificates: []tls.Certificate{certificate}},
 		SASL:    &sasl.Server{Verify: verify},
 		Account: func(_ context.Context, name string) (int64, error) { return strconv.ParseInt(name, 10, 64) },
+		Limits:  Limits{FailDelay: 10 * time.Millisecond},
+		Shelf:   &Shelf{begun: time.Now().Add(time.Hour)}, // nothing is \Recent; tests of that have a new one
+		Owner: func(_ context.Context, a mail.Address) (int64, error) {
+			return int64(slices.Index(people, a.Key()) + 1), nil
+		},
+		Address: func(_ context.Context, account int64) (string, error) { return people[account-1], nil },
 	}}
+	for _, edit := range edits {
+		edit(h.Server)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

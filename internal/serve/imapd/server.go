@@ -32,7 +32,9 @@ import (
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/mailbox/fulltext"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
 
@@ -49,9 +51,17 @@ type Server struct {
 	SASL      *sasl.Server   // required; LOGIN goes through its PLAIN
 	// Account gives the number of the account that SASL named. Required.
 	Account func(ctx context.Context, name string) (int64, error)
-	Events  *event.Recorder // nil: nothing is recorded
-	Limits  Limits
-	Logger  *slog.Logger // nil: nothing is logged. Gets what is wrong with us, not with peers
+	// Owner gives the number of the account that has this address, 0 when
+	// there is none, and Address gives the address of an account. Without
+	// them nobody sees what others share. Set both or none.
+	Owner   func(ctx context.Context, a mail.Address) (int64, error)
+	Address func(ctx context.Context, account int64) (string, error)
+	Shelf   *Shelf // one for all servers of a process; nil: one of its own
+	// Fulltext finds texts in bodies. Nil: SEARCH reads the bodies.
+	Fulltext *fulltext.Index
+	Events   *event.Recorder // nil: nothing is recorded
+	Limits   Limits
+	Logger   *slog.Logger // nil: nothing is logged. Gets what is wrong with us, not with peers
 
 	start  sync.Once
 	limits Limits
@@ -71,6 +81,7 @@ type Limits struct {
 	Connections int           // at the same time; default 20,000
 	PerAddress  int           // of one IPv4 address or IPv6 /64, this machine excepted; default 200
 	Idle        time.Duration // between commands of who is logged in; default 30 min, the least of RFC 9051
+	Stall       time.Duration // for more of a command that has begun; default 5 min
 	Login       time.Duration // from the connection to the login; default 3 min
 	Handshake   time.Duration // of TLS; default 30 s
 	Write       time.Duration // for a buffer to leave; default 2 min
@@ -96,6 +107,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Failures, 3)
 	set(&l.Faults, 20)
 	wait(&l.Idle, 30*time.Minute)
+	wait(&l.Stall, 5*time.Minute)
 	wait(&l.Login, 3*time.Minute)
 	wait(&l.Handshake, 30*time.Second)
 	wait(&l.Write, 2*time.Minute)
@@ -113,6 +125,10 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]struct{}{}
 		s.conns = map[*conn]struct{}{}
 		s.addresses = map[netip.Addr]int{}
+		if s.Shelf == nil {
+			s.Shelf = &Shelf{}
+		}
+		s.Shelf.begin()
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/edge"
@@ -22,16 +23,10 @@ var sessionCommands = map[string]command{
 	"STARTTLS":     {before, (*conn).parseStartTLS},
 	"LOGIN":        {before, (*conn).parseLogin},
 	"AUTHENTICATE": {before, (*conn).parseAuthenticate},
+	"ID":           {anywhere, (*conn).parseID},
+	"ENABLE":       {after, (*conn).parseEnable},
+	"COMPRESS":     {after, (*conn).parseCompress},
 	"IDLE":         {after, (*conn).parseIdle},
-}
-
-// enabled is what ENABLE has turned on.
-type enabled struct {
-	condstore bool
-	qresync   bool
-	utf8      bool
-	rev2      bool
-	uidOnly   bool
 }
 
 func (c *conn) greet() {
@@ -66,7 +61,7 @@ func (c *conn) parseStartTLS(d *wire.Decoder) task {
 		if c.state != nil {
 			return "", bad("TLS is active already")
 		}
-		if c.in.Buffered() > 0 {
+		if c.in.buffered() {
 			c.line("* BYE Talk ahead of TLS")
 			return "", errEnd
 		}
@@ -83,7 +78,7 @@ func (c *conn) startTLS(ctx context.Context, tag string) error {
 		c.out.init(&bytes.Buffer{}) // nothing may be said in clear any more
 		return errEnd
 	}
-	c.transport(c.nc, c.nc)
+	c.transport()
 	return nil
 }
 
@@ -126,7 +121,7 @@ func decode(s string) ([]byte, error) {
 	if s == "=" {
 		return []byte{}, nil
 	}
-	return base64.StdEncoding.DecodeString(s)
+	return base64.StdEncoding.DecodeString(strings.TrimRight(s, " "))
 }
 
 // exchange sends a challenge and reads the response.
@@ -134,10 +129,9 @@ func (c *conn) exchange(challenge []byte) ([]byte, error) {
 	if err := c.proceed(base64.StdEncoding.EncodeToString(challenge)); err != nil {
 		return nil, &broken{err}
 	}
-	c.dec.Next()
-	line := c.dec.Text()
-	if err := c.dec.Err(); err != nil {
-		return nil, &broken{c.why(err)}
+	line, err := c.answer()
+	if err != nil {
+		return nil, err
 	}
 	if line == "*" {
 		return nil, sasl.ErrCancelled
@@ -147,6 +141,21 @@ func (c *conn) exchange(challenge []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: not base64", sasl.ErrMalformed)
 	}
 	return response, nil
+}
+
+// answer reads a line that is no command.
+func (c *conn) answer() (string, error) {
+	c.reading(false)
+	if err := c.await(); err != nil {
+		return "", &broken{err}
+	}
+	c.reading(true)
+	c.dec.Next()
+	line := c.dec.Text()
+	if err := c.dec.Err(); err != nil {
+		return "", &broken{c.why(err)}
+	}
+	return line, nil
 }
 
 // client is how the edge knows the peer.
@@ -173,6 +182,7 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 	e.Verb, e.Millis = verb, time.Since(start).Milliseconds()
 	if err == nil {
 		c.account, c.name = account, name
+		c.dec.Limit = 0
 		e.Account = name
 		c.srv.Events.Record(e)
 		return "[CAPABILITY " + c.capability() + "] Logged in", nil

@@ -1,7 +1,8 @@
 // Package sasl is the server side of SASL (RFC 4422), shared by the protocols
 // that let people log in: PLAIN (RFC 4616), LOGIN (as draft-murchison-sasl-login
 // has it, for old clients), SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802,
-// RFC 7677) with the channel binding tls-exporter (RFC 9266).
+// RFC 7677) with the channel binding tls-exporter (RFC 9266), OAUTHBEARER
+// (RFC 7628).
 //
 // A protocol carries challenges and responses and decodes them; it offers what
 // Server.Mechanisms gives and calls Server.Run:
@@ -47,6 +48,7 @@ const (
 	Login           = "LOGIN"
 	ScramSHA256     = "SCRAM-SHA-256"
 	ScramSHA256Plus = "SCRAM-SHA-256-PLUS"
+	OAuthBearer     = "OAUTHBEARER"
 )
 
 var (
@@ -91,6 +93,10 @@ type Server struct {
 	// Scram finds a user's keys. It gives an error that wraps ErrDenied when
 	// there is no such user, or none with keys. nil: no SCRAM.
 	Scram func(ctx context.Context, user string) (Keys, error)
+	// Bearer checks a token that was given out to a user's program, and names the
+	// account. user is "" when the client named nobody. Errors as with Verify.
+	// nil: no OAUTHBEARER.
+	Bearer func(ctx context.Context, user, token string) (account string, err error)
 	// Secret makes the salts of unknown users: at least 16 random octets, the
 	// same on every node and after every restart. Needed with Scram.
 	Secret []byte
@@ -113,6 +119,9 @@ func (s *Server) Mechanisms(state *tls.ConnectionState) []string {
 			names = append(names, ScramSHA256Plus)
 		}
 		names = append(names, ScramSHA256)
+	}
+	if s.Bearer != nil {
+		names = append(names, OAuthBearer)
 	}
 	if s.Verify != nil {
 		names = append(names, Plain, Login)
@@ -144,6 +153,8 @@ func (s *Server) Run(ctx context.Context, peer edge.Client, mechanism string, in
 		return s.login(ctx, peer, initial, bounded)
 	case (name == ScramSHA256 || name == ScramSHA256Plus) && s.Scram != nil:
 		return s.scram(ctx, peer, name == ScramSHA256Plus, initial, bounded, state)
+	case name == OAuthBearer && s.Bearer != nil:
+		return s.bearer(ctx, peer, initial, bounded)
 	}
 	return "", fmt.Errorf("%w: %s", ErrMechanism, mechanism)
 }

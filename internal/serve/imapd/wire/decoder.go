@@ -13,8 +13,14 @@ import (
 // Bounds of one command, in octets.
 const (
 	MaxCommand = 256 << 10 // all of it that is kept in memory, literals included
-	maxNesting = 100       // of parentheses, for those who parse recursively
+	maxTag     = 128
+	maxNesting = 100      // of parentheses, for those who parse recursively
+	maxDrained = 64 << 20 // read over behind a wrong command before the connection is given up
 )
+
+// ErrTooMuch is what Drain gives when a client sends more behind a wrong command
+// than is read over.
+var ErrTooMuch = errors.New("imap: too much behind a wrong command")
 
 // Decoder reads commands. It is used by one goroutine.
 type Decoder struct {
@@ -24,11 +30,13 @@ type Decoder struct {
 	// UTF8 says that mailbox names are UTF-8 (after ENABLE of IMAP4rev2 or
 	// UTF8=ACCEPT); names in modified UTF-7 are then what they look like.
 	UTF8 bool
+	// Limit is how many octets of a command are kept in memory. 0: MaxCommand.
+	Limit int
 
 	err     error
 	used    int
 	ended   bool  // the line has been read to its end
-	literal int64 // octets of a literal that the client sends unasked and nobody read
+	literal int64 // octets of a literal that the client sends and nobody read yet
 	depth   int
 }
 
@@ -79,8 +87,15 @@ func (d *Decoder) take() {
 	d.count(1)
 }
 
+func (d *Decoder) limit() int {
+	if d.Limit > 0 {
+		return d.Limit
+	}
+	return MaxCommand
+}
+
 func (d *Decoder) count(n int) bool {
-	if d.used += n; d.used > MaxCommand {
+	if d.used += n; d.used > d.limit() {
 		d.Fail("Command too long")
 		return false
 	}
@@ -141,6 +156,10 @@ func (d *Decoder) lineEnd() error {
 		return d.err
 	}
 	c, err := d.R.ReadByte()
+	if err == nil && c == 0 {
+		d.Fail("NUL in a command")
+		return d.err
+	}
 	if err == nil && c == '\r' {
 		c, err = d.R.ReadByte()
 	}
@@ -155,40 +174,49 @@ func (d *Decoder) lineEnd() error {
 	return d.err
 }
 
-// Drain reads what is left of a command that is wrong, literals included that
-// the client sends without being asked. An error means that the connection
+// Drain reads over what is left of a command that is wrong, with the literals
+// that the client sends without being asked. An error means that the connection
 // cannot go on.
 func (d *Decoder) Drain() error {
-	for rest := int64(64 << 20); rest > 0; {
-		n, err := io.CopyN(io.Discard, d.R, d.literal)
-		if err != nil {
+	for rest := int64(maxDrained); ; {
+		if d.literal > rest {
+			return ErrTooMuch
+		}
+		if _, err := io.CopyN(io.Discard, d.R, d.literal); err != nil {
 			return err
 		}
-		d.literal, rest = 0, rest-n-1
+		rest -= d.literal
+		d.literal = 0
 		if d.ended {
 			return nil
 		}
-		line, err := d.R.ReadSlice('\n')
-		for errors.Is(err, bufio.ErrBufferFull) {
-			rest -= int64(len(line))
-			if rest < 0 {
-				break
-			}
-			tail := bytes.Clone(line[max(0, len(line)-32):])
-			line, err = d.R.ReadSlice('\n')
-			line = append(tail, line...)
-		}
+		tail, n, err := d.skipLine(rest)
 		if err != nil {
 			return err
 		}
-		size, nonsync, ok := trailingLiteral(line)
-		if !ok || !nonsync {
-			d.ended = true
+		rest -= n
+		size, nonsync, ok := trailingLiteral(tail)
+		if d.ended = !ok || !nonsync; d.ended {
 			return nil
 		}
 		d.literal = size
 	}
-	return errors.New("imap: too much behind a wrong command")
+}
+
+// skipLine reads up to the end of the line, and gives its length and at least
+// its last octets.
+func (d *Decoder) skipLine(limit int64) (tail []byte, n int64, err error) {
+	for {
+		part, err := d.R.ReadSlice('\n')
+		n += int64(len(part))
+		tail = append(tail[max(0, len(tail)-32):], part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return tail, n, err
+		}
+		if n > limit {
+			return nil, n, ErrTooMuch
+		}
+	}
 }
 
 // trailingLiteral finds the announcement of a literal at the end of a line.
@@ -199,13 +227,21 @@ func trailingLiteral(line []byte) (size int64, nonsync, ok bool) {
 		return 0, false, false
 	}
 	digits, nonsync := strings.CutSuffix(string(line[open+1:len(line)-1]), "+")
-	size, err := strconv.ParseInt(digits, 10, 63)
+	size, err := strconv.ParseInt(digits, 10, 64)
+	if errors.Is(err, strconv.ErrRange) { // then size is the largest there is
+		err = nil
+	}
 	return size, nonsync, err == nil && size >= 0
 }
 
 // atomChar is ATOM-CHAR (RFC 9051 section 9) of 7 bits.
 func atomChar(c byte) bool {
 	return c > ' ' && c < 0x7f && c != '(' && c != ')' && c != '{' && c != '%' && c != '*' && c != '"' && c != '\\' && c != ']'
+}
+
+// nameChar is what an unquoted string may hold.
+func nameChar(c byte) bool {
+	return atomChar(c) || c == ']' || c == '%' || c == '*' || c == '\\' || c >= 0x80
 }
 
 // while reads octets as long as they are allowed.
@@ -237,8 +273,12 @@ func (d *Decoder) Word() string { return strings.ToUpper(d.Atom()) }
 // Tag reads the tag of a command.
 func (d *Decoder) Tag() string {
 	s := d.while(func(c byte) bool { return atomChar(c) && c != '+' || c == ']' })
-	if s == "" {
+	switch {
+	case s == "":
 		d.Fail("Expected a tag")
+	case len(s) > maxTag:
+		d.Fail("Tag too long")
+		return ""
 	}
 	return s
 }
@@ -256,9 +296,13 @@ func (d *Decoder) Number() uint32 {
 // Number64 reads a number of 63 bits.
 func (d *Decoder) Number64() int64 {
 	s := d.while(func(c byte) bool { return c >= '0' && c <= '9' })
+	if s == "" {
+		d.Fail("Expected a number")
+		return 0
+	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		d.Fail("Expected a number")
+		d.Fail("Number too large")
 		return 0
 	}
 	return n
@@ -276,15 +320,26 @@ func (d *Decoder) String() string {
 	return ""
 }
 
-// IsString tells whether a quoted string or a literal is next.
-func (d *Decoder) IsString() bool { c := d.Peek(); return c == '"' || c == '{' || c == '~' }
+// IsString tells whether a quoted string or a literal is next. An atom may begin
+// with "~", too.
+func (d *Decoder) IsString() bool {
+	switch d.Peek() {
+	case '"', '{':
+		return true
+	case '~':
+		b, err := d.R.Peek(2)
+		return err == nil && b[1] == '{'
+	}
+	return false
+}
 
-// Astring reads an atom, in which "]" is allowed, or a string.
+// Astring reads an atom, in which "]" is allowed, or a string. Names and
+// passwords with "%", "*", "\" or 8-bit octets often come without quotes.
 func (d *Decoder) Astring() string {
 	if d.IsString() {
 		return d.String()
 	}
-	s := d.while(func(c byte) bool { return atomChar(c) || c == ']' || c >= 0x80 })
+	s := d.while(nameChar)
 	if s == "" {
 		d.Fail("Expected a string")
 	}
@@ -341,13 +396,12 @@ func (d *Decoder) Announcement() (a Announced) {
 	a.Size = d.Number64()
 	a.Sync = !d.Accept('+')
 	d.Expect('}')
-	if d.err != nil {
+	if d.err != nil || d.lineEnd() != nil {
 		return Announced{}
 	}
-	if d.lineEnd() != nil {
-		return Announced{}
-	}
-	d.ended = false
+	// Unless it is asked for a synchronizing literal, the client goes on with
+	// another command.
+	d.ended = a.Sync
 	if !a.Sync {
 		d.literal = a.Size
 	}
@@ -362,8 +416,8 @@ func (d *Decoder) Literal(a Announced) io.Reader {
 		if err := d.Continue(); err != nil {
 			d.broken(err)
 		}
+		d.ended, d.literal = false, a.Size
 	}
-	d.literal = a.Size
 	return &literalReader{d: d}
 }
 
@@ -372,7 +426,6 @@ func (d *Decoder) Refuse(a Announced, limit int64) {
 	if d.err == nil {
 		d.err = &TooBigError{Size: a.Size, Limit: limit}
 	}
-	d.ended = a.Sync // then the client goes on with another command
 }
 
 type literalReader struct{ d *Decoder }
@@ -399,8 +452,8 @@ func (d *Decoder) smallLiteral() string {
 	if d.err != nil {
 		return ""
 	}
-	if a.Size > int64(MaxCommand-d.used) {
-		d.Refuse(a, int64(MaxCommand-d.used))
+	if room := int64(d.limit() - d.used); a.Size > room {
+		d.Refuse(a, max(0, room))
 		return ""
 	}
 	b := make([]byte, a.Size)
@@ -493,7 +546,7 @@ func (d *Decoder) ListPattern() string {
 	if d.IsString() {
 		return d.name(d.String())
 	}
-	s := d.while(func(c byte) bool { return atomChar(c) || c == '%' || c == '*' || c == ']' || c >= 0x80 })
+	s := d.while(nameChar)
 	if s == "" {
 		d.Fail("Expected a mailbox pattern")
 	}

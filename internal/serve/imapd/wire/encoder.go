@@ -97,6 +97,13 @@ func (e *Encoder) Mailbox(name string) {
 // Set writes numbers, in ascending order, as a set.
 func (e *Encoder) Set(numbers []uint32) { e.W.Write(AppendSet(e.W.AvailableBuffer(), numbers)) }
 
+// Ranges writes ranges as a set, as they stand.
+func (e *Encoder) Ranges(ranges []Range) {
+	for i, r := range ranges {
+		e.W.Write(appendRange(e.W.AvailableBuffer(), i > 0, r))
+	}
+}
+
 // List writes a parenthesized list of words as they stand.
 func (e *Encoder) List(words []string) { e.Raw("(" + strings.Join(words, " ") + ")") }
 

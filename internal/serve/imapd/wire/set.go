@@ -98,15 +98,20 @@ func AppendSet(b []byte, numbers []uint32) []byte {
 		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
 			j++
 		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendUint(b, uint64(numbers[i]), 10)
-		if j > i {
-			b = append(b, ':')
-			b = strconv.AppendUint(b, uint64(numbers[j]), 10)
-		}
+		b = appendRange(b, i > 0, Range{numbers[i], numbers[j]})
 		i = j + 1
+	}
+	return b
+}
+
+func appendRange(b []byte, comma bool, r Range) []byte {
+	if comma {
+		b = append(b, ',')
+	}
+	b = strconv.AppendUint(b, uint64(r.First), 10)
+	if r.Last != r.First {
+		b = append(b, ':')
+		b = strconv.AppendUint(b, uint64(r.Last), 10)
 	}
 	return b
 }

@@ -1,4 +1,4 @@
-package deliver
+package mail
 
 import (
 	"bytes"
@@ -12,23 +12,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/migiwa/migiwa/internal/mail"
 )
-
-// crlf makes a message of a text with plain line ends.
-func crlf(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
 
 // converts runs a conversion over a message in memory.
 func converts(t testing.TB, in string, eight bool) (string, error) {
 	t.Helper()
-	c, err := convert(func() io.Reader { return strings.NewReader(in) }, eight)
+	c, err := Convert(func() io.Reader { return strings.NewReader(in) }, eight)
 	if err != nil {
 		return "", err
 	}
-	out, err := io.ReadAll(c.reader(strings.NewReader(in)))
-	if err != nil || int64(len(out)) != c.size {
-		t.Errorf("%d octets, planned %d, %v", len(out), c.size, err)
+	out, err := io.ReadAll(c.Reader(strings.NewReader(in)))
+	if err != nil || int64(len(out)) != c.Size {
+		t.Errorf("%d octets, planned %d, %v", len(out), c.Size, err)
 	}
 	return string(out), nil
 }
@@ -119,7 +114,7 @@ plain
 		t.Run(c.name, func(t *testing.T) {
 			got, err := converts(t, crlf(c.in), c.eight)
 			if err != nil {
-				if !errors.As(err, new(errUnfit)) || !strings.Contains(err.Error(), c.want) {
+				if !errors.As(err, new(*UnfitError)) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("refused: %v", err)
 				}
 				return
@@ -136,7 +131,7 @@ plain
 func anatomy(t testing.TB, message string) string {
 	t.Helper()
 	var b strings.Builder
-	_, err := mail.ReadMIME(strings.NewReader(message), mail.DefaultMIMELimits(), func(p *mail.Part, body io.Reader) error {
+	_, err := ReadMIME(strings.NewReader(message), DefaultMIMELimits(), func(p *Part, body io.Reader) error {
 		sum, size := sha256.New(), int64(0)
 		if p.Leaf {
 			text, err := io.ReadAll(p.Decode(body))
@@ -161,7 +156,7 @@ func anatomy(t testing.TB, message string) string {
 func sameAfter(t testing.TB, in string, eight bool) bool {
 	t.Helper()
 	out, err := converts(t, in, eight)
-	if errors.As(err, new(errUnfit)) {
+	if errors.As(err, new(*UnfitError)) {
 		return false
 	}
 	if err != nil {
@@ -172,7 +167,7 @@ func sameAfter(t testing.TB, in string, eight bool) bool {
 			t.Errorf("line of %d octets: %.80q", len(line), line)
 		}
 	}
-	if !eight && !ascii(out) {
+	if !eight && !isASCII(out) {
 		t.Error("the result is not 7-bit")
 	}
 	if before, after := anatomy(t, in), anatomy(t, out); before != after {

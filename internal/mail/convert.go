@@ -1,69 +1,70 @@
-package deliver
+package mail
 
 import (
 	"bytes"
 	"io"
 	"strings"
-
-	"github.com/migiwa/migiwa/internal/mail"
 )
 
-// conversion makes 8-bit or binary MIME fit for a peer that does not take it
+// Conversion makes 8-bit or binary MIME fit for a peer that does not take it
 // (RFC 6152 section 3, RFC 3030 section 3): leaf parts that do not fit are
 // encoded, and nothing else changes but Content-Transfer-Encoding fields. What
 // is signed or encrypted as a multipart stays as it is (RFC 1847 section 2.1).
-type conversion struct {
+type Conversion struct {
+	Size int64 // octets of the result
+
 	edits  []edit
-	size   int64 // octets of the result
-	eight  bool  // the result may hold 8-bit text
-	sealed bool  // something that does not fit is signed or encrypted
+	eight  bool // the result may hold 8-bit text
+	sealed bool // something that does not fit is signed or encrypted
 }
 
 // edit is one part whose header has changed.
 type edit struct {
-	part   *mail.Part
+	part   *Part
 	encode func(io.Reader) io.Reader // what its body needs; nil: nothing
 }
 
-// errUnfit is a message that no conversion makes fit.
-type errUnfit struct{ sealed bool }
+// UnfitError is a message that no conversion makes fit; Sealed tells that it is
+// signed or encrypted.
+type UnfitError struct{ Sealed bool }
 
-func (e errUnfit) Error() string {
-	if e.sealed {
+// Error gives the reason in words.
+func (e *UnfitError) Error() string {
+	if e.Sealed {
 		return "what is signed or encrypted cannot be converted"
 	}
 	return "this message cannot be converted"
 }
 
-// convert plans how to make a message fit; open gives it from its beginning,
+// Convert plans how to make a message fit; open gives it from its beginning,
 // and is called twice: what the plan yields is measured and checked, so 8-bit
 // octets in headers, between parts or where there is no MIME need no rule of
-// their own. The error is errUnfit or one of reading.
-func convert(open func() io.Reader, eight bool) (*conversion, error) {
-	c := &conversion{eight: eight}
-	if _, err := mail.ReadMIME(open(), mail.DefaultMIMELimits(), c.visit); err != nil {
+// their own. The error is an *UnfitError or one of reading.
+func Convert(open func() io.Reader, eight bool) (*Conversion, error) {
+	c := &Conversion{eight: eight}
+	if _, err := ReadMIME(open(), DefaultMIMELimits(), c.visit); err != nil {
 		return nil, err
 	}
-	var o octets
-	if _, err := io.Copy(&o, c.reader(open())); err != nil {
+	var o Octets
+	if _, err := io.Copy(&o, c.Reader(open())); err != nil {
 		return nil, err
 	}
-	if !o.fit(eight) {
-		return nil, errUnfit{c.sealed}
+	if !o.Fit(eight) {
+		return nil, &UnfitError{c.sealed}
 	}
-	c.size = o.size
+	c.Size = o.Size
 	return c, nil
 }
 
 // visit decides what becomes of one part.
-func (c *conversion) visit(p *mail.Part, body io.Reader) error {
-	var o octets
+func (c *Conversion) visit(p *Part, body io.Reader) error {
+	var o Octets
 	if p.Leaf {
 		if _, err := io.Copy(&o, body); err != nil {
 			return err
 		}
 	}
-	fits := o.fit(c.eight)
+	fits := o.Fit(c.eight)
 	switch {
 	case sealed(p):
 		c.sealed = c.sealed || !fits
@@ -78,7 +79,7 @@ func (c *conversion) visit(p *mail.Part, body io.Reader) error {
 
 // relabel corrects the encoding that p declares, where it names more than the
 // peer takes and the body does not need it.
-func (c *conversion) relabel(p *mail.Part) {
+func (c *Conversion) relabel(p *Part) {
 	switch {
 	case p.Encoding == "binary" && c.eight:
 		c.edit(p, "8bit", nil)
@@ -87,7 +88,7 @@ func (c *conversion) relabel(p *mail.Part) {
 	}
 }
 
-func (c *conversion) edit(p *mail.Part, encoding string, encode func(io.Reader) io.Reader) {
+func (c *Conversion) edit(p *Part, encoding string, encode func(io.Reader) io.Reader) {
 	p.Header.Set("Content-Transfer-Encoding", encoding)
 	c.edits = append(c.edits, edit{p, encode})
 }
@@ -95,23 +96,23 @@ func (c *conversion) edit(p *mail.Part, encoding string, encode func(io.Reader) 
 // encode chooses quoted-printable for text as long as it is the shorter one,
 // and base64 for the rest. What claims to be encoded and is not clean is taken
 // as our readers take it.
-func (c *conversion) encode(p *mail.Part, o *octets) {
+func (c *Conversion) encode(p *Part, o *Octets) {
 	switch p.Encoding {
 	case "7bit", "8bit", "binary":
-		if p.Is("text/") && o.high <= o.size/6 {
-			c.edit(p, "quoted-printable", mail.EncodeQuoted)
+		if p.Is("text/") && o.High <= o.Size/6 {
+			c.edit(p, "quoted-printable", EncodeQuoted)
 		} else {
-			c.edit(p, "base64", mail.EncodeBase64)
+			c.edit(p, "base64", EncodeBase64)
 		}
 	case "base64", "quoted-printable":
-		c.edit(p, "base64", func(r io.Reader) io.Reader { return mail.EncodeBase64(p.Decode(r)) })
+		c.edit(p, "base64", func(r io.Reader) io.Reader { return EncodeBase64(p.Decode(r)) })
 	}
 	// With another word nobody knows what the octets mean.
 }
 
 // sealed tells whether p lies in a multipart whose octets somebody has signed
 // or encrypted.
-func sealed(p *mail.Part) bool {
+func sealed(p *Part) bool {
 	for p = p.Parent; p != nil; p = p.Parent {
 		if p.Type == "multipart/signed" || p.Type == "multipart/encrypted" {
 			return true
@@ -122,7 +123,7 @@ func sealed(p *mail.Part) bool {
 
 // editable tells whether p has a header that can be changed, was read whole,
 // and is one of MIME: without MIME-Version nobody looks at an encoding.
-func editable(p *mail.Part) bool {
+func editable(p *Part) bool {
 	if p.Decoded || !p.Header.Complete() || int64(p.Header.Size()) != p.HeaderSize {
 		return false
 	}
@@ -132,8 +133,8 @@ func editable(p *mail.Part) bool {
 	return p.Header.Has("MIME-Version")
 }
 
-// reader gives the converted message while it reads the original once.
-func (c *conversion) reader(original io.Reader) io.Reader {
+// Reader gives the converted message while it reads the original once.
+func (c *Conversion) Reader(original io.Reader) io.Reader {
 	var pieces []io.Reader
 	at := int64(0)
 	for _, e := range c.edits {
@@ -169,21 +170,22 @@ func (l *late) Read(p []byte) (n int, err error) {
 	return l.made.Read(p)
 }
 
-// octets measures what is written to it.
-type octets struct {
-	size, high int64 // all octets, and those above 127
-	broken     bool  // NUL, CR or LF alone, or a line over 998 octets (RFC 2045 section 2.8)
-	line       int
-	prev       byte
+// Octets measures what is written to it.
+type Octets struct {
+	Size, High int64 // all octets, and those above 127
+
+	broken bool // NUL, CR or LF alone, or a line over 998 octets (RFC 2045 section 2.8)
+	line   int
+	prev   byte
 }
 
 // Write implements io.Writer.
-func (o *octets) Write(p []byte) (int, error) {
-	o.size += int64(len(p))
+func (o *Octets) Write(p []byte) (int, error) {
+	o.Size += int64(len(p))
 	for _, c := range p {
 		switch {
 		case c >= 0x80:
-			o.high++
+			o.High++
 		case c == 0:
 			o.broken = true
 		}
@@ -204,8 +206,8 @@ func (o *octets) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fit tells whether what was written is 7-bit text, or 8-bit text where that
+// Fit tells whether what was written is 7-bit text, or 8-bit text where that
 // is taken.
-func (o *octets) fit(eight bool) bool {
-	return !o.broken && o.prev != '\r' && (eight || o.high == 0)
+func (o *Octets) Fit(eight bool) bool {
+	return !o.broken && o.prev != '\r' && (eight || o.High == 0)
 }

@@ -1,0 +1,235 @@
+package fulltext
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/store/db"
+)
+
+// version is that of the format and of Normal. An index of another version is
+// built anew.
+const version = 1
+
+// Index finds texts in folders. Its exported fields are set before its first
+// use; its methods may be called from many goroutines.
+type Index struct {
+	DB        *db.DB
+	Mailboxes *mailbox.Store
+	Logger    *slog.Logger // nil: nothing is logged
+
+	mu      sync.Mutex
+	busy    map[int64]chan struct{} // folders that are being taken in; closed at the end
+	slots   chan struct{}           // for taking in; nil before the first
+	tending sync.Mutex
+
+	batch int // tokens of a segment when it is made; 0: maxTokens
+}
+
+// state of a segment.
+type state int
+
+const (
+	building state = iota
+	live
+	dead
+)
+
+// segment is what is known of a segment without reading it.
+type segment struct {
+	id          int64
+	first, last uint32 // UIDs of its messages
+	docs        int64
+	blocks      int64
+	size        int64 // octets
+}
+
+// errConflict means that somebody else did the same, or dropped the index,
+// meanwhile.
+var errConflict = errors.New("full-text index was changed by somebody else")
+
+func (x *Index) log() *slog.Logger {
+	if x.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return x.Logger
+}
+
+// mark gives the UID up to which folder is in the index.
+func (x *Index) mark(ctx context.Context, folder int64) (uid uint32, err error) {
+	var v int64
+	err = x.DB.Read(ctx, func(tx *db.Tx) error {
+		return tx.Row(`SELECT uid, version FROM fulltext_folder WHERE mailbox = ?`, folder).Scan(&uid, &v)
+	})
+	if errors.Is(err, sql.ErrNoRows) || err == nil && v != version {
+		err = x.drop(ctx, folder)
+		uid = 0
+	}
+	return uid, err
+}
+
+// drop makes the index of folder an empty one of this version.
+func (x *Index) drop(ctx context.Context, folder int64) error {
+	return x.DB.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.Exec(`INSERT INTO fulltext_folder (mailbox, version, uid, next) VALUES (?, ?, 0, 1)
+			ON CONFLICT (mailbox) DO UPDATE SET version = excluded.version, uid = 0`, folder, version)
+		if err == nil {
+			_, err = tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE mailbox = ?`, int64(dead), folder)
+		}
+		return err
+	})
+}
+
+// Drop takes the index of folder away; the next search builds it anew.
+func (x *Index) Drop(ctx context.Context, folder int64) error {
+	if err := x.drop(ctx, folder); err != nil {
+		return fmt.Errorf("drop full-text index of folder %d: %w", folder, err)
+	}
+	return nil
+}
+
+// segments gives the segments of folder that are in use, in the order of their
+// UIDs, and the UID up to which they know all messages.
+func segments(tx *db.Tx, folder int64) (list []segment, upto uint32, err error) {
+	var v int64
+	err = tx.Row(`SELECT uid, version FROM fulltext_folder WHERE mailbox = ?`, folder).Scan(&upto, &v)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && v != version {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	err = tx.Each(`SELECT segment, first, last, docs, blocks, size FROM fulltext_segment WHERE mailbox = ? AND state = ? ORDER BY first`,
+		[]any{folder, int64(live)}, func(scan func(...any) error) error {
+			var s segment
+			err := scan(&s.id, &s.first, &s.last, &s.docs, &s.blocks, &s.size)
+			list = append(list, s)
+			return err
+		})
+	return list, upto, err
+}
+
+// pieceSize is how many octets are written in one transaction: deliveries
+// share the writer and wait behind it.
+const pieceSize = 512 << 10
+
+// output writes a segment.
+type output struct {
+	index  *Index
+	folder int64
+	seg    segment
+	begun  bool // there is a row of it
+	block  block
+	rows   []row
+	size   int // of rows, octets
+}
+
+type row struct {
+	kind  kind
+	block int64
+	data  []byte
+}
+
+// add adds the next word.
+func (o *output) add(ctx context.Context, word string, list *postings) error {
+	if !o.block.add(word, list) {
+		return nil
+	}
+	o.close()
+	if o.size < pieceSize {
+		return nil
+	}
+	err := o.index.DB.Write(ctx, o.write)
+	o.rows, o.size, o.begun = nil, 0, true
+	return err
+}
+
+// close ends the block that is being filled.
+func (o *output) close() {
+	if len(o.block[words]) == 0 {
+		return
+	}
+	for k, data := range o.block {
+		data = seal(data)
+		o.rows = append(o.rows, row{kind(k), o.seg.blocks, data})
+		o.size += len(data)
+		o.seg.size += int64(len(data))
+	}
+	o.seg.blocks++
+	o.block = block{}
+}
+
+// write writes what is in memory, and first the row of the segment.
+func (o *output) write(tx *db.Tx) error {
+	id := o.seg.id
+	if !o.begun {
+		err := tx.Row(`UPDATE fulltext_folder SET next = next + 1 WHERE mailbox = ? AND version = ? RETURNING next`, o.folder, version).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errConflict
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`INSERT INTO fulltext_segment (mailbox, segment, state, first, last, docs, blocks, size, created)
+			VALUES (?, ?, ?, 0, 0, 0, 0, 0, ?)`, o.folder, id, int64(building), time.Now().UnixMilli())
+		if err != nil {
+			return err
+		}
+		o.seg.id = id
+	}
+	for _, r := range o.rows {
+		_, err := tx.Exec(`INSERT INTO fulltext_block (mailbox, segment, kind, block, data) VALUES (?, ?, ?, ?, ?)`,
+			o.folder, id, int64(r.kind), r.block, r.data)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish writes the rest and puts the segment into use in the transaction in
+// which also does its part. On failure the segment is given up: Tend deletes
+// what there is of it.
+func (o *output) finish(ctx context.Context, also func(*db.Tx) error) error {
+	o.close()
+	err := o.index.DB.Write(ctx, func(tx *db.Tx) error {
+		if err := o.write(tx); err != nil {
+			return err
+		}
+		n, err := tx.Exec(`UPDATE fulltext_segment SET state = ?, first = ?, last = ?, docs = ?, blocks = ?, size = ?
+			WHERE mailbox = ? AND segment = ? AND state = ?`, int64(live), int64(o.seg.first), int64(o.seg.last), o.seg.docs,
+			o.seg.blocks, o.seg.size, o.folder, o.seg.id, int64(building))
+		if err == nil && n == 0 {
+			err = errConflict
+		}
+		if err != nil {
+			return err
+		}
+		return also(tx)
+	})
+	if err != nil && o.begun {
+		o.abandon()
+	}
+	return err
+}
+
+// abandon has what was written of the segment deleted soon. Where that cannot
+// be said, Tend finds it by its age.
+func (o *output) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := o.index.DB.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE mailbox = ? AND segment = ? AND state = ?`,
+			int64(dead), o.folder, o.seg.id, int64(building))
+		return err
+	})
+	if err != nil {
+		o.index.log().Warn("giving up a piece of a full-text index", "folder", o.folder, "err", err)
+	}
+}
