@@ -83,18 +83,18 @@ func TestRead(t *testing.T) {
 	if o.Preview != "Hié & you second" {
 		t.Errorf("preview %q", o.Preview)
 	}
-	if got := fmt.Sprint(o.Root.Params); got != "[{boundary o} {name* ''x%41}]" {
+	if got := fmt.Sprint(o.Root().Params); got != "[{boundary o} {name* ''x%41}]" {
 		t.Errorf("params %s", got)
 	}
-	html, msg := &o.Root.Children[0], &o.Root.Children[1]
+	html, msg := &o.Root().Children[0], &o.Root().Children[1]
 	if html.Type != "TEXT" || !html.Is("text/html") || !html.Is("text/") || html.Encoding != "Quoted-Printable" || !html.Description.Given || html.ID.Value != "<id@x>" {
 		t.Errorf("html %+v", html)
 	}
 	if msg.Kind != Message || msg.Envelope.Subject != "inner" || msg.DispParams[0].Value != `a "b".eml` || len(msg.Language) != 2 || msg.MD5.Value != "abc" {
 		t.Errorf("message %+v", msg)
 	}
-	if want := int64(strings.Count(sample[o.Root.BodyOffset:], "\n")); o.Root.Lines != want {
-		t.Errorf("%d lines, want %d", o.Root.Lines, want)
+	if want := int64(strings.Count(sample[o.Root().BodyOffset:], "\n")); o.Root().Lines != want {
+		t.Errorf("%d lines, want %d", o.Root().Lines, want)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestSection(t *testing.T) {
 			t.Errorf("%v: %v %+v", c.path, ok, p)
 		}
 	}
-	inner, ok := o.Root.Children[1].Inner()
+	inner, ok := o.Root().Children[1].Inner()
 	if !ok || !strings.HasPrefix(sample[inner.HeaderOffset:], "Subject: inner") || !strings.HasPrefix(sample[inner.BodyOffset:], "--i") {
 		t.Errorf("inner %+v", inner)
 	}

@@ -23,9 +23,9 @@ const (
 // program of a victim might show, so that filters see it; this one says what
 // clients expect of an IMAP server, also of broken messages.
 func Read(r io.Reader) (*Outline, error) {
-	o := &Outline{}
+	o := &Outline{root: &Part{}}
 	w := walk{scanner: newScanner(r), out: o, headers: maxHeaders}
-	raw := w.entity(&o.Root, nil, 0)
+	raw := w.entity(o.root, nil, 0)
 	if w.err != nil && w.err != io.EOF {
 		return nil, w.err
 	}

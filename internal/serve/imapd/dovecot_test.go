@@ -212,15 +212,15 @@ func ours(t testing.TB, raw string) (map[string]string, []string) {
 		}
 	}
 	write("ENVELOPE", func(e *wire.Encoder) { writeEnvelope(e, &o.Envelope) })
-	write("BODY", func(e *wire.Encoder) { writeStructure(e, &o.Root, false) })
-	write("BODYSTRUCTURE", func(e *wire.Encoder) { writeStructure(e, &o.Root, true) })
+	write("BODY", func(e *wire.Encoder) { writeStructure(e, o.Root(), false) })
+	write("BODYSTRUCTURE", func(e *wire.Encoder) { writeStructure(e, o.Root(), true) })
 	put("RFC822.SIZE", strconv.Itoa(len(raw)))
-	header := raw[:o.Root.HeaderSize]
+	header := raw[:o.Root().HeaderSize]
 	put("BODY[HEADER]", strconv.Quote(header))
-	put("BODY[TEXT]", strconv.Quote(raw[o.Root.BodyOffset:]))
+	put("BODY[TEXT]", strconv.Quote(raw[o.Root().BodyOffset:]))
 	put("BODY[HEADER.FIELDS ("+fieldsOf+")]", strconv.Quote(string(outline.Fields([]byte(header), strings.Fields(fieldsOf), false))))
 	put("BODY[HEADER.FIELDS.NOT ("+fieldsOf+")]", strconv.Quote(string(outline.Fields([]byte(header), strings.Fields(fieldsOf), true))))
-	if o.Root.Kind == outline.Multipart {
+	if o.Root().Kind == outline.Multipart {
 		sections(o, raw, nil, put)
 	} else {
 		sectionOf(o, raw, []int{1}, put)
