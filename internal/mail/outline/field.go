@@ -24,13 +24,13 @@ func envelope(raw []byte) Envelope {
 		}
 		switch strings.ToLower(name) {
 		case "date":
-			e.Date, e.HasDate = unfold(value), true
+			e.Date, e.HasDate = text(value), true
 		case "subject":
-			e.Subject, e.HasSubject = unfold(value), true
+			e.Subject, e.HasSubject = text(value), true
 		case "in-reply-to":
-			e.InReplyTo, e.HasInReplyTo = unfold(value), true
+			e.InReplyTo, e.HasInReplyTo = text(value), true
 		case "message-id":
-			e.MessageID, e.HasMessageID = unfold(value), true
+			e.MessageID, e.HasMessageID = text(value), true
 		}
 	})
 	return e
@@ -115,8 +115,20 @@ func (p *Part) content(raw []byte, parent *Part) {
 	}
 }
 
+// plain forgets what a message says of its content where that is no more than
+// what holds by default, so that the most common of all takes the least room.
+func (p *Part) plain() {
+	ascii := len(p.Params) == 0 ||
+		len(p.Params) == 1 && strings.EqualFold(p.Params[0].Name, "charset") && strings.EqualFold(p.Params[0].Value, "us-ascii")
+	if !ascii || !p.Is("text/plain") || p.Encoding != "" && !strings.EqualFold(p.Encoding, "7bit") || p.ID.Given || p.Description.Given ||
+		p.MD5.Given || p.Location.Given || p.Disposition != "" || p.DispParams != nil || p.Language != nil {
+		return
+	}
+	p.Type, p.Subtype, p.Params, p.Encoding = "text", "plain", nil, ""
+}
+
 func (t *Text) set(value []byte) {
 	if !t.Given {
-		t.Value, t.Given = unfold(value), true
+		t.Value, t.Given = text(value), true
 	}
 }

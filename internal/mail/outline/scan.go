@@ -185,3 +185,20 @@ func unfold(value []byte) string {
 	}
 	return b.String()
 }
+
+// text gives the value of a field that is shown as it stands: unfolded, a CR
+// without LF a space.
+func text(value []byte) string {
+	s := unfold(value)
+	if !strings.Contains(s, "\r") {
+		return s
+	}
+	var b strings.Builder
+	for i, piece := range strings.FieldsFunc(s, func(r rune) bool { return r == '\r' }) {
+		if i > 0 && piece[0] != ' ' && piece[0] != '\t' {
+			b.WriteByte(' ')
+		}
+		b.WriteString(piece)
+	}
+	return b.String()
+}

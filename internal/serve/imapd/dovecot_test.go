@@ -337,8 +337,6 @@ func wanted(item string, mine, theirs map[string]string) string {
 	}
 	binary := strings.Replace(item, ".SIZE", "", 1)
 	switch {
-	case strings.HasPrefix(b, `("text" "plain" ("charset" "us-ascii") NIL NIL "7bit"`) && strings.EqualFold(a, b):
-		return "types are in the case of the message; of plain ASCII Dovecot remembers no more than that"
 	case strings.HasPrefix(item, "BINARY") && (b == "[PARSE]" || b == "[UNKNOWN-CTE]"):
 		return "BINARY decodes broken encodings as far as possible, and a part whatever its neighbours are"
 	case strings.HasPrefix(item, "BINARY.SIZE") && mine[binary] == theirs[binary]:
