@@ -27,6 +27,10 @@ type FlagChange struct {
 	// Unless is the mod-sequence of UNCHANGEDSINCE (RFC 7162): a message with a
 	// larger one is left alone. Negative: none.
 	Unless int64
+	// Keep are system flags that Replace leaves as they are, and KeepKeywords
+	// says so of all keywords: what the caller has no right to change.
+	Keep         Flags
+	KeepKeywords bool
 }
 
 // FlagResult is what a FlagChange did.
@@ -196,5 +200,9 @@ func (c FlagChange) apply(m Message) (Flags, []string) {
 		words := slices.DeleteFunc(slices.Clone(m.Keywords), func(w string) bool { return slices.ContainsFunc(c.Keywords, has(w)) })
 		return m.Flags &^ c.Flags, words
 	}
-	return c.Flags, c.Keywords
+	words := c.Keywords
+	if c.KeepKeywords {
+		words = m.Keywords
+	}
+	return c.Flags&^c.Keep | m.Flags&c.Keep, words
 }

@@ -31,7 +31,19 @@ func (s *Store) Items(ctx context.Context, id int64, set []Range, need Need) ite
 	return func(yield func(Item, error) bool) {
 		for _, r := range disjoint(set) {
 			for m, err := range s.List(ctx, id, r) {
-				if !yield(Item{Message: m, folder: id}, err) {
+				it := Item{Message: m, folder: id}
+				if err == nil && need != 0 {
+					if c, e := s.Open(ctx, id, m.UID); e == nil {
+						if need&NeedOutline != 0 {
+							n := c.Size() - c.body.Size()
+							it.Prefix = make([]byte, n)
+							c.ReadAt(it.Prefix, 0)
+							it.Outline, err = outline.Read(c.body)
+						}
+						c.Close()
+					}
+				}
+				if !yield(it, err) {
 					return
 				}
 			}

@@ -210,10 +210,11 @@ func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server, discipline
 }
 
 func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
+	shelf := &imapd.Shelf{}
 	server := func(implicit bool) *imapd.Server {
 		return &imapd.Server{
 			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
-			SASL: logins, Events: n.Events, Logger: n.Log,
+			Shelf: shelf, SASL: logins, Events: n.Events, Logger: n.Log,
 			Account: accountNumber, Owner: n.owner, Address: n.address,
 			Limits: imapd.Limits{
 				Connections: cfg.IMAP.MaxConnections, PerAddress: cfg.IMAP.MaxPerAddress, Idle: cfg.IMAP.Idle.D(),

@@ -133,7 +133,7 @@ func (p *addressParser) mailbox() state {
 	return more
 }
 
-// angle reads an address in angle brackets.
+// angle reads an address in angle brackets, which may be empty.
 func (p *addressParser) angle(a *Address) state {
 	p.pos++
 	st := p.space()
@@ -144,16 +144,12 @@ func (p *addressParser) angle(a *Address) state {
 		}
 		st = p.space()
 	}
-	if st != more {
-		return st
+	if st == more && !p.at('>') {
+		if st = p.local(a); st == more && p.at('@') {
+			a.Host, st = p.domain()
+		}
 	}
-	if st = p.local(a); st == more && p.at('@') {
-		a.Host, st = p.domain()
-	}
-	if st != more {
-		return st
-	}
-	if !p.take('>') {
+	if st != more || !p.take('>') {
 		return broken
 	}
 	return p.space()

@@ -49,6 +49,9 @@ func Decode(b []byte) (*Outline, error) {
 	return o, nil
 }
 
+// noMIME is the bit of Part.NoMIME beside the kind.
+const noMIME = 8
+
 // maxSeconds is more than ten thousand years.
 const maxSeconds = 1 << 40
 
@@ -109,7 +112,11 @@ func (w *writer) envelope(e *Envelope) {
 }
 
 func (w *writer) part(p *Part) {
-	w.number(int64(p.Kind))
+	kind := int64(p.Kind)
+	if p.NoMIME {
+		kind |= noMIME
+	}
+	w.number(kind)
 	w.string(p.Type)
 	w.string(p.Subtype)
 	w.params(p.Params)
@@ -256,7 +263,8 @@ const minPart = 18
 
 func (r *reader) part(p *Part, depth int) {
 	kind := r.number()
-	if kind > int64(Message) || depth > maxDepth {
+	p.NoMIME = kind&noMIME != 0
+	if kind &^= noMIME; kind > int64(Message) || depth > maxDepth {
 		r.fail()
 		return
 	}

@@ -43,9 +43,6 @@ func checkPart(t *testing.T, p *Part, size int64) {
 	if p.HeaderOffset < 0 || p.HeaderSize < 0 || p.BodyOffset != p.HeaderOffset+p.HeaderSize || p.BodySize < 0 || p.BodyOffset+p.BodySize > size {
 		t.Fatalf("header %d+%d, body %d+%d of %d", p.HeaderOffset, p.HeaderSize, p.BodyOffset, p.BodySize, size)
 	}
-	if p.Type == "" || p.Subtype == "" {
-		t.Fatalf("type %q/%q", p.Type, p.Subtype)
-	}
 	for i := range p.Children {
 		checkPart(t, &p.Children[i], size)
 	}

@@ -6,108 +6,116 @@ import (
 	"github.com/migiwa/migiwa/internal/mail"
 )
 
-// value gives the value of a field unfolded: without its line ends, the white
-// space that begins a folded line becoming one space where it was a tab.
-func value(f mail.Field) string {
-	raw := f.Raw()
-	_, raw, _ = strings.Cut(raw, ":")
-	raw = strings.TrimRight(raw, "\r\n")
-	raw = strings.TrimLeft(raw, " \t")
-	if strings.IndexByte(raw, '\n') < 0 {
-		return raw
-	}
-	var b strings.Builder
-	for i, line := range strings.Split(raw, "\n") {
-		line = strings.TrimSuffix(line, "\r")
-		if i > 0 && strings.HasPrefix(line, "\t") {
-			line = " " + line[1:]
-		}
-		b.WriteString(line)
-	}
-	return b.String()
-}
-
 // envelope reads the fields of ENVELOPE.
-func envelope(h *mail.Header) Envelope {
+func envelope(raw []byte) Envelope {
 	var e Envelope
-	for f := range h.All() {
-		switch strings.ToLower(f.Name) {
-		case "date":
-			e.Date, e.HasDate = value(f), true
-		case "subject":
-			e.Subject, e.HasSubject = value(f), true
-		case "in-reply-to":
-			e.InReplyTo, e.HasInReplyTo = value(f), true
-		case "message-id":
-			e.MessageID, e.HasMessageID = value(f), true
-		case "from":
-			addAddresses(&e.From, f)
-		case "sender":
-			addAddresses(&e.Sender, f)
-		case "reply-to":
-			addAddresses(&e.ReplyTo, f)
-		case "to":
-			addAddresses(&e.To, f)
-		case "cc":
-			addAddresses(&e.Cc, f)
-		case "bcc":
-			addAddresses(&e.Bcc, f)
+	eachField(raw, func(name string, value []byte) {
+		if to := e.addresses(name); to != nil {
+			// Joined, so that no address hides in a field given twice.
+			switch v := unfold(value); {
+			case v == "":
+			case *to == "":
+				*to = v
+			default:
+				*to += ", " + v
+			}
+			return
 		}
-	}
+		switch strings.ToLower(name) {
+		case "date":
+			e.Date, e.HasDate = unfold(value), true
+		case "subject":
+			e.Subject, e.HasSubject = unfold(value), true
+		case "in-reply-to":
+			e.InReplyTo, e.HasInReplyTo = unfold(value), true
+		case "message-id":
+			e.MessageID, e.HasMessageID = unfold(value), true
+		}
+	})
 	return e
 }
 
-// addAddresses joins fields that stand more than once, so that no address
-// hides in the second.
-func addAddresses(to *string, f mail.Field) {
-	v := value(f)
-	if *to != "" && v != "" {
-		v = *to + ", " + v
+// addresses gives the place of an address field, nil for other fields.
+func (e *Envelope) addresses(name string) *string {
+	switch strings.ToLower(name) {
+	case "from":
+		return &e.From
+	case "sender":
+		return &e.Sender
+	case "reply-to":
+		return &e.ReplyTo
+	case "to":
+		return &e.To
+	case "cc":
+		return &e.Cc
+	case "bcc":
+		return &e.Bcc
 	}
-	if v != "" {
-		*to = v
-	}
+	return nil
 }
 
-// content reads the Content fields of a part. Of a field that stands more than
-// once the first counts.
-func (p *Part) content(h *mail.Header) {
-	for f := range h.All() {
-		name := strings.ToLower(f.Name)
-		if !strings.HasPrefix(name, "content-") {
-			continue
+// references gives the message identifiers of the References fields.
+func references(raw []byte) []string {
+	var out []string
+	eachField(raw, func(name string, value []byte) {
+		if strings.EqualFold(name, "References") {
+			out = append(out, mail.MessageIDs(unfold(value))...)
 		}
-		switch name {
-		case "content-type":
-			if p.Type == "" {
-				p.Type, p.Subtype, p.Params = contentType(value(f))
+	})
+	return out
+}
+
+// content reads the Content fields of a part of parent, or of a message. Of a
+// field that stands more than once the first counts.
+func (p *Part) content(raw []byte, parent *Part) {
+	typed := false
+	p.NoMIME = parent == nil || parent.Kind == Message
+	eachField(raw, func(name string, value []byte) {
+		if strings.EqualFold(name, "MIME-Version") {
+			p.NoMIME = false
+		}
+		if len(name) < len("Content-") || !strings.EqualFold(name[:len("Content-")], "Content-") {
+			return
+		}
+		switch strings.ToLower(name[len("Content-"):]) {
+		case "type":
+			if !typed {
+				typed, p.NoMIME = true, false
+				p.Type, p.Subtype, p.Params = contentType(unfold(value))
 			}
-		case "content-id":
-			p.ID.set(f)
-		case "content-description":
-			p.Description.set(f)
-		case "content-transfer-encoding":
+		case "id":
+			p.ID.set(value)
+		case "description":
+			p.Description.set(value)
+		case "transfer-encoding":
 			if p.Encoding == "" {
-				p.Encoding = transferEncoding(value(f))
+				p.Encoding = transferEncoding(unfold(value))
 			}
-		case "content-md5":
-			p.MD5.set(f)
-		case "content-disposition":
+		case "md5":
+			p.MD5.set(value)
+		case "disposition":
 			if p.DispParams == nil {
-				p.Disposition, p.DispParams = disposition(value(f))
+				p.Disposition, p.DispParams = disposition(unfold(value))
 			}
-		case "content-language":
+		case "language":
 			if p.Language == nil {
-				p.Language = languages(value(f))
+				p.Language = languages(unfold(value))
 			}
-		case "content-location":
-			p.Location.set(f)
+		case "location":
+			p.Location.set(value)
 		}
+	})
+	switch {
+	case typed:
+	case parent != nil && parent.Is("multipart/digest"):
+		p.Type, p.Subtype = "message", "rfc822"
+	default:
+		p.Type, p.Subtype = "text", "plain"
 	}
 }
 
-func (t *Text) set(f mail.Field) {
+func (t *Text) set(value []byte) {
 	if !t.Given {
-		t.Value, t.Given = value(f), true
+		t.Value, t.Given = unfold(value), true
 	}
 }

@@ -61,7 +61,7 @@ const (
 // stored body.
 type Part struct {
 	Kind          Kind
-	Type, Subtype string  // as written; what holds by default where none or none usable was given
+	Type, Subtype string  // as written; what holds by default where none was given; "" when it was broken
 	Params        []Param // of Content-Type, in their order
 	ID            Text    // Content-ID
 	Description   Text
@@ -71,6 +71,10 @@ type Part struct {
 	DispParams    []Param
 	Language      []string
 	Location      Text
+	// NoMIME says of a message that it has neither MIME-Version nor
+	// Content-Type; its structure is then shown without the other Content
+	// fields, though they hold.
+	NoMIME bool
 
 	HeaderOffset, HeaderSize int64 // with the empty line
 	BodyOffset, BodySize     int64

@@ -10,8 +10,8 @@ import (
 // maxParams bounds the parameters of one field that are kept.
 const maxParams = 1000
 
-// contentType reads the value of Content-Type. The type has no "/" in it when
-// the subtype is missing.
+// contentType reads the value of Content-Type. A broken one has no type, no
+// subtype and no parameters.
 func contentType(value string) (kind, sub string, params []Param) {
 	l := lexer{in: value}
 	if l.space() != more {
@@ -19,10 +19,10 @@ func contentType(value string) (kind, sub string, params []Param) {
 	}
 	kind, st := l.token()
 	if st != more || !l.take('/') || l.space() != more {
-		return kind, "", nil
+		return "", "", nil
 	}
 	if sub, st = l.token(); st == broken {
-		return kind, sub, nil
+		return "", "", nil
 	}
 	return kind, sub, l.params()
 }

@@ -38,16 +38,17 @@ func (p *Part) Inner() (*Part, bool) {
 // Fields gives the fields of those names, or with not all the others, of the
 // octets of a header section, in the order and form they stand there, and the
 // empty line (RFC 9051 section 6.4.5.1, HEADER.FIELDS and HEADER.FIELDS.NOT).
+// Where the section has none, only not leaves it out, as Dovecot does.
 func Fields(header []byte, names []string, not bool) []byte {
 	want := make(map[string]bool, len(names))
 	for _, n := range names {
 		want[strings.ToLower(n)] = true
 	}
 	out := make([]byte, 0, 256)
-	in := false
+	in := not
 	for line := range bytes.Lines(header) {
 		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			break
+			return append(out, line...)
 		}
 		if line[0] != ' ' && line[0] != '\t' {
 			name, _, _ := bytes.Cut(line, []byte{':'})
@@ -56,6 +57,9 @@ func Fields(header []byte, names []string, not bool) []byte {
 		if in {
 			out = append(out, line...)
 		}
+	}
+	if not {
+		return out
 	}
 	return append(out, "\r\n"...)
 }

@@ -47,25 +47,31 @@ func HeaderText(h *mail.Header) string {
 
 // Sizes of previews.
 const (
-	maxPreview  = 200      // characters
-	previewFrom = 16 << 10 // octets of text it is made of
+	maxPreview  = 200       // characters
+	previewFrom = 128 << 10 // octets of the body it is made of
+	previewText = 16 << 10  // octets of the text in that
 )
 
 // previewed tells whether a part may give the preview: text that is shown and
 // not attached.
-func previewed(p *mail.Part) bool {
-	return p.Leaf && (p.Type == "text/plain" || p.Type == "text/html") && p.Disposition != "attachment"
+func (p *Part) previewed() bool {
+	return (p.Type == "" || p.Is("text/plain") || p.Is("text/html")) && !strings.EqualFold(p.Disposition, "attachment")
 }
 
 // preview gives the beginning of the text of a part. Of plain text, lines that
 // quote another message count only when there are no others.
-func preview(p *mail.Part, body io.Reader) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(plainText(p, body), previewFrom))
+func (p *Part) preview(body io.Reader) string {
+	m := mail.Part{Type: "text/plain", Params: map[string]string{"charset": p.Param("charset")}}
+	m.Encoding, _ = p.Transfer()
+	if p.Is("text/html") {
+		m.Type = "text/html"
+	}
+	b, err := io.ReadAll(io.LimitReader(plainText(&m, body), previewText))
 	if err != nil {
-		return "", err
+		return "" // of a charset; such a text has no preview
 	}
 	text := strings.ToValidUTF8(string(b), "")
-	if p.Type == "text/plain" {
+	if m.Type == "text/plain" {
 		var own strings.Builder
 		for line := range strings.Lines(text) {
 			if !strings.HasPrefix(line, ">") {
@@ -73,10 +79,10 @@ func preview(p *mail.Part, body io.Reader) (string, error) {
 			}
 		}
 		if s := squeeze(own.String()); s != "" {
-			return s, nil
+			return s
 		}
 	}
-	return squeeze(text), nil
+	return squeeze(text)
 }
 
 // squeeze folds white space to single spaces, leaves out what cannot be seen,

@@ -1,6 +1,9 @@
 package imapd
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // capabilities are told to everybody.
 var capabilities = []string{
@@ -8,21 +11,35 @@ var capabilities = []string{
 	"IMAP4rev2",
 	"LITERAL+",
 	"SASL-IR",
+	"ENABLE",
+	"ID",
 }
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
+	"BINARY",
+	"CATENATE",
 	"CHILDREN",
 	"CREATE-SPECIAL-USE",
 	"IDLE",
 	"LIST-EXTENDED",
 	"LIST-STATUS",
+	"MOVE",
+	"MULTIAPPEND",
 	"NAMESPACE",
+	"PREVIEW",
 	"QUOTA",
 	"QUOTA=RES-STORAGE",
+	"REPLACE",
+	"SAVEDATE",
 	"SPECIAL-USE",
 	"STATUS=SIZE",
+	"UIDPLUS",
 	"UNSELECT",
+	"CONDSTORE",
+	"QRESYNC",
+	"UIDONLY",
+	"UTF8=ACCEPT",
 }
 
 // capability gives the text of CAPABILITY, without that word.
@@ -31,6 +48,10 @@ func (c *conn) capability() string {
 	switch {
 	case c.name != "":
 		words = append(words, loginCapabilities...)
+		if !c.compressed {
+			words = append(words, "COMPRESS=DEFLATE")
+		}
+		words = append(words, "APPENDLIMIT="+strconv.FormatInt(c.srv.limits.Append, 10))
 	case c.state == nil:
 		words = append(words, "STARTTLS", "LOGINDISABLED")
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
@@ -67,6 +68,7 @@ func (c *conn) next(ctx context.Context) error {
 	d := &c.dec
 	d.Next()
 	tag := d.Tag()
+	c.tag = tag
 	d.SP()
 	name := d.Word()
 	if name == "UID" {
@@ -125,7 +127,11 @@ func (c *conn) reject(tag string, err error) error {
 	if err := c.dec.Drain(); err != nil {
 		return c.why(err)
 	}
-	if c.faults++; c.faults >= c.srv.limits.Faults {
+	most := c.srv.limits.Faults
+	if c.name == "" { // strangers who do not speak IMAP
+		most = max(1, most/4)
+	}
+	if c.faults++; c.faults >= most {
 		return errFaults
 	}
 	return nil
@@ -137,9 +143,14 @@ func (c *conn) begin(ctx context.Context, tag, name string, at place, t task) er
 		c.running.Wait()
 		c.work.Lock()
 		defer c.work.Unlock()
-		text, err := c.carryOut(ctx, at, t)
-		if errors.Is(err, errStartTLS) {
+		text, err := c.carryOut(ctx, name, at, t)
+		switch {
+		case errors.Is(err, errStartTLS):
+			c.open.Add(-1)
 			return c.startTLS(ctx, tag)
+		case errors.Is(err, errCompress):
+			c.open.Add(-1)
+			return c.compress(tag, text)
 		}
 		return c.finish(ctx, tag, name, t.sync, text, err)
 	}
@@ -159,7 +170,7 @@ func (c *conn) begin(ctx context.Context, tag, name string, at place, t task) er
 // beside runs a task while others of its kind may run.
 func (c *conn) beside(ctx context.Context, tag, name string, at place, t task) {
 	c.work.RLock()
-	text, err := c.carryOut(ctx, at, t)
+	text, err := c.carryOut(ctx, name, at, t)
 	c.work.RUnlock()
 	// Numbers may change only while no other command can be using them.
 	if t.sync == syncAll && c.work.TryLock() {
@@ -172,15 +183,29 @@ func (c *conn) beside(ctx context.Context, tag, name string, at place, t task) {
 		defer c.work.RUnlock()
 		t.sync = max(t.sync, syncNoExpunge)
 	}
-	if err := c.finish(ctx, tag, name, t.sync, text, err); err == nil {
-		c.out.flush()
+	if err := c.finish(ctx, tag, name, t.sync, text, err); err != nil {
+		c.hangUp(err)
+		return
 	}
+	c.out.flush()
 }
 
+// numbered are the commands that name messages by number, which UIDONLY (RFC
+// 9586 section 3.4) forbids; their UID variants do not.
+var numbered = map[string]bool{
+	"FETCH": true, "STORE": true, "SEARCH": true, "SORT": true, "THREAD": true, "COPY": true, "MOVE": true, "REPLACE": true,
+}
+
+// errUIDRequired refuses numbers under UIDONLY.
+var errUIDRequired = &refusal{kind: "BAD", code: "UIDREQUIRED", text: "Message numbers are not used after ENABLE UIDONLY"}
+
 // carryOut runs a task in its place.
-func (c *conn) carryOut(ctx context.Context, at place, t task) (string, error) {
+func (c *conn) carryOut(ctx context.Context, name string, at place, t task) (string, error) {
 	if err := c.fits(at); err != nil {
 		return "", err
+	}
+	if c.enabled.uidOnly && numbered[name] {
+		return "", errUIDRequired
 	}
 	return t.run(ctx)
 }
@@ -191,13 +216,20 @@ func (c *conn) finish(ctx context.Context, tag, name string, sync syncing, text 
 	if b := new(broken); errors.As(err, &b) {
 		return b.error
 	}
+	var lost error
 	if c.sel != nil && sync != syncNone && !errors.Is(err, errEnd) {
-		if e := c.sel.tell(ctx, c, sync == syncAll); err == nil {
+		switch e := c.sel.tell(ctx, c, sync == syncAll, newest); {
+		case errors.Is(e, mailbox.ErrNoFolder):
+			lost = errDeleted
+		case err == nil:
 			err = e
 		}
 	}
 	c.open.Add(-1)
-	return c.tagged(tag, name, text, err)
+	if err := c.tagged(tag, name, text, err); err != nil {
+		return err
+	}
+	return lost
 }
 
 // fits tells whether a command may be given now.

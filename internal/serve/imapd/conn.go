@@ -22,7 +22,9 @@ var (
 	errDraining = errors.New("server is shutting down")
 	errEnd      = errors.New("session ended")
 	errFaults   = errors.New("too many wrong commands")
+	errDeleted  = errors.New("selected mailbox was deleted")
 	errStartTLS = errors.New("begin TLS")
+	errCompress = errors.New("begin compression")
 )
 
 // broken is an error of the connection in the middle of a command.
@@ -55,15 +57,22 @@ type conn struct {
 	running sync.WaitGroup
 	slots   chan struct{} // one each for the commands that run side by side
 	open    atomic.Int32  // commands that came and are not answered
+	tag     string        // of the command that is being parsed: ESEARCH repeats it
 
 	failures int // logins
 	faults   int // wrong commands, one after the other
 	account  int64
 	name     string // of the account; "" before login
+	id       string // what the client said of itself (ID)
 	enabled  enabled
-	sel      *view // nil when no mailbox is selected; changed under work only
-	push     pusher
+	// compressed is set by COMPRESS.
+	compressed bool
+	sel        *view // nil when no mailbox is selected; changed under work only
+	push       pusher
 }
+
+// maxStranger is how much of a command is kept in memory before login, in octets.
+const maxStranger = 64 << 10
 
 // maxBeside is how many commands of a connection run side by side.
 const maxBeside = 4
@@ -84,7 +93,9 @@ func (c *conn) run(ctx context.Context) {
 	defer func() {
 		cancel()
 		c.running.Wait()
+		c.work.Lock() // a push may be under way
 		c.unselect()
+		c.work.Unlock()
 		c.nc.Close()
 	}()
 	if c.srv.Implicit && !c.handshake(ctx) {
@@ -105,6 +116,9 @@ func (c *conn) run(ctx context.Context) {
 func (c *conn) transport(r io.Reader, w io.Writer) {
 	c.in = bufio.NewReaderSize(r, 2048)
 	c.dec.R = c.in
+	if c.name == "" {
+		c.dec.Limit = maxStranger
+	}
 	c.dec.Continue = func() error { return c.proceed("OK") }
 	c.out.init(&deadlineWriter{c: c, w: w})
 }
@@ -201,10 +215,20 @@ func (c *conn) farewell(err error) {
 		c.line("* BYE Shutting down, try again later")
 	case errors.Is(err, errFaults):
 		c.line("* BYE Too many wrong commands")
+	case errors.Is(err, wire.ErrTooMuch):
+		c.line("* BYE [TOOBIG] Too much to read over")
+	case errors.Is(err, errDeleted):
+		c.line("* BYE The selected mailbox was deleted")
 	case isTimeout(err):
 		c.line("* BYE Idle for too long")
 	}
 	c.out.flush()
+}
+
+// hangUp ends the connection from another goroutine than its own.
+func (c *conn) hangUp(err error) {
+	c.farewell(err)
+	c.nc.Close()
 }
 
 func isTimeout(err error) bool {
@@ -261,7 +285,7 @@ func (c *conn) why(err error) error {
 
 // event begins an event of this connection.
 func (c *conn) event(kind event.Kind) event.Event {
-	e := event.Event{Time: time.Now(), Kind: kind, Trace: c.trace, Role: "imap", Account: c.name}
+	e := event.Event{Time: time.Now(), Kind: kind, Trace: c.trace, Role: "imap", Account: c.name, Helo: c.id}
 	if c.remote.IsValid() {
 		e.Remote = c.remote.String()
 	}

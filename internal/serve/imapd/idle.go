@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -9,18 +10,34 @@ import (
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
+// pushPause is the least time between two pushes to one client: what happens
+// meanwhile is told at once then.
+const pushPause = 50 * time.Millisecond
+
 // pusher tells an idle client what is new. Its zero value pushes nothing.
 type pusher struct {
-	idling  atomic.Bool // the client is in IDLE
-	pending atomic.Bool // a goroutine is on its way
+	idling  atomic.Bool  // the client is in IDLE
+	pending atomic.Bool  // a push is on its way
+	modseq  atomic.Int64 // the largest that a notice told of
+	pause   atomic.Int64 // nanoseconds since the Unix epoch before which nothing is pushed
 }
 
 // wake is called by the store for every change of the selected mailbox. It does
 // not block.
-func (c *conn) wake(mailbox.Change) {
-	if c.push.idling.Load() && c.push.pending.CompareAndSwap(false, true) {
-		go c.pushNews()
+func (c *conn) wake(change mailbox.Change) {
+	for known := c.push.modseq.Load(); known < change.ModSeq; known = c.push.modseq.Load() {
+		if c.push.modseq.CompareAndSwap(known, change.ModSeq) {
+			break
+		}
 	}
+	if !c.push.idling.Load() || !c.push.pending.CompareAndSwap(false, true) {
+		return
+	}
+	if wait := time.Until(time.Unix(0, c.push.pause.Load())); wait > 0 {
+		time.AfterFunc(wait, c.pushNews)
+		return
+	}
+	go c.pushNews()
 }
 
 // pushNews tells an idle client all that is new.
@@ -31,9 +48,14 @@ func (c *conn) pushNews() {
 	if !c.push.idling.Load() || c.sel == nil {
 		return
 	}
+	c.push.pause.Store(time.Now().Add(pushPause).UnixNano())
 	ctx, cancel := context.WithTimeout(c.srv.ctx, time.Minute)
 	defer cancel()
-	if err := c.sel.tell(ctx, c, true); err != nil {
+	switch err := c.sel.tell(ctx, c, true, c.push.modseq.Load()); {
+	case errors.Is(err, mailbox.ErrNoFolder):
+		c.hangUp(errDeleted)
+		return
+	case err != nil:
 		c.srv.Logger.Error("telling an idle client", "account", c.name, "err", err)
 	}
 	c.out.flush()
@@ -43,10 +65,14 @@ func (c *conn) pushNews() {
 // and holds no lock.
 func (c *conn) parseIdle(d *wire.Decoder) task {
 	d.End()
-	return task{run: func(context.Context) (string, error) {
+	return task{run: func(ctx context.Context) (string, error) {
 		c.push.idling.Store(true)
-		c.wake(mailbox.Change{}) // what came before
 		err := c.proceed("idling")
+		if err == nil && c.sel != nil {
+			// What came before; a mailbox that is gone is told of afterwards.
+			c.sel.tell(ctx, c, true, newest)
+			err = c.out.flush()
+		}
 		c.work.Unlock()
 		var line string
 		if err == nil {

@@ -14,48 +14,109 @@ var selectCommands = map[string]command{
 	"CLOSE":    {selected, (*conn).parseClose},
 }
 
-func (c *conn) parseSelect(d *wire.Decoder, readOnly bool) task {
-	d.SP()
-	name := d.Mailbox()
-	d.End()
-	return task{sync: syncNone, run: func(ctx context.Context) (string, error) { return c.selectBox(ctx, name, readOnly) }}
+// opening is the arguments of SELECT and EXAMINE.
+type opening struct {
+	name      string
+	readOnly  bool
+	condstore bool    // (CONDSTORE)
+	resync    *resync // (QRESYNC (...)); nil without it
 }
 
-func (c *conn) selectBox(ctx context.Context, name string, readOnly bool) (string, error) {
+func (c *conn) parseSelect(d *wire.Decoder, readOnly bool) task {
+	o := opening{readOnly: readOnly}
+	d.SP()
+	o.name = d.Mailbox()
+	if d.AcceptSP() {
+		d.List(func() {
+			switch word := d.Word(); word {
+			case "CONDSTORE":
+				o.condstore = true
+			case "QRESYNC":
+				o.resync = parseResync(d)
+			default:
+				d.Fail("Unknown parameter of SELECT")
+			}
+		})
+	}
+	d.End()
+	return task{sync: syncNone, run: func(ctx context.Context) (string, error) { return c.selectBox(ctx, o) }}
+}
+
+// writing are the rights of whom a mailbox is not read-only for (RFC 4314
+// section 5.2).
+const writing = mailbox.KeepSeen | mailbox.WriteFlags | mailbox.Insert | mailbox.DeleteMark | mailbox.ExpungeRight
+
+func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
+	if o.resync != nil && !c.enabled.qresync {
+		return "", bad("QRESYNC is not enabled")
+	}
+	c.enabled.condstore = c.enabled.condstore || o.condstore
 	if c.sel != nil {
 		c.unselect()
 		c.line("* OK [CLOSED] Previous mailbox closed")
 	}
-	f, rights, err := c.find(ctx, name, mailbox.ReadRight)
+	f, rights, err := c.find(ctx, o.name, mailbox.ReadRight)
 	if err != nil {
 		return "", err
 	}
-	v := &view{rights: rights, readOnly: readOnly}
+	v := &view{rights: rights, readOnly: o.readOnly || rights&writing == 0, uidOnly: c.enabled.uidOnly}
 	v.cancel = c.srv.Mailboxes.Watch(f.ID, c.wake)
-	if v.folder, err = c.srv.Mailboxes.Status(ctx, f.ID); err == nil {
-		v.uids, err = c.srv.Mailboxes.UIDs(ctx, f.ID)
+	v.place = c.srv.Shelf.take(f.ID)
+	e, _, err := v.place.look(ctx, c.srv.Mailboxes, newest, newest)
+	if err == nil {
+		v.folder, v.uids, v.now, v.keywords = e.folder, e.uids, e.uids, len(e.keywords)
+		c.sel = v
+		err = c.describe(ctx, v, e)
+	}
+	if err == nil && o.resync != nil {
+		err = c.resync(ctx, v, o.resync)
 	}
 	if err != nil {
-		v.cancel()
+		c.sel = v
+		c.unselect()
 		return "", err
 	}
-	c.sel = v
-	c.describe(v)
-	if readOnly {
+	if v.readOnly {
 		return "[READ-ONLY] Mailbox opened", nil
 	}
 	return "[READ-WRITE] Mailbox opened", nil
 }
 
-// describe writes the untagged responses of SELECT (RFC 9051 section 6.3.2).
-func (c *conn) describe(v *view) {
-	c.respond(func(e *wire.Encoder) error {
-		e.Raw(`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)` + "\r\n")
-		e.Raw(`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] Flags that stay` + "\r\n")
-		e.Rawf("* %d EXISTS\r\n* 0 RECENT\r\n", len(v.uids))
-		e.Rawf("* OK [UIDVALIDITY %d] UIDs are valid\r\n", v.folder.UIDValidity)
-		e.Rawf("* OK [UIDNEXT %d] Next UID\r\n", v.folder.UIDNext)
-		e.Rawf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence", v.folder.ModSeq)
+// describe writes the untagged responses of SELECT (RFC 9051 section 6.3.2, and
+// RFC 3501 for who has not enabled that).
+func (c *conn) describe(ctx context.Context, v *view, e edition) error {
+	var unseen uint32
+	if !c.enabled.rev2 {
+		first, err := c.srv.Shelf.firstRecent(ctx, c.srv.Mailboxes, e.folder, !v.readOnly)
+		if err != nil {
+			return err
+		}
+		v.addRecent(mailbox.Range{First: first, Last: e.folder.UIDNext - 1})
+		if e.folder.Unseen > 0 {
+			uid, err := c.srv.Mailboxes.FirstUnseen(ctx, e.folder.ID)
+			if err != nil {
+				return err
+			}
+			unseen = seq(v.uids, uid)
+		}
+	}
+	c.tellKeywords(v, e)
+	return c.respond(func(w *wire.Encoder) error {
+		w.Rawf("* %d EXISTS\r\n", len(v.uids))
+		if !c.enabled.rev2 {
+			w.Rawf("* %d RECENT\r\n", v.countRecent())
+		}
+		if unseen > 0 && !v.uidOnly {
+			w.Rawf("* OK [UNSEEN %d] First unseen message\r\n", unseen)
+		}
+		w.Rawf("* OK [UIDVALIDITY %d] UIDs are valid\r\n", e.folder.UIDValidity)
+		w.Rawf("* OK [UIDNEXT %d] Next UID\r\n", e.folder.UIDNext)
+		w.Rawf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n", e.folder.ModSeq)
+		w.Rawf("* OK [MAILBOXID (F%d)] Mailbox id", e.folder.ID)
+		if c.enabled.rev2 {
+			w.Raw("\r\n" + `* LIST () "/" `)
+			w.Mailbox(e.folder.Name)
+		}
 		return nil
 	})
 }
@@ -73,7 +134,10 @@ func (c *conn) parseClose(d *wire.Decoder) task {
 		if v.readOnly || v.rights&mailbox.ExpungeRight == 0 {
 			return "", nil
 		}
-		_, _, err := c.srv.Mailboxes.Expunge(ctx, v.folder.ID, mailbox.All, true)
+		gone, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.folder.ID, mailbox.All, true)
+		if err == nil && len(gone) > 0 && c.enabled.qresync {
+			return highest(modseq) + "CLOSE completed", nil // RFC 7162 section 3.2.8
+		}
 		return "", err
 	}}
 }
@@ -82,6 +146,7 @@ func (c *conn) parseClose(d *wire.Decoder) task {
 func (c *conn) unselect() {
 	if c.sel != nil {
 		c.sel.cancel()
+		c.sel.place.leave()
 		c.sel = nil
 	}
 }

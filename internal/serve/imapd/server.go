@@ -34,6 +34,7 @@ import (
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/mailbox/fulltext"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
 
@@ -55,9 +56,12 @@ type Server struct {
 	// them nobody sees what others share. Set both or none.
 	Owner   func(ctx context.Context, a mail.Address) (int64, error)
 	Address func(ctx context.Context, account int64) (string, error)
-	Events  *event.Recorder // nil: nothing is recorded
-	Limits  Limits
-	Logger  *slog.Logger // nil: nothing is logged. Gets what is wrong with us, not with peers
+	Shelf   *Shelf // one for all servers of a process; nil: one of its own
+	// Fulltext finds texts in bodies. Nil: SEARCH reads the bodies.
+	Fulltext *fulltext.Index
+	Events   *event.Recorder // nil: nothing is recorded
+	Limits   Limits
+	Logger   *slog.Logger // nil: nothing is logged. Gets what is wrong with us, not with peers
 
 	start  sync.Once
 	limits Limits
@@ -119,6 +123,10 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]struct{}{}
 		s.conns = map[*conn]struct{}{}
 		s.addresses = map[netip.Addr]int{}
+		if s.Shelf == nil {
+			s.Shelf = &Shelf{}
+		}
+		s.Shelf.begin()
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}

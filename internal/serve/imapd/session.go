@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/edge"
@@ -22,16 +23,10 @@ var sessionCommands = map[string]command{
 	"STARTTLS":     {before, (*conn).parseStartTLS},
 	"LOGIN":        {before, (*conn).parseLogin},
 	"AUTHENTICATE": {before, (*conn).parseAuthenticate},
+	"ID":           {anywhere, (*conn).parseID},
+	"ENABLE":       {after, (*conn).parseEnable},
+	"COMPRESS":     {after, (*conn).parseCompress},
 	"IDLE":         {after, (*conn).parseIdle},
-}
-
-// enabled is what ENABLE has turned on.
-type enabled struct {
-	condstore bool
-	qresync   bool
-	utf8      bool
-	rev2      bool
-	uidOnly   bool
 }
 
 func (c *conn) greet() {
@@ -126,7 +121,7 @@ func decode(s string) ([]byte, error) {
 	if s == "=" {
 		return []byte{}, nil
 	}
-	return base64.StdEncoding.DecodeString(s)
+	return base64.StdEncoding.DecodeString(strings.TrimRight(s, " "))
 }
 
 // exchange sends a challenge and reads the response.
@@ -173,6 +168,7 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 	e.Verb, e.Millis = verb, time.Since(start).Milliseconds()
 	if err == nil {
 		c.account, c.name = account, name
+		c.dec.Limit = 0
 		e.Account = name
 		c.srv.Events.Record(e)
 		return "[CAPABILITY " + c.capability() + "] Logged in", nil

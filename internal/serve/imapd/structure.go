@@ -1,6 +1,8 @@
 package imapd
 
 import (
+	"strings"
+
 	"github.com/migiwa/migiwa/internal/mail/outline"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
@@ -11,7 +13,7 @@ func writeEnvelope(e *wire.Encoder, env *outline.Envelope) {
 	e.Raw("(")
 	e.Nstring(env.Date, env.HasDate)
 	e.Raw(" ")
-	e.Nstring(env.Subject, env.HasSubject)
+	e.Nstring(forPeople(env.Subject), env.HasSubject)
 	from := outline.Addresses(env.From)
 	writeAddresses(e, from)
 	for _, field := range []string{env.Sender, env.ReplyTo} {
@@ -48,7 +50,7 @@ func writeAddresses(e *wire.Encoder, list []outline.Address) {
 			e.Raw("(NIL NIL NIL NIL)")
 		default:
 			e.Raw("(")
-			e.Nstring(a.Name, a.Name != "")
+			e.Nstring(forPeople(a.Name), a.Name != "")
 			e.Raw(" ")
 			e.Nstring(a.Route, a.Route != "")
 			e.Raw(" ")
@@ -59,6 +61,15 @@ func writeAddresses(e *wire.Encoder, list []outline.Address) {
 		}
 	}
 	e.Raw(")")
+}
+
+// forPeople folds white space, which folding of the header and careless
+// programs leave in texts that only people read.
+func forPeople(s string) string {
+	if !strings.ContainsAny(s, "\t\r\n") && !strings.Contains(s, "  ") {
+		return strings.Trim(s, " ")
+	}
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' }), " ")
 }
 
 // writeStructure writes a BODYSTRUCTURE, or without the extension data a BODY
@@ -78,7 +89,7 @@ func writeMultipart(e *wire.Encoder, p *outline.Part, extensible bool) {
 		writeStructure(e, &p.Children[i], extensible)
 	}
 	if len(p.Children) == 0 { // the grammar wants one
-		writeStructure(e, &outline.Part{Type: "text", Subtype: "plain"}, false)
+		writeStructure(e, &outline.Part{Type: "text", Subtype: "plain"}, extensible)
 	}
 	e.Raw(" ")
 	e.String(p.Subtype)
@@ -90,10 +101,17 @@ func writeMultipart(e *wire.Encoder, p *outline.Part, extensible bool) {
 }
 
 func writePart(e *wire.Encoder, p *outline.Part, extensible bool) {
-	e.String(p.Type)
-	e.Raw(" ")
-	e.String(p.Subtype)
-	e.Raw(" ")
+	if p.NoMIME {
+		p = &outline.Part{Type: p.Type, Subtype: p.Subtype, BodySize: p.BodySize, Lines: p.Lines}
+	}
+	if p.Kind == outline.Message {
+		e.Raw(`"message" "rfc822" `)
+	} else {
+		e.String(p.Type)
+		e.Raw(" ")
+		e.String(p.Subtype)
+		e.Raw(" ")
+	}
 	params := p.Params
 	if p.Is("text/") && p.Param("charset") == "" {
 		params = append(params[:len(params):len(params)], outline.Param{Name: "charset", Value: "us-ascii"})

@@ -1,8 +1,6 @@
 package imapd
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"sync"
 
@@ -11,19 +9,29 @@ import (
 )
 
 // view is the selected mailbox as the client knows it. Sequence numbers are
-// places in uids. A slice that was handed out is never changed: additions go
-// behind its end, removals make a new one.
+// places in uids. A slice that was handed out is never changed, and may be
+// shared with other sessions.
+//
+// tell (tell.go) alone moves it forward: telling is held while it writes to the
+// client, mu only while it changes what others read.
 type view struct {
-	folder   mailbox.Folder // as it was at SELECT; ModSeq as far as the client was told
+	folder   mailbox.Folder // ModSeq and UIDNext as far as the client was told
 	rights   mailbox.Rights
 	readOnly bool
+	uidOnly  bool   // UIDONLY (RFC 9586): there are no numbers
 	cancel   func() // ends the watch of the store
+	place    *shelved
+
+	telling  sync.Mutex
+	now      []uint32 // UIDs in the store at folder.ModSeq; others of uids are gone, and the client not yet told
+	keywords int      // of the edition's that were told
 
 	mu     sync.Mutex
 	uids   []uint32
-	gone   []uint32         // expunged, and the client not yet told
-	silent map[uint32]int64 // mod-sequences of changes that the client made itself and knows of
-	saved  []uint32         // UIDs of the last SEARCH with SAVE (RFC 5182)
+	recent []mailbox.Range     // UIDs that have \Recent in this session
+	silent map[uint32]int64    // mod-sequences of changes that the client made itself and knows of
+	saved  []uint32            // UIDs of the last SEARCH with SAVE (RFC 5182)
+	handed map[uint32]struct{} // UIDs whose text the client has had
 }
 
 // snapshot gives the UIDs by sequence number as the client knows them.
@@ -45,41 +53,66 @@ func (v *view) hush(messages []mailbox.Message) {
 	}
 }
 
+// hushed tells whether the client knows of a change.
+func (v *view) hushed(m mailbox.Message) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.silent[m.UID] == m.ModSeq
+}
+
 // resolve gives the UIDs that a set of the client names, in order; those that
-// are gone are among them. Sequence numbers that do not exist are BAD.
+// are gone are among them. Sequence numbers that do not exist are BAD. The
+// result must not be changed.
 func (v *view) resolve(s wire.Set, byUID bool) ([]uint32, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if s.Saved {
+	switch {
+	case s.Saved:
 		return v.saved, nil
-	}
-	if byUID {
+	case byUID:
 		return v.resolveUIDs(s), nil
+	case v.uidOnly:
+		return nil, errUIDRequired
 	}
 	n := uint32(len(v.uids))
-	if m := s.Max(); m != wire.Star && m > n || m == wire.Star && n == 0 {
+	ranges := s.Normal(n)
+	if last := ranges[len(ranges)-1].Last; last > n || ranges[0].First == 0 {
 		return nil, bad("No such message")
 	}
+	if len(ranges) == 1 {
+		return v.uids[ranges[0].First-1 : ranges[0].Last : ranges[0].Last], nil
+	}
 	var out []uint32
-	for _, r := range s.Normal(n) {
+	for _, r := range ranges {
 		out = append(out, v.uids[r.First-1:r.Last]...)
 	}
 	return out, nil
 }
 
-func (v *view) resolveUIDs(s wire.Set) (out []uint32) {
+func (v *view) resolveUIDs(s wire.Set) []uint32 {
 	if len(v.uids) == 0 {
 		return nil
 	}
-	for _, r := range s.Normal(v.uids[len(v.uids)-1]) {
-		from, _ := slices.BinarySearch(v.uids, r.First)
-		to, found := slices.BinarySearch(v.uids, r.Last)
-		if found {
-			to++
-		}
-		out = append(out, v.uids[from:max(from, to)]...)
+	ranges := s.Normal(v.uids[len(v.uids)-1])
+	if len(ranges) == 1 {
+		return within(v.uids, ranges[0])
+	}
+	var out []uint32
+	for _, r := range ranges {
+		out = append(out, within(v.uids, r)...)
 	}
 	return out
+}
+
+// within gives the part of uids that lies in a range.
+func within(uids []uint32, r wire.Range) []uint32 {
+	from, _ := slices.BinarySearch(uids, r.First)
+	to, found := slices.BinarySearch(uids, r.Last)
+	if found {
+		to++
+	}
+	to = max(from, to)
+	return uids[from:to:to]
 }
 
 // seq gives the sequence number of a UID in a snapshot, 0 when it is not there.
@@ -91,118 +124,39 @@ func seq(uids []uint32, uid uint32) uint32 {
 	return uint32(i + 1)
 }
 
-// tell tells the client what is new: flags, new messages and, where expunge is
-// true, which are gone.
-func (v *view) tell(ctx context.Context, c *conn, expunge bool) error {
+// isRecent tells whether a message has \Recent in this session.
+func (v *view) isRecent(uid uint32) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	now, err := c.srv.Mailboxes.Status(ctx, v.folder.ID)
-	if errors.Is(err, mailbox.ErrNoFolder) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if now.ModSeq > v.folder.ModSeq {
-		if err := v.look(ctx, c, now); err != nil {
-			return err
-		}
-	}
-	if expunge && len(v.gone) > 0 {
-		v.tellGone(c)
-	}
-	return nil
+	return slices.ContainsFunc(v.recent, func(r mailbox.Range) bool { return r.First <= uid && uid <= r.Last })
 }
 
-// look reads what changed since the client was told, and tells all but what is
-// gone.
-func (v *view) look(ctx context.Context, c *conn, now mailbox.Folder) error {
-	gone, complete, err := c.srv.Mailboxes.Expunged(ctx, v.folder.ID, v.folder.ModSeq)
-	if err != nil {
-		return err
+// countRecent gives the number of messages with \Recent.
+func (v *view) countRecent() (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, r := range v.recent {
+		n += len(within(v.uids, wire.Range(r)))
 	}
-	if !complete {
-		there, err := c.srv.Mailboxes.UIDs(ctx, v.folder.ID)
-		if err != nil {
-			return err
-		}
-		gone = missing(v.uids, there)
-	}
-	old := len(v.uids)
-	var changed []mailbox.Message
-	for m, err := range c.srv.Mailboxes.ChangedSince(ctx, v.folder.ID, v.folder.ModSeq) {
-		if err != nil {
-			return err
-		}
-		if old == 0 || m.UID > v.uids[old-1] {
-			v.uids = append(v.uids, m.UID)
-		} else if v.silent[m.UID] != m.ModSeq {
-			changed = append(changed, m)
-		}
-		v.folder.ModSeq = max(v.folder.ModSeq, m.ModSeq)
-	}
-	slices.Sort(v.uids[old:])
-	v.folder.ModSeq = max(v.folder.ModSeq, now.ModSeq)
-	v.silent = nil
-	v.gone = append(v.gone, gone...)
-	if len(v.uids) > old {
-		c.respond(func(e *wire.Encoder) error { e.Rawf("* %d EXISTS", len(v.uids)); return nil })
-	}
-	for _, m := range changed {
-		v.tellFlags(c, m)
-	}
-	return nil
+	return n
 }
 
-// tellFlags tells the flags of a message that another session changed.
-func (v *view) tellFlags(c *conn, m mailbox.Message) {
-	n := seq(v.uids, m.UID)
-	if n == 0 {
+// addRecent gives the UIDs of a range \Recent.
+func (v *view) addRecent(r mailbox.Range) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if n := len(v.recent); n > 0 && v.recent[n-1].Last+1 == r.First {
+		v.recent[n-1].Last = r.Last
 		return
 	}
-	c.respond(func(e *wire.Encoder) error {
-		e.Rawf("* %d FETCH (UID %d FLAGS ", n, m.UID)
-		e.List(flagWords(m))
-		if c.enabled.condstore {
-			e.Rawf(" MODSEQ (%d)", m.ModSeq)
-		}
-		e.Raw(")")
-		return nil
-	})
-}
-
-// tellGone tells which messages are gone, the last first, so that the numbers
-// of those before stay.
-func (v *view) tellGone(c *conn) {
-	slices.Sort(v.gone)
-	rest := make([]uint32, 0, len(v.uids))
-	var told []uint32
-	for i, u := range v.uids {
-		if _, found := slices.BinarySearch(v.gone, u); found {
-			told = append(told, uint32(i+1))
-		} else {
-			rest = append(rest, u)
-		}
+	if r.First <= r.Last {
+		v.recent = append(v.recent, r)
 	}
-	v.uids, v.gone = rest, nil
-	for _, n := range slices.Backward(told) {
-		c.respond(func(e *wire.Encoder) error { e.Rawf("* %d EXPUNGE", n); return nil })
-	}
-}
-
-// missing gives what is in a, but not in b, both ascending.
-func missing(a, b []uint32) (out []uint32) {
-	for _, u := range a {
-		if _, found := slices.BinarySearch(b, u); !found {
-			out = append(out, u)
-		}
-	}
-	return out
 }
 
 // flagWords gives flags and keywords of a message as FETCH tells them.
 func flagWords(m mailbox.Message) []string {
-	words := make([]string, 0, 4+len(m.Keywords))
+	words := make([]string, 0, 5+len(m.Keywords))
 	for _, f := range systemFlags {
 		if m.Flags&f.bit != 0 {
 			words = append(words, f.name)
@@ -211,11 +165,25 @@ func flagWords(m mailbox.Message) []string {
 	return append(words, m.Keywords...)
 }
 
+// flagWords is the function of that name with \Recent, where there is such a
+// thing.
+func (c *conn) flagWords(m mailbox.Message) []string {
+	words := flagWords(m)
+	if !c.enabled.rev2 && c.sel.isRecent(m.UID) {
+		words = append(words, `\Recent`)
+	}
+	return words
+}
+
 // systemFlags by their names.
 var systemFlags = []struct {
-	name string
-	bit  mailbox.Flags
+	name  string
+	bit   mailbox.Flags
+	right mailbox.Rights // to change it
 }{
-	{`\Answered`, mailbox.Answered}, {`\Flagged`, mailbox.Flagged}, {`\Deleted`, mailbox.Deleted},
-	{`\Seen`, mailbox.Seen}, {`\Draft`, mailbox.Draft},
+	{`\Answered`, mailbox.Answered, mailbox.WriteFlags},
+	{`\Flagged`, mailbox.Flagged, mailbox.WriteFlags},
+	{`\Deleted`, mailbox.Deleted, mailbox.DeleteMark},
+	{`\Seen`, mailbox.Seen, mailbox.KeepSeen},
+	{`\Draft`, mailbox.Draft, mailbox.WriteFlags},
 }

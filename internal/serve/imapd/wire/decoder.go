@@ -30,6 +30,8 @@ type Decoder struct {
 	// UTF8 says that mailbox names are UTF-8 (after ENABLE of IMAP4rev2 or
 	// UTF8=ACCEPT); names in modified UTF-7 are then what they look like.
 	UTF8 bool
+	// Limit is how many octets of a command are kept in memory. 0: MaxCommand.
+	Limit int
 
 	err     error
 	used    int
@@ -85,8 +87,15 @@ func (d *Decoder) take() {
 	d.count(1)
 }
 
+func (d *Decoder) limit() int {
+	if d.Limit > 0 {
+		return d.Limit
+	}
+	return MaxCommand
+}
+
 func (d *Decoder) count(n int) bool {
-	if d.used += n; d.used > MaxCommand {
+	if d.used += n; d.used > d.limit() {
 		d.Fail("Command too long")
 		return false
 	}
@@ -443,8 +452,8 @@ func (d *Decoder) smallLiteral() string {
 	if d.err != nil {
 		return ""
 	}
-	if a.Size > int64(MaxCommand-d.used) {
-		d.Refuse(a, int64(MaxCommand-d.used))
+	if room := int64(d.limit() - d.used); a.Size > room {
+		d.Refuse(a, max(0, room))
 		return ""
 	}
 	b := make([]byte, a.Size)

@@ -1,0 +1,69 @@
+package imapd
+
+import (
+	"compress/flate"
+	"context"
+	"io"
+	"sync"
+
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
+)
+
+// COMPRESS=DEFLATE (RFC 4978). A compressor takes more than a megabyte, so a
+// connection has one only while it writes, and what is flushed does not refer
+// to what was before: idle connections have none, and lose little, for large
+// responses are flushed rarely. What reads takes 45 KB for the whole time.
+
+// compressors are *flate.Writer.
+var compressors = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestSpeed)
+	if err != nil {
+		panic(err) // the level is one of the package's
+	}
+	return w
+}}
+
+// deflater compresses each Write for itself, up to a sync flush.
+type deflater struct{ w io.Writer }
+
+// Write fulfils io.Writer.
+func (d deflater) Write(p []byte) (int, error) {
+	z := compressors.Get().(*flate.Writer)
+	defer func() {
+		z.Reset(nil)
+		compressors.Put(z)
+	}()
+	z.Reset(d.w)
+	n, err := z.Write(p)
+	if err == nil {
+		err = z.Flush()
+	}
+	return n, err
+}
+
+func (c *conn) parseCompress(d *wire.Decoder) task {
+	d.SP()
+	algorithm := d.Word()
+	d.End()
+	return task{sync: syncNone, run: func(context.Context) (string, error) {
+		switch {
+		case algorithm != "DEFLATE":
+			return "", no("CANNOT", "Only DEFLATE is known")
+		case c.compressed:
+			return "", no("COMPRESSIONACTIVE", "Compression is active already")
+		}
+		return "Compression begins", errCompress
+	}}
+}
+
+// compress ends COMPRESS: what follows its response is compressed, both ways.
+func (c *conn) compress(tag, text string) error {
+	c.line(tag + " OK " + text)
+	if err := c.out.flush(); err != nil {
+		return err
+	}
+	c.compressed = true
+	// What the client has sent already stands in c.in.
+	c.transport(flate.NewReader(c.in), deflater{&deadlineWriter{c: c, w: c.nc}})
+	return nil
+}

@@ -1,0 +1,154 @@
+package imapd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
+)
+
+func (c *conn) parseCopy(d *wire.Decoder, byUID bool) task {
+	t := parseTarget(d, byUID)
+	d.SP()
+	name := d.Mailbox()
+	d.End()
+	return task{run: func(ctx context.Context) (string, error) { return c.copyTo(ctx, t, name) }}
+}
+
+// copyTo is COPY (RFC 9051 section 6.4.7): all messages or none.
+func (c *conn) copyTo(ctx context.Context, t target, name string) (string, error) {
+	uids, err := c.chosen(t)
+	if err != nil {
+		return "", err
+	}
+	to, rights, err := c.openTarget(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.folder.ID, to.ID, mailbox.Ranges(uids))
+	if err == nil {
+		err = c.trimFlags(ctx, to, rights, copied)
+	}
+	if err != nil {
+		return "", targetGone(err)
+	}
+	switch code := copyUID(copied); {
+	case code == "":
+		return "No messages to copy", nil
+	case !t.byUID && len(copied.From) < len(uids):
+		// COPYUID has told which ones were there.
+		return code + " Some messages are gone", nil
+	default:
+		return code + " COPY completed", nil
+	}
+}
+
+// copyUID gives the response code (RFC 9051 section 7.1), "" when nothing was
+// copied or the client may not read where it went.
+func copyUID(c mailbox.Copied) string {
+	if len(c.From) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("[COPYUID %d %s %s]", c.UIDValidity, wire.AppendSet(nil, c.From), wire.AppendSet(nil, c.To))
+}
+
+// targetGone says what it means that a folder went away after it was found.
+func targetGone(err error) error {
+	if isNoFolder(err) {
+		return no("TRYCREATE", "No such mailbox")
+	}
+	return err
+}
+
+// trimFlags takes from copies the flags that one may not set where they are now
+// (RFC 4314 section 4).
+func (c *conn) trimFlags(ctx context.Context, to mailbox.Folder, r mailbox.Rights, copied mailbox.Copied) error {
+	flags, keywords := settable(r)
+	if keywords && flags == allSystem {
+		return nil
+	}
+	_, err := c.srv.Mailboxes.StoreFlags(ctx, to.ID, mailbox.Ranges(copied.To),
+		mailbox.FlagChange{Op: mailbox.Replace, Unless: -1, Keep: flags, KeepKeywords: keywords})
+	return err
+}
+
+func (c *conn) parseMove(d *wire.Decoder, byUID bool) task {
+	t := parseTarget(d, byUID)
+	d.SP()
+	name := d.Mailbox()
+	d.End()
+	return task{run: func(ctx context.Context) (string, error) { return c.moveTo(ctx, t, name) }}
+}
+
+// moveTo is MOVE (RFC 6851): COPYUID is told before the messages vanish.
+func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error) {
+	v := c.sel
+	uids, err := c.chosen(t)
+	if err != nil {
+		return "", err
+	}
+	if err := v.writable(mailbox.ExpungeRight); err != nil {
+		return "", err
+	}
+	if err := v.writable(mailbox.DeleteMark); err != nil {
+		return "", err
+	}
+	to, rights, err := c.openTarget(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	moved, err := c.srv.Mailboxes.Move(ctx, v.folder.ID, to.ID, mailbox.Ranges(uids))
+	if err == nil {
+		err = c.trimFlags(ctx, to, rights, moved)
+	}
+	if err != nil {
+		return "", targetGone(err)
+	}
+	code := copyUID(moved)
+	if code == "" {
+		return "No messages to move", nil
+	}
+	c.line("* OK " + code + " Moved")
+	return c.highest(moved.ModSeq) + "MOVE completed", nil
+}
+
+// highest is the response code HIGHESTMODSEQ and a space, for who wants to know
+// how far it is after messages went (RFC 7162 section 3.2.7).
+func (c *conn) highest(modseq int64) string {
+	if !c.enabled.qresync {
+		return ""
+	}
+	return fmt.Sprintf("[HIGHESTMODSEQ %d] ", modseq)
+}
+
+func (c *conn) parseExpunge(d *wire.Decoder) task {
+	d.End()
+	return task{run: func(ctx context.Context) (string, error) { return c.expunge(ctx, mailbox.Ranges(c.sel.snapshot())) }}
+}
+
+// parseUIDExpunge is RFC 4315 section 2.1.
+func (c *conn) parseUIDExpunge(d *wire.Decoder) task {
+	t := parseTarget(d, true)
+	d.End()
+	return task{run: func(ctx context.Context) (string, error) {
+		uids, err := c.chosen(t)
+		if err != nil {
+			return "", err
+		}
+		return c.expunge(ctx, mailbox.Ranges(uids))
+	}}
+}
+
+// expunge removes what is marked; that it is gone is told as all news are.
+func (c *conn) expunge(ctx context.Context, set []mailbox.Range) (string, error) {
+	v := c.sel
+	if err := v.writable(mailbox.ExpungeRight); err != nil {
+		return "", err
+	}
+	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.folder.ID, set, true)
+	if err != nil {
+		return "", err
+	}
+	return c.highest(modseq) + "EXPUNGE completed", nil
+}

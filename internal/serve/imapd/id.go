@@ -1,0 +1,60 @@
+package imapd
+
+import (
+	"context"
+	"strings"
+	"unicode"
+
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
+)
+
+// Bounds of ID (RFC 2971 section 3.3).
+const (
+	maxIDFields = 30
+	maxIDField  = 30   // octets
+	maxIDValue  = 1024 // octets
+	maxIDEvent  = 300  // octets of all that are recorded
+)
+
+// parseID notes what a client says of itself, for the event of its login.
+func (c *conn) parseID(d *wire.Decoder) task {
+	var said []string
+	d.SP()
+	if d.Peek() == '(' {
+		fields := 0
+		d.List(func() {
+			field := d.String()
+			d.SP()
+			value, there := d.Nstring()
+			switch fields++; {
+			case fields > maxIDFields:
+				d.Fail("More than %d fields", maxIDFields)
+			case len(field) > maxIDField || len(value) > maxIDValue:
+				d.Fail("Field too long")
+			case there:
+				said = append(said, printable(field)+"="+printable(value))
+			}
+		})
+	} else if _, there := d.Nstring(); there {
+		d.Fail("Expected a list or NIL")
+	}
+	d.End()
+	return task{run: func(context.Context) (string, error) {
+		if c.id == "" && len(said) > 0 {
+			all := strings.Join(said, " ")
+			c.id = strings.ToValidUTF8(all[:min(len(all), maxIDEvent)], "")
+		}
+		c.line(`* ID ("name" "migiwa")`)
+		return "", nil
+	}}
+}
+
+// printable gives s without what does not belong into a line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}

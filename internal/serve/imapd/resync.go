@@ -1,0 +1,168 @@
+package imapd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
+)
+
+// resync is the parameter QRESYNC of SELECT (RFC 7162 section 3.2.5).
+type resync struct {
+	validity uint32
+	modseq   int64
+	known    []wire.Range // UIDs; nil: all
+	// Pairs of numbers and UIDs that the client has, in order.
+	numbers, uids []wire.Range
+}
+
+// parseResync reads " (UIDVALIDITY MODSEQ [UIDS] [(NUMBERS UIDS)])".
+func parseResync(d *wire.Decoder) *resync {
+	r := &resync{}
+	d.SP()
+	d.Expect('(')
+	r.validity = d.Number()
+	d.SP()
+	r.modseq = d.Number64()
+	if r.validity == 0 || r.modseq == 0 {
+		d.Fail("0 is no value for QRESYNC")
+	}
+	more := d.AcceptSP()
+	if more && d.Peek() != '(' {
+		r.known = definite(d)
+		more = d.AcceptSP()
+	}
+	if more {
+		d.Expect('(')
+		r.numbers = definite(d)
+		d.SP()
+		r.uids = definite(d)
+		d.Expect(')')
+	}
+	d.Expect(')')
+	return r
+}
+
+// definite reads a set without "*" and "$".
+func definite(d *wire.Decoder) []wire.Range {
+	s := d.Set()
+	if s.Saved || s.Max() == wire.Star {
+		d.Fail("Only numbers may stand in a set of QRESYNC")
+		return nil
+	}
+	return s.Normal(0)
+}
+
+// unchanged gives the largest UID up to which the client's numbers are still
+// right: nothing is gone up to there.
+func (r *resync) unchanged(now []uint32) (uid uint32) {
+	at, rest := 0, r.uids
+	for _, n := range r.numbers {
+		for number := n.First; len(rest) > 0; number++ {
+			u := rest[0].First + uint32(at)
+			if int64(number) > int64(len(now)) || now[number-1] != u {
+				return uid
+			}
+			uid = u
+			if at++; u == rest[0].Last {
+				at, rest = 0, rest[1:]
+			}
+			if number == n.Last {
+				break
+			}
+		}
+	}
+	return uid
+}
+
+// resync tells what happened since the client last had the mailbox.
+func (c *conn) resync(ctx context.Context, v *view, r *resync) error {
+	if r.validity != v.folder.UIDValidity {
+		return nil // it knows nothing of this mailbox
+	}
+	known := r.known
+	if known == nil {
+		known = []wire.Range{{First: 1, Last: wire.Star}}
+	}
+	n, err := c.srv.Mailboxes.News(ctx, v.folder.ID, r.modseq)
+	if err != nil {
+		return err
+	}
+	if gone := vanished(n, v.uids, known, r.unchanged(v.uids)); len(gone) > 0 {
+		c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED (EARLIER) "); e.Ranges(gone); return nil })
+	}
+	for _, m := range n.Changed {
+		if _, in := slices.BinarySearchFunc(known, m.UID, compareRange); in {
+			v.tellFlags(c, m)
+		}
+	}
+	return nil
+}
+
+// compareRange orders ranges and numbers; a number is equal to the range that
+// it lies in.
+func compareRange(r wire.Range, n uint32) int {
+	switch {
+	case r.Last < n:
+		return -1
+	case r.First > n:
+		return 1
+	}
+	return 0
+}
+
+// vanished gives the UIDs of known, which is in order, that are gone: those of
+// n, or, when that is not all, every one that is not among uids. What lies
+// below or at unchanged is still there.
+func vanished(n mailbox.News, uids []uint32, known []wire.Range, unchanged uint32) (out []wire.Range) {
+	add := func(first, last uint32) {
+		if k := len(out); k > 0 && out[k-1].Last+1 == first {
+			out[k-1].Last = last
+			return
+		}
+		out = append(out, wire.Range{First: first, Last: last})
+	}
+	if n.Complete {
+		for _, u := range n.Expunged {
+			_, in := slices.BinarySearchFunc(known, u, compareRange)
+			if in && seq(uids, u) == 0 {
+				add(u, u)
+			}
+		}
+		return out
+	}
+	for _, r := range known {
+		next := int64(max(r.First, unchanged+1))
+		last := min(int64(r.Last), int64(n.Folder.UIDNext)-1)
+		for _, u := range within(uids, wire.Range{First: uint32(min(next, wire.Star)), Last: r.Last}) {
+			if int64(u) > next {
+				add(uint32(next), u-1)
+			}
+			next = int64(u) + 1
+		}
+		if next <= last {
+			add(uint32(next), uint32(last))
+		}
+	}
+	return out
+}
+
+// vanished tells which messages of a set are gone since a mod-sequence, for
+// FETCH with VANISHED (RFC 7162 section 3.2.6).
+func (c *conn) vanished(ctx context.Context, since int64, set wire.Set) error {
+	uids := c.sel.snapshot()
+	n, err := c.srv.Mailboxes.News(ctx, c.sel.folder.ID, since)
+	if err != nil {
+		return err
+	}
+	gone := vanished(n, uids, set.Normal(max(1, n.Folder.UIDNext)-1), 0)
+	if len(gone) == 0 {
+		return nil
+	}
+	return c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED (EARLIER) "); e.Ranges(gone); return nil })
+}
+
+// highest is the response code that tells a mod-sequence, with a space behind.
+func highest(modseq int64) string { return fmt.Sprintf("[HIGHESTMODSEQ %d] ", modseq) }
