@@ -3,10 +3,12 @@ package mailbox
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/mail/outline"
 	"github.com/migiwa/migiwa/internal/store/db"
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
 )
@@ -15,12 +17,19 @@ import (
 // Write, as sessions do; the bodies' rows are added, their bytes are not.
 func BenchmarkDeliver(b *testing.B) {
 	for _, n := range []int{20, 100} {
-		b.Run(fmt.Sprintf("sqlite/%d", n), func(b *testing.B) { benchmarkDeliver(b, dbtest.SQLite(b), n) })
-		b.Run(fmt.Sprintf("postgres/%d", n), func(b *testing.B) { benchmarkDeliver(b, dbtest.Postgres(b), n) })
+		b.Run(fmt.Sprintf("sqlite/%d", n), func(b *testing.B) { benchmarkDeliver(b, dbtest.SQLite(b), n, false) })
+		b.Run(fmt.Sprintf("postgres/%d", n), func(b *testing.B) { benchmarkDeliver(b, dbtest.Postgres(b), n, false) })
 	}
 }
 
-func benchmarkDeliver(b *testing.B, d *db.DB, sessions int) {
+// BenchmarkDeliverOutline is BenchmarkDeliver with an outline made and written
+// at delivery, which Store does only on first need.
+func BenchmarkDeliverOutline(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) { benchmarkDeliver(b, dbtest.SQLite(b), 20, true) })
+	b.Run("postgres", func(b *testing.B) { benchmarkDeliver(b, dbtest.Postgres(b), 20, true) })
+}
+
+func benchmarkDeliver(b *testing.B, d *db.DB, sessions int, outlined bool) {
 	s := &Store{DB: d, Bodies: newStore(b, d).Bodies}
 	const accounts = 1000
 	var first int64
@@ -35,10 +44,22 @@ func benchmarkDeliver(b *testing.B, d *db.DB, sessions int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	stored := keep(b, s, testBody(1))
+	text := benchBody(1)
+	stored := keep(b, s, text)
 	one := func(i int64) error {
+		var data []byte
+		if outlined {
+			o, err := outline.Read(strings.NewReader(text))
+			if err != nil {
+				return err
+			}
+			data = o.Append(nil)
+		}
 		return d.Write(context.Background(), func(tx *db.Tx) error {
 			id, err := s.Bodies.Add(tx, stored, 1)
+			if err == nil && outlined {
+				err = writeOutlines(tx, []int64{id}, [][]byte{data})
+			}
 			if err == nil {
 				_, err = s.Deliver(tx, first+i%accounts, "", NewMessage{Body: id, BodySize: stored.Size, Counted: true,
 					Prefix: []byte(testPrefix), Received: time.Now(), Trace: "0123456789abcdef"})
@@ -64,6 +85,55 @@ func benchmarkDeliver(b *testing.B, d *db.DB, sessions int) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+}
+
+// benchBody is a plain message of some 4 KiB with the fields that mail has.
+func benchBody(n int) string {
+	return fmt.Sprintf("Received: from a.example.test by b.example.test with ESMTPS id %d; Mon, 02 Feb 2026 10:00:00 +0900\r\n"+
+		"Date: Mon, 02 Feb 2026 10:00:00 +0900\r\nFrom: Somebody <somebody@example.test>\r\nTo: Other <other@example.test>\r\n"+
+		"Subject: Message number %d of the bench\r\nMessage-ID: <%d@example.test>\r\nIn-Reply-To: <%d@example.test>\r\n"+
+		"References: <a@example.test> <%d@example.test>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s",
+		n, n, n, n-1, n-1, strings.Repeat("A line of text that says nothing at all, but is long enough.\r\n", 56))
+}
+
+func BenchmarkItems(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) { benchmarkItems(b, dbtest.SQLite(b), 100_000) })
+	b.Run("postgres", func(b *testing.B) { benchmarkItems(b, dbtest.Postgres(b), 100_000) })
+}
+
+func benchmarkItems(b *testing.B, d *db.DB, n int) {
+	s := newStore(b, d)
+	a := addAccount(b, s, "a", 0)
+	fillDistinct(b, s, a, n, benchBody)
+	in := folder(b, s, a, "")
+	for _, c := range []struct {
+		name string
+		set  []Range
+		need Need
+	}{
+		{"first need of 10000", []Range{{1, 10_000}}, NeedOutline},
+		{"all", All, 0},
+		{"all with outline", All, NeedOutline},
+		{"all with text", All, NeedText},
+		{"all with both", All, NeedOutline | NeedText},
+	} {
+		items(b, s, in.ID, c.set, c.need)
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if c.name[0] == 'f' {
+					b.StopTimer()
+					exec(b, s, `DELETE FROM outline`)
+					b.StartTimer()
+				}
+				for _, err := range s.Items(b.Context(), in.ID, c.set, c.need) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkList(b *testing.B) {

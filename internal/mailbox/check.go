@@ -55,6 +55,16 @@ var invariants = []struct{ what, query string }{
 	{"message %d has a size other than prefix and body by %d",
 		`SELECT b.account, b.id, m.body, m.uid, m.size - o.size - length(m.prefix) FROM message m JOIN mailbox b ON b.id = m.mailbox
 		JOIN body o ON o.id = m.body WHERE m.size <> o.size + length(m.prefix)`},
+	{"no account %d, but a grant of rights %d to it",
+		`SELECT b.account, b.id, 0, g.grantee, g.rights FROM mailbox_grant g JOIN mailbox b ON b.id = g.mailbox
+		WHERE g.grantee <> 0 AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = g.grantee)`},
+	{"a grant to account %d, the owner or without rights: %d",
+		`SELECT b.account, b.id, 0, g.grantee, g.rights FROM mailbox_grant g JOIN mailbox b ON b.id = g.mailbox
+		WHERE g.grantee = b.account OR g.rights <= 0`},
+	{"annotations of account %d, which is not there, of folder %d",
+		`SELECT DISTINCT 0, 0, 0, account, mailbox FROM annotation WHERE account <> 0 AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = annotation.account)`},
+	{"annotations of account %d of folder %d, which is not there",
+		`SELECT DISTINCT account, 0, 0, account, mailbox FROM annotation WHERE mailbox <> 0 AND NOT EXISTS (SELECT 1 FROM mailbox b WHERE b.id = annotation.mailbox)`},
 	{"body counts %d references, has %d",
 		`SELECT 0, 0, o.id, o.refs, ` + references + ` FROM body o WHERE o.refs <> ` + references},
 }

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/store/blob"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
 // NewMessage is what a mailbox takes in.
 type NewMessage struct {
-	Body     int64  // id in the body store
+	Body     int64  // id in the body store; for AppendAll and Replace may be 0: Stored
 	BodySize int64  // octets
 	Counted  bool   // the caller has counted this reference to Body already, as body.Store.Add does
 	Prefix   []byte // header fields in front of the body, each ending in CRLF
@@ -21,6 +22,7 @@ type NewMessage struct {
 	Trace    mail.TraceID
 	Flags    Flags
 	Keywords []string
+	Stored   blob.Stored // a body without an id yet, when Body is 0; it gets one
 }
 
 // overQuota is what a sender hears when an account is full (RFC 3463 X.2.2).
@@ -58,20 +60,6 @@ func (s *Store) Deliver(tx *db.Tx, account int64, folder string, m NewMessage) (
 	}
 	if err != nil {
 		return 0, fmt.Errorf("deliver to account %d: %w", account, err)
-	}
-	return uid, nil
-}
-
-// Append puts a message into folder id of an account inside the caller's
-// transaction, as IMAP's APPEND does. Unlike Deliver it does not look for
-// another folder: ErrNoFolder.
-func (s *Store) Append(tx *db.Tx, account, id int64, m NewMessage) (uid uint32, err error) {
-	keywords, err := joinKeywords(m.Keywords)
-	if err == nil {
-		uid, err = s.insert(tx, account, id, "", m, keywords)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("append to folder %d: %w", id, err)
 	}
 	return uid, nil
 }

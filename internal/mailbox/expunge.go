@@ -170,8 +170,9 @@ func (s *Store) byName(tx *db.Tx, account int64, name string) (Folder, error) {
 	return f, folderError(err, name)
 }
 
-// DeleteAll removes all folders, messages and subscriptions of an account in
-// the caller's transaction, for the removal of the account.
+// DeleteAll removes all folders, messages, subscriptions and annotations of an
+// account, and what others granted it, in the caller's transaction, for the
+// removal of the account.
 func (s *Store) DeleteAll(tx *db.Tx, account int64) error {
 	err := lockAccount(tx, account)
 	if errors.Is(err, ErrNoAccount) {
@@ -192,8 +193,10 @@ func (s *Store) DeleteAll(tx *db.Tx, account int64) error {
 			err = s.drop(tx, f)
 		}
 	}
-	if err == nil {
-		_, err = tx.Exec(`DELETE FROM subscription WHERE account = ?`, account)
+	for _, q := range []string{`DELETE FROM subscription WHERE account = ?`, `DELETE FROM mailbox_grant WHERE grantee = ?`} {
+		if err == nil {
+			_, err = tx.Exec(q, account)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("delete mailbox of account %d: %w", account, err)

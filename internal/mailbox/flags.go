@@ -89,9 +89,10 @@ func (s *Store) pick(ctx context.Context, id int64, set []Range) (uids []uint32,
 }
 
 func pick(tx *db.Tx, id int64, set []Range) (uids []uint32, err error) {
-	for _, r := range disjoint(set) {
-		err = tx.Each(`SELECT uid FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid`,
-			[]any{id, int64(r.First), int64(r.Last)}, func(scan func(...any) error) error {
+	for p := range spans(set) {
+		where, args := p.where(tx)
+		err = tx.Each(`SELECT uid FROM message WHERE mailbox = ? AND `+where+` ORDER BY uid`,
+			append([]any{id}, args...), func(scan func(...any) error) error {
 				var u uint32
 				err := scan(&u)
 				uids = append(uids, u)
@@ -102,30 +103,6 @@ func pick(tx *db.Tx, id int64, set []Range) (uids []uint32, err error) {
 		}
 	}
 	return uids, nil
-}
-
-// disjoint gives the same set in order and without overlap.
-func disjoint(set []Range) []Range {
-	set = slices.DeleteFunc(slices.Clone(set), func(r Range) bool { return r.First > r.Last })
-	slices.SortFunc(set, func(a, b Range) int { return int(int64(a.First) - int64(b.First)) })
-	var out []Range
-	for _, r := range set {
-		if n := len(out); n > 0 && int64(r.First) <= int64(out[n-1].Last)+1 {
-			out[n-1].Last = max(out[n-1].Last, r.Last)
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-// Ranges gives uids, in order, as a set.
-func Ranges(uids []uint32) []Range {
-	set := make([]Range, len(uids))
-	for i, u := range uids {
-		set[i] = Range{u, u}
-	}
-	return disjoint(set)
 }
 
 func (s *Store) storeFlags(tx *db.Tx, id int64, uids []uint32, c FlagChange) (res FlagResult, err error) {

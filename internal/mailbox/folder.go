@@ -208,6 +208,9 @@ func (s *Store) create(tx *db.Tx, account int64, name, role string) (Folder, err
 	if err != nil {
 		return Folder{}, fmt.Errorf("create %s: %w", name, err)
 	}
+	if err := inherit(tx, f); err != nil {
+		return Folder{}, fmt.Errorf("create %s: %w", name, err)
+	}
 	s.changed(tx, Change{Account: account, Folder: f.ID, ModSeq: f.ModSeq})
 	return f, nil
 }
@@ -257,6 +260,33 @@ func lockBoth(tx *db.Tx, id int64) (Folder, error) {
 		return Folder{}, err
 	}
 	return lockFolder(tx, id)
+}
+
+// lockPair takes the accounts of two folders in the order of their ids, then
+// the folders in that of theirs.
+func lockPair(tx *db.Tx, one, two int64) (a, b Folder, err error) {
+	var accounts []int64
+	err = tx.Each(`SELECT DISTINCT account FROM mailbox WHERE id IN (?, ?) ORDER BY account`, []any{one, two}, func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		accounts = append(accounts, id)
+		return err
+	})
+	for _, id := range accounts {
+		if err == nil {
+			err = lockAccount(tx, id)
+		}
+	}
+	if err == nil {
+		a, err = lockFolder(tx, min(one, two))
+	}
+	if err == nil {
+		b, err = lockFolder(tx, max(one, two))
+	}
+	if one > two {
+		a, b = b, a
+	}
+	return a, b, err
 }
 
 // Subscribe puts a name on the account's list of subscriptions, whether or not

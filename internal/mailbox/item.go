@@ -1,11 +1,17 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/migiwa/migiwa/internal/mail/outline"
+	"github.com/migiwa/migiwa/internal/store/blob"
+	"github.com/migiwa/migiwa/internal/store/db"
 )
 
 // Need is what Items gives beside the Message.
@@ -14,49 +20,201 @@ type Need uint8
 // Members of Need.
 const (
 	NeedOutline Need = 1 << iota // Outline
-	NeedText                     // what OpenItem needs
+	NeedText                     // Prefix, and what OpenItem needs
 )
 
 // Item is a message with what was asked for.
 type Item struct {
 	Message
 	Outline *outline.Outline // of the body, without Prefix
-	Prefix  []byte
+	Prefix  []byte           // header fields in front of the body
 	folder  int64
+	ref     blob.Ref // of the body
 }
 
+// itemOctets is how many octets of outlines and prefixes Items reads at once,
+// and one more.
+const itemOctets = 1 << 20
+
+// errEnough ends the reading of a piece.
+var errEnough = errors.New("enough")
+
 // Items gives the messages of folder id with UIDs in set, in their order, as
-// List does. Outlines that are not known yet are made and kept.
+// List does. Outlines that are not known yet are made and kept; one that cannot
+// be kept is made again the next time. An error that comes with a UID is of
+// this message alone, whose body cannot be read: the caller may go on.
 func (s *Store) Items(ctx context.Context, id int64, set []Range, need Need) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		for _, r := range disjoint(set) {
-			for m, err := range s.List(ctx, id, r) {
-				it := Item{Message: m, folder: id}
-				if err == nil && need != 0 {
-					if c, e := s.Open(ctx, id, m.UID); e == nil {
-						if need&NeedOutline != 0 {
-							n := c.Size() - c.body.Size()
-							it.Prefix = make([]byte, n)
-							c.ReadAt(it.Prefix, 0)
-							it.Outline, err = outline.Read(c.body)
-						}
-						c.Close()
-					}
-				}
-				if !yield(it, err) {
+		for p := range spans(set) {
+			for more := true; more; {
+				var items []Item
+				err := s.DB.Read(ctx, func(tx *db.Tx) (err error) {
+					items, more, err = readItems(tx, id, p, need)
+					return err
+				})
+				if err != nil {
+					yield(Item{}, fmt.Errorf("list folder %d: %w", id, err))
 					return
+				}
+				if !s.complete(ctx, items, need, yield) {
+					return
+				}
+				if more {
+					p, more = p.after(items[len(items)-1].UID)
 				}
 			}
 		}
 	}
 }
 
-// OpenItem opens the text of an item that was asked for with NeedText, or gives
-// ErrNoMessage when it is gone.
-func (s *Store) OpenItem(ctx context.Context, it *Item) (*Content, error) {
-	c, err := s.Open(ctx, it.folder, it.UID)
-	if err != nil {
-		return nil, fmt.Errorf("open item: %w", err)
+// readItems reads the first messages of a span. more tells that there may be
+// others.
+func readItems(tx *db.Tx, id int64, p span, need Need) (items []Item, more bool, err error) {
+	columns, from := messageColumns, ` FROM message`
+	switch {
+	case need&NeedText != 0:
+		columns, from = columns+`, prefix, ref`, from+` JOIN body ON body.id = message.body`
+	case need&NeedOutline != 0: // the place of a body whose outline is to be made
+		columns += `, '', CASE WHEN data IS NULL THEN (SELECT ref FROM body WHERE body.id = message.body) ELSE '' END`
 	}
-	return c, nil
+	if need&NeedOutline != 0 {
+		columns, from = columns+`, data`, from+` LEFT JOIN outline ON outline.body = message.body`
+	}
+	where, args := p.where(tx)
+	octets := 0
+	err = tx.Each(`SELECT `+columns+from+` WHERE mailbox = ? AND `+where+` ORDER BY uid LIMIT ?`,
+		append(append([]any{id}, args...), listChunk), func(scan func(...any) error) error {
+			it, n, err := scanItem(scan, need)
+			it.folder = id
+			items = append(items, it)
+			if octets += n; err == nil && octets > itemOctets {
+				return errEnough
+			}
+			return err
+		})
+	if errors.Is(err, errEnough) {
+		return items, true, nil
+	}
+	return items, len(items) == listChunk, err
+}
+
+// scanItem also gives the octets it read of what may be long.
+func scanItem(scan func(...any) error, need Need) (it Item, octets int, err error) {
+	var data sql.RawBytes
+	it.Message, err = scanMessage(func(to ...any) error {
+		if need != 0 {
+			to = append(to, &it.Prefix, &it.ref)
+		}
+		if need&NeedOutline != 0 {
+			to = append(to, &data)
+		}
+		return scan(to...)
+	})
+	if len(data) > 0 {
+		// One that is damaged or of another version is as good as none.
+		if o, err := outline.Decode(data); err == nil {
+			it.Outline = o
+		}
+	}
+	return it, len(it.Prefix) + len(data), err
+}
+
+// complete gives items to yield, with the outlines that are missing, and keeps
+// those. It tells whether yield wants more.
+func (s *Store) complete(ctx context.Context, items []Item, need Need, yield func(Item, error) bool) bool {
+	var made []Item
+	defer func() { s.keepOutlines(ctx, made) }()
+	for _, it := range items {
+		var err error
+		if need&NeedOutline != 0 && it.Outline == nil {
+			it.Outline, err = s.makeOutline(ctx, &it)
+			if errors.Is(err, ErrNoMessage) {
+				continue
+			}
+			if err == nil {
+				made = append(made, it)
+			}
+		}
+		if !yield(it, err) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Store) makeOutline(ctx context.Context, it *Item) (*outline.Outline, error) {
+	b, err := s.openBody(ctx, it)
+	if err != nil {
+		return nil, fmt.Errorf("outline of message %d in folder %d: %w", it.UID, it.folder, err)
+	}
+	defer b.Close()
+	o, err := outline.Read(b)
+	if err != nil {
+		return nil, fmt.Errorf("outline of message %d in folder %d: %w", it.UID, it.folder, err)
+	}
+	return o, nil
+}
+
+// What adds an outline to a body that is still there: on SQLite one, on
+// PostgreSQL, where each statement is a round trip, many. Whoever is later,
+// with the same outline or one of another version, wins.
+const (
+	addOutline  = `INSERT INTO outline (body, data) SELECT id, ? FROM body WHERE id = ?` + replaceOutline
+	addOutlines = `INSERT INTO outline (body, data) SELECT id, new.data FROM body
+		JOIN unnest(CAST(? AS BIGINT[]), CAST(? AS BYTEA[])) new (body, data) ON new.body = id ORDER BY id FOR KEY SHARE OF body` + replaceOutline
+	replaceOutline = ` ON CONFLICT (body) DO UPDATE SET data = excluded.data`
+)
+
+// keepOutlines writes the outlines of items. That it fails does no harm: a
+// store that takes no more can still be read.
+func (s *Store) keepOutlines(ctx context.Context, items []Item) {
+	if len(items) == 0 {
+		return
+	}
+	// Copies of a message share a body.
+	slices.SortFunc(items, func(a, b Item) int { return cmp.Compare(a.Body, b.Body) })
+	items = slices.CompactFunc(items, func(a, b Item) bool { return a.Body == b.Body })
+	ids, data := make([]int64, len(items)), make([][]byte, len(items))
+	for i, it := range items {
+		ids[i], data[i] = it.Body, it.Outline.Append(nil)
+	}
+	s.DB.Write(ctx, func(tx *db.Tx) error { return writeOutlines(tx, ids, data) })
+}
+
+// writeOutlines takes ids in ascending order: on PostgreSQL others may be
+// writing the same ones.
+func writeOutlines(tx *db.Tx, ids []int64, data [][]byte) error {
+	if tx.Pick("", addOutlines) != "" {
+		_, err := tx.Exec(addOutlines, ids, data)
+		return err
+	}
+	for i, id := range ids {
+		if _, err := tx.Exec(addOutline, data[i], id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OpenItem opens the text of an item that was asked for with NeedText, or gives
+// ErrNoMessage when it is gone. It asks the database only when the body was
+// moved meanwhile.
+func (s *Store) OpenItem(ctx context.Context, it *Item) (*Content, error) {
+	b, err := s.openBody(ctx, it)
+	if err != nil {
+		return nil, fmt.Errorf("open message %d of folder %d: %w", it.UID, it.folder, err)
+	}
+	return newContent(it.Prefix, b), nil
+}
+
+// openBody opens the body of an item.
+func (s *Store) openBody(ctx context.Context, it *Item) (blob.Reader, error) {
+	b, err := s.Bodies.OpenRef(ctx, it.Body, it.ref)
+	if err == nil {
+		return b, nil
+	}
+	if _, gone := s.Message(ctx, it.folder, it.UID); errors.Is(gone, ErrNoMessage) {
+		return nil, ErrNoMessage // expunged since, and its body collected
+	}
+	return nil, err
 }

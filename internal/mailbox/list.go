@@ -18,7 +18,7 @@ import (
 // listChunk is how many messages a list holds in memory.
 const listChunk = 500
 
-const messageColumns = `uid, size, flags, keywords, received, saved, modseq, emailid, body, trace`
+const messageColumns = `uid, message.size, flags, keywords, received, saved, modseq, emailid, message.body, trace`
 
 func scanMessage(scan func(...any) error) (Message, error) {
 	var m Message
@@ -165,10 +165,10 @@ func (c *Content) Close() error { return c.body.Close() }
 // Open opens a message for reading, or gives ErrNoMessage. Its size is that of
 // the list.
 func (s *Store) Open(ctx context.Context, id int64, uid uint32) (*Content, error) {
-	var prefix []byte
-	var bodyID int64
+	it := Item{Message: Message{UID: uid}, folder: id}
 	err := s.DB.Read(ctx, func(tx *db.Tx) error {
-		return tx.Row(`SELECT prefix, body FROM message WHERE mailbox = ? AND uid = ?`, id, int64(uid)).Scan(&prefix, &bodyID)
+		return tx.Row(`SELECT prefix, message.body, ref FROM message JOIN body ON body.id = message.body WHERE mailbox = ? AND uid = ?`,
+			id, int64(uid)).Scan(&it.Prefix, &it.Body, &it.ref)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNoMessage
@@ -176,15 +176,19 @@ func (s *Store) Open(ctx context.Context, id int64, uid uint32) (*Content, error
 	if err != nil {
 		return nil, fmt.Errorf("open message %d of folder %d: %w", uid, id, err)
 	}
-	b, err := s.Bodies.Open(ctx, bodyID)
+	b, err := s.openBody(ctx, &it)
+	if errors.Is(err, ErrNoMessage) {
+		return nil, err
+	}
 	if err != nil {
-		if _, gone := s.Message(ctx, id, uid); errors.Is(gone, ErrNoMessage) {
-			return nil, ErrNoMessage // expunged since, and its body collected
-		}
 		return nil, fmt.Errorf("open message %d of folder %d: %w", uid, id, err)
 	}
+	return newContent(it.Prefix, b), nil
+}
+
+func newContent(prefix []byte, b blob.Reader) *Content {
 	both := &joined{prefix: prefix, body: b}
-	return &Content{SectionReader: io.NewSectionReader(both, 0, int64(len(prefix))+b.Size()), body: b}, nil
+	return &Content{SectionReader: io.NewSectionReader(both, 0, int64(len(prefix))+b.Size()), body: b}
 }
 
 // joined is prefix and body in one.

@@ -18,9 +18,26 @@
 // A message is a prefix, header fields of this recipient's own, and a body of
 // the body store, which many messages may share. It is named by folder id and
 // UID. Every change of a folder takes a new mod-sequence (RFC 7162); what one
-// call changes shares one. The ids and mod-sequences of expunged messages are
+// call changes shares one, but each new message has its own. The ids and mod-sequences of expunged messages are
 // remembered, the newest expungedKept a folder; Folder.Forgotten is where that
 // memory begins.
+//
+// # Sharing
+//
+// The owner of a folder has all rights in it and can grant others some (RFC
+// 4314). A new folder begins with the grants of the nearest one above it; they
+// stay with it under another name. Copies into another account's folder are
+// charged to that account.
+//
+// # Outlines
+//
+// What a body's header and structure say (package outline) is kept in a table
+// of its own beside the bodies: a column would make every change of a body's
+// reference count write it again. It is made when it is first needed. Making
+// it at delivery took delivery from some 3,000 messages/s to some 1,000 on a
+// busy two-core machine (BenchmarkDeliverOutline), for messages of which POP3
+// and most headless clients never ask for it; on first need it costs 0.4 ms a
+// message on the same machine, once (BenchmarkItems).
 //
 // # Locks
 //
@@ -95,12 +112,6 @@ type Message struct {
 	Body     int64 // id in the body store
 	Trace    mail.TraceID
 }
-
-// Range is the UIDs from First to Last, both included.
-type Range struct{ First, Last uint32 }
-
-// All is every UID.
-var All = []Range{{1, 1<<32 - 1}}
 
 // idCache remembers folder ids by account and name for Deliver. An entry may
 // be wrong: its user checks it in the statement that uses it.

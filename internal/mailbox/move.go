@@ -18,9 +18,9 @@ type Copied struct {
 	ModSeq      int64 // of the source folder, after Move
 }
 
-// Copy copies the messages of folder from with UIDs in set into folder to of
-// the same account: all of them, or none and an error. Flags, dates and
-// emailid stay.
+// Copy copies the messages of folder from with UIDs in set into folder to,
+// which may be another account's: all of them, or none and an error. Flags,
+// dates and emailid stay.
 func (s *Store) Copy(ctx context.Context, from, to int64, set []Range) (c Copied, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		c, err = s.transfer(tx, from, to, set, false)
@@ -32,7 +32,8 @@ func (s *Store) Copy(ctx context.Context, from, to int64, set []Range) (c Copied
 	return c, nil
 }
 
-// Move is Copy and Expunge in one (RFC 6851), with the quota untouched.
+// Move is Copy and Expunge in one (RFC 6851). Within one account the quota is
+// not asked.
 func (s *Store) Move(ctx context.Context, from, to int64, set []Range) (c Copied, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		c, err = s.transfer(tx, from, to, set, true)
@@ -45,16 +46,9 @@ func (s *Store) Move(ctx context.Context, from, to int64, set []Range) (c Copied
 }
 
 func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c Copied, err error) {
-	src, err := lockBoth(tx, from)
+	src, dst, err := lockPair(tx, from, to)
 	if err != nil {
 		return c, err
-	}
-	dst, err := lockFolder(tx, to)
-	if err != nil {
-		return c, err
-	}
-	if dst.Account != src.Account {
-		return c, ErrNoFolder
 	}
 	c.UIDValidity = dst.UIDValidity
 	if c.From, err = pick(tx, from, set); err != nil || len(c.From) == 0 {
@@ -76,7 +70,8 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c C
 }
 
 // duplicate adds the messages c.From of src to dst and fills c.To. The account
-// is charged for them; a move goes over the quota for its moment.
+// of dst is charged for them; a move within it goes over the quota for its
+// moment.
 func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, move bool) error {
 	now, modseq := time.Now().UnixMilli(), dst.ModSeq+1
 	next := int64(dst.UIDNext)
@@ -108,7 +103,7 @@ func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, move bool) erro
 			next++
 		}
 	}
-	if err := s.chargeCopies(tx, dst.Account, size, int64(len(c.From)), move); err != nil {
+	if err := chargeCopies(tx, dst.Account, size, int64(len(c.From)), move && src.Account == dst.Account); err != nil {
 		return err
 	}
 	_, err := tx.Exec(`UPDATE mailbox SET uidnext = ?, modseq = ?, messages = messages + ?, unseen = unseen + ?, size = size + ? WHERE id = ?`,
@@ -120,8 +115,8 @@ func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, move bool) erro
 	return nil
 }
 
-func (s *Store) chargeCopies(tx *db.Tx, account, size, n int64, move bool) error {
-	if move {
+func chargeCopies(tx *db.Tx, account, size, n int64, free bool) error {
+	if free {
 		return discharge(tx, account, -size, -n)
 	}
 	return charge(tx, account, size, n)

@@ -42,6 +42,17 @@ var suite = []struct {
 	{"CopyMove", testCopyMove},
 	{"CopyOverQuota", testCopyOverQuota},
 	{"Repair", testRepair},
+	{"AppendAll", testAppendAll},
+	{"Replace", testReplace},
+	{"Grants", testGrants},
+	{"GrantsFollowFolder", testGrantsFollowFolder},
+	{"TransferBetweenAccounts", testTransferBetweenAccounts},
+	{"Items", testItems},
+	{"ItemsStop", testItemsStop},
+	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},
+	{"OutlineGoesWithBody", testOutlineGoesWithBody},
+	{"OpenItem", testOpenItem},
+	{"UnreadableItem", testUnreadableItem},
 }
 
 func TestStore(t *testing.T) {

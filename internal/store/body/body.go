@@ -111,6 +111,19 @@ func (s *Store) Open(ctx context.Context, id int64) (blob.Reader, error) {
 	return r, nil
 }
 
+// OpenRef is Open for a caller that has read the row's ref. It asks the
+// database only when the body is not there any more.
+func (s *Store) OpenRef(ctx context.Context, id int64, ref blob.Ref) (blob.Reader, error) {
+	r, err := s.Blobs.Open(ctx, ref)
+	if errors.Is(err, blob.ErrNotFound) { // moved
+		return s.Open(ctx, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open body %d: %w", id, err)
+	}
+	return r, nil
+}
+
 func (s *Store) open(ctx context.Context, id int64) (blob.Reader, error) {
 	var ref string
 	err := s.DB.Read(ctx, func(tx *db.Tx) error {

@@ -1,0 +1,31 @@
+-- +goose Up
+-- What IMAP says of a body's content (mail/outline), made when it is first
+-- needed. It can be lost without harm.
+CREATE TABLE outline (
+    body BIGINT PRIMARY KEY REFERENCES body(id) ON DELETE CASCADE,
+    data BYTEA NOT NULL                        -- outline.Append
+);
+
+-- Rights of others in a folder (RFC 4314). The owner has all, without a row.
+CREATE TABLE mailbox_grant (
+    mailbox BIGINT NOT NULL REFERENCES mailbox(id) ON DELETE CASCADE,
+    grantee BIGINT NOT NULL,                   -- account; 0: anyone of the owner's domain
+    rights  INTEGER NOT NULL,                  -- bits, mailbox.Rights; never 0
+    PRIMARY KEY (mailbox, grantee)
+);
+CREATE INDEX mailbox_grant_grantee ON mailbox_grant(grantee);
+
+-- Annotations of the server and of folders (RFC 5464).
+CREATE TABLE annotation (
+    account BIGINT NOT NULL,                   -- whose; of a shared one the folder's owner; 0: the server's shared ones
+    mailbox BIGINT NOT NULL,                   -- 0: the server
+    entry   TEXT NOT NULL,                     -- lower case, /private/… or /shared/…
+    value   BYTEA NOT NULL,
+    PRIMARY KEY (account, mailbox, entry)
+);
+CREATE INDEX annotation_mailbox ON annotation(mailbox);
+
+-- +goose Down
+DROP TABLE annotation;
+DROP TABLE mailbox_grant;
+DROP TABLE outline;
