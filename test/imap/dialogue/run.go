@@ -239,9 +239,14 @@ func (d *Dialogue) refusesLogin() bool {
 	return false
 }
 
-// usesSelected tells whether a command comes before any SELECT that wants one.
+// usesSelected tells whether a command wants a selected mailbox before any
+// SELECT, or "selected" is among the mailboxes.
 func (d *Dialogue) usesSelected() bool {
+	before := true
 	for _, s := range d.steps {
+		if slices.ContainsFunc(s.server, func(a *answer) bool { return strings.HasSuffix(a.lines[0], `"selected"`) }) {
+			return true
+		}
 		for _, l := range s.client {
 			m := commandLine.FindStringSubmatch(l)
 			if m == nil {
@@ -249,13 +254,15 @@ func (d *Dialogue) usesSelected() bool {
 			}
 			switch strings.ToUpper(m[2]) {
 			case "CHECK", "EXPUNGE", "FETCH", "STORE", "SEARCH", "COPY", "MOVE", "CLOSE", "UNSELECT":
-				return true
+				if before {
+					return true
+				}
 			case "APPEND", "CREATE", "STATUS":
 				if strings.Contains(l, " selected ") {
 					return true
 				}
 			case "SELECT", "EXAMINE":
-				return false
+				before = false
 			}
 		}
 	}
