@@ -61,6 +61,13 @@ func (c *conn) tellStatus(ctx context.Context, name string, f mailbox.Folder, it
 			return err
 		}
 	}
+	var recent int
+	if slices.Contains(items, "RECENT") {
+		var err error
+		if recent, err = c.countRecent(ctx, f); err != nil {
+			return err
+		}
+	}
 	return c.respond(func(e *wire.Encoder) error {
 		e.Raw("* STATUS ")
 		e.Mailbox(name)
@@ -74,7 +81,7 @@ func (c *conn) tellStatus(ctx context.Context, name string, f mailbox.Folder, it
 			case "MESSAGES":
 				e.Number(f.Messages)
 			case "RECENT":
-				e.Number(0)
+				e.Number(int64(recent))
 			case "UIDNEXT":
 				e.Number(int64(f.UIDNext))
 			case "UIDVALIDITY":
