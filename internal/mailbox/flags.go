@@ -92,15 +92,11 @@ func (s *Store) pick(ctx context.Context, id int64, set []Range) (uids []uint32,
 func pick(tx *db.Tx, id int64, set []Range, flags Flags) (uids []uint32, err error) {
 	for p := range spans(set) {
 		where, args := chosen(tx, id, p, flags)
-		err = tx.Each(`SELECT uid FROM message WHERE `+where+` ORDER BY uid`, args, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			uids = append(uids, u)
-			return err
-		})
+		part, err := readUIDs(tx, `message WHERE `+where, args...)
 		if err != nil {
 			return nil, err
 		}
+		uids = append(uids, part...)
 	}
 	return uids, nil
 }

@@ -57,18 +57,12 @@ func (s *Store) ChangedSince(ctx context.Context, id, since int64) iter.Seq2[Mes
 // then asks Items for.
 func (s *Store) ChangedIn(ctx context.Context, id int64, set []Range, since int64) (uids []uint32, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		uids = nil
-		return tx.Each(`SELECT uid FROM message WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			uids = append(uids, u)
-			return err
-		})
+		uids, err = readUIDs(tx, `message WHERE mailbox = ? AND modseq > ?`, id, since)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list changes of folder %d: %w", id, err)
 	}
-	slices.Sort(uids)
 	set = disjoint(set)
 	return slices.DeleteFunc(uids, func(u uint32) bool {
 		for len(set) > 0 && set[0].Last < u {
@@ -111,18 +105,12 @@ func (s *Store) pieces(ctx context.Context, id int64, query func(*db.Tx, func(fu
 // number messages, four octets each.
 func (s *Store) UIDs(ctx context.Context, id int64) (uids []uint32, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		uids = nil
-		return tx.Each(`SELECT uid FROM message WHERE mailbox = ?`, []any{id}, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			uids = append(uids, u)
-			return err
-		})
+		uids, err = readUIDs(tx, `message WHERE mailbox = ?`, id)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list UIDs of folder %d: %w", id, err)
 	}
-	slices.Sort(uids) // cheaper than by the database, which reads them off an index in another order
 	return uids, nil
 }
 
@@ -131,23 +119,17 @@ func (s *Store) UIDs(ctx context.Context, id int64) (uids []uint32, err error) {
 // every UID below UIDNext that is not in the folder may have gone since.
 func (s *Store) Expunged(ctx context.Context, id, since int64) (uids []uint32, complete bool, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		uids = nil
 		var forgotten int64
 		if err := tx.Row(`SELECT forgotten FROM mailbox WHERE id = ?`, id).Scan(&forgotten); err != nil {
 			return err
 		}
 		complete = since >= forgotten
-		return tx.Each(`SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			uids = append(uids, u)
-			return err
-		})
+		uids, err = readUIDs(tx, `expunged WHERE mailbox = ? AND modseq > ?`, id, since)
+		return err
 	})
 	if err != nil {
 		return nil, false, folderError(err, fmt.Sprint(id))
 	}
-	slices.Sort(uids)
 	return uids, complete, nil
 }
 
