@@ -18,7 +18,7 @@ const (
 
 // expungeChunk is how many messages one transaction expunges, so that others
 // get their turn.
-const expungeChunk = 2000
+const expungeChunk = 1000
 
 // Expunge removes the messages of folder id with UIDs in set; of them, when
 // marked, only those with \Deleted. It gives the UIDs removed and the folder's

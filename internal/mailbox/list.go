@@ -21,14 +21,26 @@ const listChunk = 500
 
 const messageColumns = `uid, message.size, flags, keywords, received, saved, modseq, emailid, message.body, trace`
 
-func scanMessage(scan func(...any) error) (Message, error) {
-	var m Message
-	var keywords, trace string
-	var received, saved int64
-	err := scan(&m.UID, &m.Size, &m.Flags, &keywords, &received, &saved, &m.ModSeq, &m.EmailID, &m.Body, &trace)
-	m.Keywords, m.Trace = splitKeywords(keywords), mail.TraceID(trace)
-	m.Received, m.Saved = time.UnixMilli(received), time.UnixMilli(saved)
-	return m, err
+// columns takes the columns of messageColumns row by row. All numbers are int64:
+// database/sql goes through their digits for any other.
+type columns struct {
+	uid, size, flags, received, saved, modseq, emailID, body int64
+	keywords, trace                                          string
+	into                                                     []any
+}
+
+// newColumns also takes those that follow.
+func newColumns(more ...any) *columns {
+	c := &columns{}
+	c.into = append([]any{&c.uid, &c.size, &c.flags, &c.keywords, &c.received, &c.saved, &c.modseq, &c.emailID, &c.body, &c.trace}, more...)
+	return c
+}
+
+func (c *columns) message(scan func(...any) error) (Message, error) {
+	err := scan(c.into...)
+	return Message{UID: uint32(c.uid), Size: c.size, Flags: Flags(c.flags), Keywords: splitKeywords(c.keywords),
+		Received: time.UnixMilli(c.received), Saved: time.UnixMilli(c.saved), ModSeq: c.modseq, EmailID: c.emailID,
+		Body: c.body, Trace: mail.TraceID(c.trace)}, err
 }
 
 // List gives the messages of folder id with UIDs of r, in their order. It reads
@@ -78,8 +90,9 @@ func (s *Store) pieces(ctx context.Context, id int64, query func(*db.Tx, func(fu
 		for {
 			piece = piece[:0]
 			err := s.DB.Read(ctx, func(tx *db.Tx) error {
+				c := newColumns()
 				return query(tx, func(scan func(...any) error) error {
-					m, err := scanMessage(scan)
+					m, err := c.message(scan)
 					piece = append(piece, m)
 					return err
 				})
