@@ -340,6 +340,11 @@ func testRepair(t *testing.T, s *Store) {
 		`UPDATE body SET refs = 0`,
 		`UPDATE message SET size = size + 1 WHERE uid = 2`,
 		`INSERT INTO expunged (mailbox, uid, modseq) SELECT mailbox, uid, 1 FROM message WHERE uid = 2`,
+		`INSERT INTO mailbox_grant (mailbox, grantee, rights) SELECT id, 1099511627776, 1 FROM mailbox WHERE name = 'Junk'`,
+		`INSERT INTO mailbox_grant (mailbox, grantee, rights) SELECT id, account, 1 FROM mailbox WHERE name = 'Junk'`,
+		`INSERT INTO mailbox_grant (mailbox, grantee, rights) SELECT id, 0, 0 FROM mailbox WHERE name = 'Junk'`,
+		`INSERT INTO annotation (account, mailbox, entry, value) VALUES (1099511627776, 0, '/private/x', 'x')`,
+		`INSERT INTO annotation (account, mailbox, entry, value) SELECT id, 1099511627776, '/private/x', 'x' FROM account`,
 	} {
 		if err := s.DB.Write(ctx, func(tx *db.Tx) error { _, err := tx.Exec(damage); return err }); err != nil {
 			t.Fatal(err)
