@@ -215,7 +215,7 @@ func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
 		return &imapd.Server{
 			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
 			Shelf: shelf, SASL: logins, Events: n.Events, Logger: n.Log,
-			Account: accountNumber, Owner: n.owner, Address: n.address,
+			Account: accountNumber, Owner: n.owner, Address: n.address, Contact: "mailto:postmaster@" + cfg.Domain,
 			Limits: imapd.Limits{
 				Connections: cfg.IMAP.MaxConnections, PerAddress: cfg.IMAP.MaxPerAddress, Idle: cfg.IMAP.Idle.D(),
 				Append: int64(cfg.IMAP.MaxMessage),

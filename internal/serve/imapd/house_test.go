@@ -87,6 +87,7 @@ func newHouseOn(t testing.TB, d *db.DB, edits ...func(*Server)) *house {
 	h := &house{Server: &Server{Hostname: "imap.example.test", Mailboxes: boxes, Implicit: true,
 		TLS:     &tls.Config{Certificates: []tls.Certificate{certificate}},
 		SASL:    &sasl.Server{Verify: verify},
+		Contact: "mailto:postmaster@example.test",
 		Account: func(_ context.Context, name string) (int64, error) { return strconv.ParseInt(name, 10, 64) },
 		Limits:  Limits{FailDelay: 10 * time.Millisecond},
 		Shelf:   &Shelf{begun: time.Now().Add(time.Hour)}, // nothing is \Recent; tests of that have a new one

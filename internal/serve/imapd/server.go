@@ -56,6 +56,9 @@ type Server struct {
 	// them nobody sees what others share. Set both or none.
 	Owner   func(ctx context.Context, a mail.Address) (int64, error)
 	Address func(ctx context.Context, account int64) (string, error)
+	// Contact is a URI to reach who runs the server (RFC 5464 section
+	// 6.2.1.2); empty: none is told.
+	Contact string
 	Shelf   *Shelf // one for all servers of a process; nil: one of its own
 	// Fulltext finds texts in bodies. Nil: SEARCH reads the bodies.
 	Fulltext *fulltext.Index
