@@ -21,6 +21,7 @@ var (
 	errDraining = errors.New("server is shutting down")
 	errEnd      = errors.New("session ended")
 	errFaults   = errors.New("too many wrong commands")
+	errPanic    = errors.New("internal error")
 	errDeleted  = errors.New("selected mailbox was deleted")
 	errStartTLS = errors.New("begin TLS")
 	errCompress = errors.New("begin compression")
@@ -130,6 +131,8 @@ func (c *conn) farewell(err error) {
 		c.line("* BYE Too many wrong commands")
 	case errors.Is(err, wire.ErrTooMuch):
 		c.line("* BYE [TOOBIG] Too much to read over")
+	case errors.Is(err, errPanic):
+		c.line("* BYE [SERVERBUG] Internal error")
 	case errors.Is(err, errDeleted):
 		c.line("* BYE The selected mailbox was deleted")
 	case isTimeout(err):
