@@ -64,6 +64,8 @@ func (c *conn) next(ctx context.Context) error {
 	if err := c.await(); err != nil {
 		return err
 	}
+	c.reading(true)
+	defer c.reading(false)
 	c.open.Add(1)
 	d := &c.dec
 	d.Next()
@@ -89,23 +91,6 @@ func (c *conn) next(ctx context.Context) error {
 	}
 	c.faults = 0
 	return c.begin(ctx, tag, name, cmd.place, t)
-}
-
-// await waits for the first octet of a command; what waits to be sent leaves
-// before.
-func (c *conn) await() error {
-	if c.in.Buffered() == 0 {
-		if err := c.out.flush(); err != nil {
-			return err
-		}
-		if err := c.expect(); err != nil {
-			return err
-		}
-	}
-	if _, err := c.in.Peek(1); err != nil {
-		return c.why(err)
-	}
-	return nil
 }
 
 // reject answers a command that is wrong, and reads over what is left of it.

@@ -1,6 +1,8 @@
 package imapd
 
 import (
+	"bufio"
+	"bytes"
 	"compress/flate"
 	"context"
 	"io"
@@ -63,7 +65,14 @@ func (c *conn) compress(tag, text string) error {
 		return err
 	}
 	c.compressed = true
-	// What the client has sent already stands in c.in.
-	c.transport(flate.NewReader(c.in), deflater{&deadlineWriter{c: c, w: c.nc}})
+	// What the client has sent already is compressed.
+	ahead, err := c.in.buf.Peek(c.in.buf.Buffered())
+	if err != nil {
+		return err
+	}
+	below := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), source{c}), 512)
+	c.in.release()
+	c.in.r = flate.NewReader(below)
+	c.out.init(deflater{deadlineWriter{c}})
 	return nil
 }

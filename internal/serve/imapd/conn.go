@@ -1,11 +1,9 @@
 package imapd
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -44,12 +42,13 @@ type conn struct {
 	state  *tls.ConnectionState // nil without TLS
 	start  time.Time
 
-	in  *bufio.Reader
+	in  input
 	dec wire.Decoder
 	out output
 
 	mu       sync.Mutex // orders deadlines for reading with drain
 	draining bool
+	within   bool // a command has begun and is not read to its end
 
 	// work is held for reading by commands that run side by side, and for
 	// writing by all others.
@@ -101,7 +100,7 @@ func (c *conn) run(ctx context.Context) {
 	if c.srv.Implicit && !c.handshake(ctx) {
 		return
 	}
-	c.transport(c.nc, c.nc)
+	c.transport()
 	c.greet()
 	for {
 		if err := c.next(ctx); err != nil {
@@ -110,77 +109,6 @@ func (c *conn) run(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// transport sets what commands are read from and responses written to.
-func (c *conn) transport(r io.Reader, w io.Writer) {
-	c.in = bufio.NewReaderSize(r, 2048)
-	c.dec.R = c.in
-	if c.name == "" {
-		c.dec.Limit = maxStranger
-	}
-	c.dec.Continue = func() error { return c.proceed("OK") }
-	c.out.init(&deadlineWriter{c: c, w: w})
-}
-
-// deadlineWriter gives each write its time.
-type deadlineWriter struct {
-	c *conn
-	w io.Writer
-}
-
-func (w *deadlineWriter) Write(p []byte) (int, error) {
-	w.c.nc.SetWriteDeadline(time.Now().Add(w.c.srv.limits.Write))
-	return w.w.Write(p)
-}
-
-// output is the way to the client. Its methods may be called from many
-// goroutines: each response is written whole.
-type output struct {
-	mu  sync.Mutex
-	w   io.Writer
-	enc wire.Encoder // its W is nil while nothing waits to be sent
-	err error        // the first; nothing is written after it
-}
-
-// writers are the buffers of output: idle connections have none.
-var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 16<<10) }}
-
-func (o *output) init(w io.Writer) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.w = w
-}
-
-// write runs f, which writes whole lines.
-func (o *output) write(f func(e *wire.Encoder) error) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.err != nil {
-		return o.err
-	}
-	if o.enc.W == nil {
-		o.enc.W = writers.Get().(*bufio.Writer)
-		o.enc.W.Reset(o.w)
-	}
-	o.err = f(&o.enc)
-	return o.err
-}
-
-// flush sends what waits.
-func (o *output) flush() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.enc.W == nil {
-		return o.err
-	}
-	if err := o.enc.W.Flush(); o.err == nil {
-		o.err = err
-	}
-	o.enc.W.Reset(nil)
-	writers.Put(o.enc.W)
-	o.enc.W = nil
-	return o.err
 }
 
 // respond writes one response line; its end is added.
@@ -197,15 +125,6 @@ func (c *conn) respond(f func(e *wire.Encoder) error) error {
 // line writes a response line that holds nothing of strangers.
 func (c *conn) line(text string) {
 	c.respond(func(e *wire.Encoder) error { e.Raw(text); return nil })
-}
-
-// proceed asks the client to go on, and sends all that waits.
-func (c *conn) proceed(text string) error {
-	c.line("+ " + text)
-	if err := c.out.flush(); err != nil {
-		return err
-	}
-	return c.expect()
 }
 
 // farewell says why the connection is closed, where that helps.
@@ -249,38 +168,6 @@ func (c *conn) handshake(ctx context.Context) bool {
 	c.nc, c.state = t, &state
 	c.mu.Unlock()
 	return true
-}
-
-// drain wakes a connection that waits for a command. Called by Shutdown.
-func (c *conn) drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.draining = true
-	c.nc.SetReadDeadline(time.Unix(1, 0))
-}
-
-// expect sets the time by which the next input must have come.
-func (c *conn) expect() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.draining {
-		return errDraining
-	}
-	by := time.Now().Add(c.srv.limits.Idle)
-	if end := c.start.Add(c.srv.limits.Login); c.name == "" && end.Before(by) {
-		by = end
-	}
-	return c.nc.SetReadDeadline(by)
-}
-
-// why tells a deadline that drain has set from a peer's.
-func (c *conn) why(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.draining {
-		return errDraining
-	}
-	return err
 }
 
 // event begins an event of this connection.

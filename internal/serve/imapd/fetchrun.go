@@ -73,7 +73,7 @@ func (c *conn) fetch(ctx context.Context, f *fetching) (string, error) {
 func (c *conn) changedOf(ctx context.Context, f *fetching, uids []uint32) ([]uint32, error) {
 	id := c.sel.folder.ID
 	if f.vanished {
-		if err := c.tellEarlier(ctx, f); err != nil {
+		if err := c.tellVanished(ctx, f.since, f.set); err != nil {
 			return nil, err
 		}
 	}
@@ -230,7 +230,7 @@ func (r *response) write(c *conn, e *wire.Encoder, n uint32, news bool) error {
 		if pending = false; !r.flags {
 			next()
 			e.Raw("FLAGS ")
-			e.List(flagWords(r.it.Message))
+			e.List(c.flagWords(r.it.Message))
 		}
 		if c.enabled.condstore && !r.modseq {
 			next()
@@ -246,7 +246,7 @@ func (r *response) write(c *conn, e *wire.Encoder, n uint32, news bool) error {
 			tellNews()
 		}
 		next()
-		if err := r.item(e, i); err != nil {
+		if err := r.item(c, e, i); err != nil {
 			return err
 		}
 	}
@@ -258,7 +258,7 @@ func (r *response) write(c *conn, e *wire.Encoder, n uint32, news bool) error {
 }
 
 // item writes one item with its name.
-func (r *response) item(e *wire.Encoder, i int) error {
+func (r *response) item(c *conn, e *wire.Encoder, i int) error {
 	it, item := r.it, &r.items[i]
 	if item.kind >= itemSection {
 		return r.section(e, i)
@@ -267,7 +267,7 @@ func (r *response) item(e *wire.Encoder, i int) error {
 	e.Raw(" ")
 	switch item.kind {
 	case itemFlags:
-		e.List(flagWords(it.Message))
+		e.List(c.flagWords(it.Message))
 	case itemUID:
 		e.Number(int64(it.UID))
 	case itemDate:

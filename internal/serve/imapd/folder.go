@@ -121,7 +121,11 @@ func (c *conn) parseDelete(d *wire.Decoder) task {
 		if err != nil {
 			return "", err
 		}
-		return "", c.srv.Mailboxes.Delete(ctx, f.Account, f.Name)
+		if err := c.srv.Mailboxes.Delete(ctx, f.Account, f.Name); err != nil {
+			return "", err
+		}
+		c.dropped(f)
+		return "", nil
 	}}
 }
 

@@ -54,7 +54,12 @@ type house struct {
 
 func newHouse(t testing.TB) *house { return newHouseOn(t, dbtest.SQLite(t)) }
 
-func newHouseOn(t testing.TB, d *db.DB) *house {
+// newHouseWith is newHouse with other settings.
+func newHouseWith(t testing.TB, edit func(*Server)) *house {
+	return newHouseOn(t, dbtest.SQLite(t), edit)
+}
+
+func newHouseOn(t testing.TB, d *db.DB, edits ...func(*Server)) *house {
 	t.Helper()
 	blobs, err := blob.OpenDisk(t.TempDir())
 	if err != nil {
@@ -84,11 +89,16 @@ func newHouseOn(t testing.TB, d *db.DB) *house {
 		SASL:    &sasl.Server{Verify: verify},
 		Contact: "mailto:postmaster@example.test",
 		Account: func(_ context.Context, name string) (int64, error) { return strconv.ParseInt(name, 10, 64) },
+		Limits:  Limits{FailDelay: 10 * time.Millisecond},
+		Shelf:   &Shelf{begun: time.Now().Add(time.Hour)}, // nothing is \Recent; tests of that have a new one
 		Owner: func(_ context.Context, a mail.Address) (int64, error) {
 			return int64(slices.Index(people, a.Key()) + 1), nil
 		},
 		Address: func(_ context.Context, account int64) (string, error) { return people[account-1], nil },
 	}}
+	for _, edit := range edits {
+		edit(h.Server)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

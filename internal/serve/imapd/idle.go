@@ -3,6 +3,7 @@ package imapd
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -76,16 +77,14 @@ func (c *conn) parseIdle(d *wire.Decoder) task {
 		c.work.Unlock()
 		var line string
 		if err == nil {
-			c.dec.Next()
-			line = c.dec.Text()
-			err = c.dec.Err()
+			line, err = c.answer()
 		}
 		c.work.Lock()
 		c.push.idling.Store(false)
 		switch {
 		case err != nil:
-			return "", &broken{c.why(err)}
-		case line != "DONE" && line != "done":
+			return "", &broken{err}
+		case !strings.EqualFold(strings.TrimSpace(line), "DONE"):
 			return "", bad("Expected DONE")
 		}
 		return "", nil

@@ -127,7 +127,8 @@ func TestFetchMarksSeen(t *testing.T) {
 
 func TestStore(t *testing.T) {
 	h, c := boxed(t, 3)
-	c.tells(`STORE 1:2 +FLAGS (\seen $Forwarded)`, "OK", `* 1 FETCH (FLAGS (\Seen $Forwarded))`, `* 2 FETCH (FLAGS (\Seen $Forwarded))`)
+	c.tells(`STORE 1:2 +FLAGS (\seen $Forwarded)`, "OK", `* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded)`,
+		`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded \*)] Flags that stay`, `* 1 FETCH (FLAGS (\Seen $Forwarded))`, `* 2 FETCH (FLAGS (\Seen $Forwarded))`)
 	c.tells(`STORE 1:3 +FLAGS \Seen`, "OK", `* 1 FETCH (FLAGS (\Seen $Forwarded))`, `* 2 FETCH (FLAGS (\Seen $Forwarded))`, `* 3 FETCH (FLAGS (\Seen))`)
 	c.tells(`UID STORE 2,9 -FLAGS $forwarded \Seen`, "OK", `* 2 FETCH (UID 2 FLAGS ())`)
 	c.tells(`STORE 3 FLAGS.SILENT (\Draft)`, "OK")

@@ -26,6 +26,9 @@ func (s *Shelf) begin() {
 // firstRecent gives the first UID of a folder that no session was told of. With
 // claim, the caller's is the one that is told, up to f.UIDNext.
 func (s *Shelf) firstRecent(ctx context.Context, store *mailbox.Store, f mailbox.Folder, claim bool) (uint32, error) {
+	if s.begun.After(time.Now()) {
+		return f.UIDNext, nil // the clock went back: nothing is recent until it is right
+	}
 	s.mu.Lock()
 	first, known := s.recent[f.ID]
 	s.mu.Unlock()

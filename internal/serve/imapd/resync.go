@@ -149,9 +149,10 @@ func vanished(n mailbox.News, uids []uint32, known []wire.Range, unchanged uint3
 	return out
 }
 
-// vanished tells which messages of a set are gone since a mod-sequence, for
-// FETCH with VANISHED (RFC 7162 section 3.2.6).
-func (c *conn) vanished(ctx context.Context, since int64, set wire.Set) error {
+// tellVanished tells which messages of a set are gone since a mod-sequence, for
+// FETCH with VANISHED (RFC 7162 section 3.2.6). Those that the client still
+// counts are told with the other news.
+func (c *conn) tellVanished(ctx context.Context, since int64, set wire.Set) error {
 	uids := c.sel.snapshot()
 	n, err := c.srv.Mailboxes.News(ctx, c.sel.folder.ID, since)
 	if err != nil {

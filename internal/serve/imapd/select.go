@@ -55,7 +55,11 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 		c.unselect()
 		c.line("* OK [CLOSED] Previous mailbox closed")
 	}
-	f, rights, err := c.find(ctx, o.name, mailbox.ReadRight)
+	at, err := c.locate(ctx, o.name)
+	if err != nil {
+		return "", err
+	}
+	f, rights, err := c.findAt(ctx, at, mailbox.ReadRight)
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +70,8 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 	if err == nil {
 		v.folder, v.uids, v.now, v.keywords = e.folder, e.uids, e.uids, len(e.keywords)
 		c.sel = v
-		err = c.describe(ctx, v, e, o.name)
+		err = c.describe(ctx, v, e)
+		c.tellName(o.name, at.shown())
 	}
 	if err == nil && o.resync != nil {
 		err = c.resync(ctx, v, o.resync)
@@ -84,7 +89,7 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 
 // describe writes the untagged responses of SELECT (RFC 9051 section 6.3.2, and
 // RFC 3501 for who has not enabled that).
-func (c *conn) describe(ctx context.Context, v *view, e edition, name string) error {
+func (c *conn) describe(ctx context.Context, v *view, e edition) error {
 	var unseen uint32
 	if !c.enabled.rev2 {
 		first, err := c.srv.Shelf.firstRecent(ctx, c.srv.Mailboxes, e.folder, !v.readOnly)
@@ -112,16 +117,34 @@ func (c *conn) describe(ctx context.Context, v *view, e edition, name string) er
 		w.Rawf("* OK [UIDVALIDITY %d] UIDs are valid\r\n", e.folder.UIDValidity)
 		w.Rawf("* OK [UIDNEXT %d] Next UID\r\n", e.folder.UIDNext)
 		w.Rawf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n", e.folder.ModSeq)
-		w.Rawf("* OK [MAILBOXID (F%d)] Mailbox id", e.folder.ID)
-		if c.enabled.rev2 {
-			w.Raw("\r\n" + `* LIST () "/" `)
-			if e.folder.Account == c.account {
-				name = e.folder.Name // as it is kept, not as it was written
-			}
-			w.Mailbox(name)
+		w.Raw("* OK [MAILBOXID (" + mailboxID(e.folder) + ")] Mailbox id")
+		return nil
+	})
+}
+
+// tellName tells a client of IMAP4rev2 what the mailbox is called that it
+// selected (RFC 9051 section 6.3.2).
+func (c *conn) tellName(given, name string) {
+	if !c.enabled.rev2 {
+		return
+	}
+	c.respond(func(w *wire.Encoder) error {
+		w.Raw(`* LIST () "/" `)
+		w.Mailbox(name)
+		if given != name {
+			w.Raw(` ("OLDNAME" (`)
+			w.Mailbox(given)
+			w.Raw("))")
 		}
 		return nil
 	})
+}
+
+// dropped ends the selection of a mailbox that the client itself has deleted.
+func (c *conn) dropped(f mailbox.Folder) {
+	if c.sel != nil && c.sel.folder.ID == f.ID {
+		c.unselect()
+	}
 }
 
 func (c *conn) parseUnselect(d *wire.Decoder) task {

@@ -84,6 +84,7 @@ type Limits struct {
 	Connections int           // at the same time; default 20,000
 	PerAddress  int           // of one IPv4 address or IPv6 /64, this machine excepted; default 200
 	Idle        time.Duration // between commands of who is logged in; default 30 min, the least of RFC 9051
+	Stall       time.Duration // for more of a command that has begun; default 5 min
 	Login       time.Duration // from the connection to the login; default 3 min
 	Handshake   time.Duration // of TLS; default 30 s
 	Write       time.Duration // for a buffer to leave; default 2 min
@@ -109,6 +110,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Failures, 3)
 	set(&l.Faults, 20)
 	wait(&l.Idle, 30*time.Minute)
+	wait(&l.Stall, 5*time.Minute)
 	wait(&l.Login, 3*time.Minute)
 	wait(&l.Handshake, 30*time.Second)
 	wait(&l.Write, 2*time.Minute)

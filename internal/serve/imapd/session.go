@@ -61,7 +61,7 @@ func (c *conn) parseStartTLS(d *wire.Decoder) task {
 		if c.state != nil {
 			return "", bad("TLS is active already")
 		}
-		if c.in.Buffered() > 0 {
+		if c.in.buffered() {
 			c.line("* BYE Talk ahead of TLS")
 			return "", errEnd
 		}
@@ -78,7 +78,7 @@ func (c *conn) startTLS(ctx context.Context, tag string) error {
 		c.out.init(&bytes.Buffer{}) // nothing may be said in clear any more
 		return errEnd
 	}
-	c.transport(c.nc, c.nc)
+	c.transport()
 	return nil
 }
 
@@ -129,10 +129,9 @@ func (c *conn) exchange(challenge []byte) ([]byte, error) {
 	if err := c.proceed(base64.StdEncoding.EncodeToString(challenge)); err != nil {
 		return nil, &broken{err}
 	}
-	c.dec.Next()
-	line := c.dec.Text()
-	if err := c.dec.Err(); err != nil {
-		return nil, &broken{c.why(err)}
+	line, err := c.answer()
+	if err != nil {
+		return nil, err
 	}
 	if line == "*" {
 		return nil, sasl.ErrCancelled
@@ -142,6 +141,21 @@ func (c *conn) exchange(challenge []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: not base64", sasl.ErrMalformed)
 	}
 	return response, nil
+}
+
+// answer reads a line that is no command.
+func (c *conn) answer() (string, error) {
+	c.reading(false)
+	if err := c.await(); err != nil {
+		return "", &broken{err}
+	}
+	c.reading(true)
+	c.dec.Next()
+	line := c.dec.Text()
+	if err := c.dec.Err(); err != nil {
+		return "", &broken{c.why(err)}
+	}
+	return line, nil
 }
 
 // client is how the edge knows the peer.

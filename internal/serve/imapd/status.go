@@ -65,7 +65,7 @@ func (c *conn) tellStatus(ctx context.Context, name string, f mailbox.Folder, it
 			return err
 		}
 	}
-	recent := 0
+	var recent int
 	if slices.Contains(items, "RECENT") {
 		var err error
 		if recent, err = c.countRecent(ctx, f); err != nil {

@@ -80,6 +80,9 @@ func (c *conn) store(ctx context.Context, s *storing) (string, error) {
 	}
 	res, err := c.srv.Mailboxes.StoreFlags(ctx, v.folder.ID, mailbox.Ranges(uids), change)
 	v.hush(res.Changed)
+	if err == nil && len(change.Keywords) > 0 { // a new one is told of before it is seen
+		err = v.tell(ctx, c, false, newest)
+	}
 	if e := c.tellStored(ctx, s, res); err == nil {
 		err = e
 	}
@@ -157,7 +160,7 @@ func (c *conn) writeStored(e *wire.Encoder, s *storing, n uint32, m mailbox.Mess
 	}
 	if !s.silent {
 		e.Raw(sep + "FLAGS ")
-		e.List(flagWords(m))
+		e.List(c.flagWords(m))
 		sep = " "
 	}
 	if c.enabled.condstore {

@@ -74,8 +74,10 @@ func (v *view) tellArrival(ctx context.Context, c *conn, e edition, messages int
 			return err
 		}
 		first = max(first, v.folder.UIDNext)
-		v.addRecent(mailbox.Range{First: first, Last: e.folder.UIDNext - 1})
-		recent = v.countRecent() + len(within(e.uids, wire.Range{First: first, Last: wire.Star}))
+		if ours := within(e.uids, wire.Range{First: first, Last: wire.Star}); len(ours) > 0 {
+			recent = v.countRecent() + len(ours)
+			v.addRecent(mailbox.Range{First: first, Last: e.folder.UIDNext - 1})
+		}
 	}
 	return c.respond(func(e *wire.Encoder) error {
 		e.Rawf("* %d EXISTS", messages)
