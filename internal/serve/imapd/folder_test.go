@@ -17,8 +17,9 @@ import (
 
 // onBoth runs a test on SQLite and PostgreSQL.
 func onBoth(t *testing.T, f func(t *testing.T, h *house)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, newHouseOn(t, dbtest.SQLite(t))) })
-	t.Run("postgres", func(t *testing.T) { f(t, newHouseOn(t, dbtest.Postgres(t))) })
+	recent := func(s *Server) { s.Shelf = &Shelf{} }
+	t.Run("sqlite", func(t *testing.T) { f(t, newHouseOn(t, dbtest.SQLite(t), recent)) })
+	t.Run("postgres", func(t *testing.T) { f(t, newHouseOn(t, dbtest.Postgres(t), recent)) })
 }
 
 // says fails unless the command succeeds with exactly these responses, in any

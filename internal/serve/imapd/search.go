@@ -196,11 +196,17 @@ func (c *conn) each(ctx context.Context, q *seeking, want search.Want, found fun
 	case p.CharsetGiven && c.enabled.utf8 && q.sort == nil:
 		return bad("No CHARSET after ENABLE UTF8=ACCEPT") // RFC 6855 section 3
 	case p.Numbers && c.enabled.uidOnly:
-		return &refusal{kind: "BAD", code: "UIDREQUIRED", text: "Only UIDs are used"}
+		return errUIDRequired
 	}
 	box := search.Mailbox{Store: c.srv.Mailboxes, Folder: v.folder.ID, UIDs: v.snapshot(), Index: c.srv.Fulltext, EmailID: emailID}
+	if !c.enabled.rev2 {
+		box.Recent = v.isRecent
+	}
 	if p.Saved {
 		box.Saved, _ = v.resolve(wire.Set{Saved: true}, true)
+	}
+	if p.ModSeq {
+		c.useCondstore()
 	}
 	limited, cancel := context.WithTimeout(ctx, maxSearch)
 	defer cancel()

@@ -20,13 +20,19 @@ func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) e
 	if err != nil {
 		return err
 	}
-	if e.folder.ModSeq > v.folder.ModSeq {
-		if err := v.tellChanges(ctx, c, e, changed); err != nil {
-			return err
+	news := e.folder.ModSeq > v.folder.ModSeq
+	if expunge {
+		if news {
+			known, _ := slices.BinarySearch(e.uids, v.folder.UIDNext)
+			v.now = e.uids[:known:known]
+		}
+		// Before EXISTS: what MOVE puts in the place of what it takes shows as new.
+		if len(v.now) != len(v.uids) {
+			v.tellGone(c)
 		}
 	}
-	if expunge && len(v.now) != len(v.uids) {
-		v.tellGone(c)
+	if news {
+		return v.tellChanges(ctx, c, e, changed)
 	}
 	return nil
 }
