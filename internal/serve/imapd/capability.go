@@ -17,6 +17,7 @@ var capabilities = []string{
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
+	"ACL",
 	"BINARY",
 	"CATENATE",
 	"CHILDREN",
@@ -25,7 +26,10 @@ var loginCapabilities = []string{
 	"ESORT",
 	"IDLE",
 	"LIST-EXTENDED",
+	"LIST-METADATA",
+	"LIST-MYRIGHTS",
 	"LIST-STATUS",
+	"METADATA",
 	"MOVE",
 	"MULTIAPPEND",
 	"NAMESPACE",
@@ -33,6 +37,7 @@ var loginCapabilities = []string{
 	"QUOTA",
 	"QUOTA=RES-STORAGE",
 	"REPLACE",
+	"RIGHTS=kxte",
 	"SAVEDATE",
 	"SEARCHRES",
 	"SORT",

@@ -21,8 +21,8 @@ func FuzzHeaderSize(f *testing.F) {
 			t.Fatal(err)
 		}
 		got, err := emptyLine(bytes.NewReader(text), text[:min(len(text), frontSize)])
-		if err != nil || got != o.Root.HeaderSize {
-			t.Errorf("%.200q: %d, %v; outline %d", text, got, err, o.Root.HeaderSize)
+		if err != nil || got != o.Root().HeaderSize {
+			t.Errorf("%.200q: %d, %v; outline %d", text, got, err, o.Root().HeaderSize)
 		}
 	})
 }

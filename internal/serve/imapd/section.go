@@ -132,7 +132,7 @@ func (s *section) find(m *opened) (span, error) {
 		return span{}, nil
 	case s.what == wholeBody || s.what == textOnly:
 		return span{prefix + p.BodyOffset, p.BodySize}, nil
-	case p == &m.it.Outline.Root: // number 1 of what has no parts
+	case p == m.it.Outline.Root(): // number 1 of what has no parts
 		return span{0, prefix + p.HeaderSize}, nil
 	}
 	return span{prefix + p.HeaderOffset, p.HeaderSize}, nil
