@@ -144,7 +144,8 @@ func (s *Store) drop(tx *db.Tx, f Folder) error {
 	if _, err := tx.Exec(releaseBodies, f.ID, 0, noLimit, 0, 0, f.ID, 0, noLimit, 0, 0); err != nil {
 		return fmt.Errorf("release bodies: %w", err)
 	}
-	for _, q := range []string{`DELETE FROM message WHERE mailbox = ?`, `DELETE FROM expunged WHERE mailbox = ?`, `DELETE FROM mailbox WHERE id = ?`} {
+	for _, q := range []string{`DELETE FROM message WHERE mailbox = ?`, `DELETE FROM expunged WHERE mailbox = ?`,
+		`DELETE FROM annotation WHERE mailbox = ?`, `DELETE FROM mailbox WHERE id = ?`} {
 		if _, err := tx.Exec(q, f.ID); err != nil {
 			return err
 		}
@@ -193,7 +194,8 @@ func (s *Store) DeleteAll(tx *db.Tx, account int64) error {
 			err = s.drop(tx, f)
 		}
 	}
-	for _, q := range []string{`DELETE FROM subscription WHERE account = ?`, `DELETE FROM mailbox_grant WHERE grantee = ?`} {
+	for _, q := range []string{`DELETE FROM subscription WHERE account = ?`,
+		`DELETE FROM annotation WHERE account = ?`, `DELETE FROM mailbox_grant WHERE grantee = ?`} {
 		if err == nil {
 			_, err = tx.Exec(q, account)
 		}

@@ -47,6 +47,8 @@ var suite = []struct {
 	{"Grants", testGrants},
 	{"GrantsFollowFolder", testGrantsFollowFolder},
 	{"TransferBetweenAccounts", testTransferBetweenAccounts},
+	{"Annotations", testAnnotations},
+	{"AnnotationBounds", testAnnotationBounds},
 	{"Items", testItems},
 	{"ItemsStop", testItemsStop},
 	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},

@@ -71,7 +71,7 @@ QUJD
 func TestRead(t *testing.T) {
 	o := read(t, sample)
 	e := o.Envelope
-	if e.Subject != "one\ttwo" || !e.HasSubject || e.To != "b@example.net, c@example.net" || e.Cc != "" || e.MessageID != "<1@example.org>" {
+	if e.Subject != "one\ttwo" || !e.HasSubject || e.To != "b@example.net,\nc@example.net" || e.Cc != "" || e.MessageID != "<1@example.org>" {
 		t.Errorf("envelope %+v", e)
 	}
 	if !reflect.DeepEqual(o.References, []string{"<a@b>", "<0@example.org>"}) {
@@ -83,18 +83,18 @@ func TestRead(t *testing.T) {
 	if o.Preview != "Hié & you second" {
 		t.Errorf("preview %q", o.Preview)
 	}
-	if got := fmt.Sprint(o.Root.Params); got != "[{boundary o} {name* ''x%41}]" {
+	if got := fmt.Sprint(o.Root().Params); got != "[{boundary o} {name* ''x%41}]" {
 		t.Errorf("params %s", got)
 	}
-	html, msg := &o.Root.Children[0], &o.Root.Children[1]
+	html, msg := &o.Root().Children[0], &o.Root().Children[1]
 	if html.Type != "TEXT" || !html.Is("text/html") || !html.Is("text/") || html.Encoding != "Quoted-Printable" || !html.Description.Given || html.ID.Value != "<id@x>" {
 		t.Errorf("html %+v", html)
 	}
 	if msg.Kind != Message || msg.Envelope.Subject != "inner" || msg.DispParams[0].Value != `a "b".eml` || len(msg.Language) != 2 || msg.MD5.Value != "abc" {
 		t.Errorf("message %+v", msg)
 	}
-	if want := int64(strings.Count(sample[o.Root.BodyOffset:], "\n")); o.Root.Lines != want {
-		t.Errorf("%d lines, want %d", o.Root.Lines, want)
+	if want := int64(strings.Count(sample[o.Root().BodyOffset:], "\n")); o.Root().Lines != want {
+		t.Errorf("%d lines, want %d", o.Root().Lines, want)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestSection(t *testing.T) {
 			t.Errorf("%v: %v %+v", c.path, ok, p)
 		}
 	}
-	inner, ok := o.Root.Children[1].Inner()
+	inner, ok := o.Root().Children[1].Inner()
 	if !ok || !strings.HasPrefix(sample[inner.HeaderOffset:], "Subject: inner") || !strings.HasPrefix(sample[inner.BodyOffset:], "--i") {
 		t.Errorf("inner %+v", inner)
 	}
@@ -148,16 +148,17 @@ func TestFields(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                          "",
+		"a@b; x,\nc@d":              "a@b; c@d",
 		"a@b":                       "a@b",
 		"A B <a@b>, \"C, D\" <c@d>": "A B <a@b>; C, D <c@d>",
 		"a@b (Comment)":             "Comment <a@b>",
 		"<@x,@y:a@b>":               "@x,@y: a@b",
 		"G: a@b, c@d;, e@f":         "G {; a@b; c@d; }; e@f",
 		"undisclosed-recipients:;":  "undisclosed-recipients {; }",
-		"just words":                "just@MISSING_DOMAIN",
+		"just words":                "just words <MISSING_MAILBOX@MISSING_DOMAIN>",
 		"x <>":                      "x <MISSING_MAILBOX@MISSING_DOMAIN>",
 		"x <a b@c>":                 "x <a@SYNTAX_ERROR>",
-		"a.b . c@d . e":             "a.b.c@d.e",
+		"a.b@d . e":                 "a.b@d.e",
 		"\"a b\"@[1.2.3.4]":         "a b@[1.2.3.4]",
 		"=?utf-8?q?=C3=A9?= <a@b>":  "=?utf-8?q?=C3=A9?= <a@b>",
 		"\"open <a@b>":              "MISSING_MAILBOX@MISSING_DOMAIN",

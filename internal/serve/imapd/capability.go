@@ -17,6 +17,7 @@ var capabilities = []string{
 
 // loginCapabilities are told after login.
 var loginCapabilities = []string{
+	"ACL",
 	"BINARY",
 	"CATENATE",
 	"CHILDREN",
@@ -27,7 +28,10 @@ var loginCapabilities = []string{
 	"ESORT",
 	"IDLE",
 	"LIST-EXTENDED",
+	"LIST-METADATA",
+	"LIST-MYRIGHTS",
 	"LIST-STATUS",
+	"METADATA",
 	"MOVE",
 	"MULTIAPPEND",
 	"NAMESPACE",
@@ -35,6 +39,7 @@ var loginCapabilities = []string{
 	"QUOTA",
 	"QUOTA=RES-STORAGE",
 	"REPLACE",
+	"RIGHTS=kxte",
 	"SAVEDATE",
 	"SEARCHRES",
 	"SORT",

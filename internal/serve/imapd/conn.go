@@ -15,6 +15,7 @@ import (
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
+	"github.com/migiwa/migiwa/internal/serve/listen"
 )
 
 // Why a connection ends before LOGOUT.
@@ -39,7 +40,6 @@ type conn struct {
 	raw    net.Conn // as accepted
 	nc     net.Conn // raw or TLS over it
 	remote netip.AddrPort
-	group  netip.Addr
 	trace  mail.TraceID
 	state  *tls.ConnectionState // nil without TLS
 	start  time.Time
@@ -79,17 +79,11 @@ const maxStranger = 64 << 10
 const maxBeside = 4
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, raw: nc, nc: nc, trace: mail.NewTraceID(), start: time.Now()}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		p := a.AddrPort()
-		c.remote = netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	c.group = group(c.remote.Addr())
-	return c
+	return &conn{srv: s, raw: nc, nc: nc, trace: mail.NewTraceID(), start: time.Now(), remote: listen.Remote(nc.RemoteAddr())}
 }
 
-// run serves the connection and closes it.
-func (c *conn) run(ctx context.Context) {
+// Run serves the connection and closes it.
+func (c *conn) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()

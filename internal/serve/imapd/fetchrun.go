@@ -277,7 +277,7 @@ func (r *response) item(c *conn, e *wire.Encoder, i int) error {
 	case itemEnvelope:
 		writeEnvelope(e, &it.Outline.Envelope)
 	case itemBody, itemStructure:
-		writeStructure(e, &it.Outline.Root, item.kind == itemStructure)
+		writeStructure(e, it.Outline.Root(), item.kind == itemStructure)
 	case itemModSeq:
 		e.Rawf("(%d)", it.ModSeq)
 	case itemEmailID:

@@ -50,7 +50,7 @@ func (c *conn) pushNews() {
 		return
 	}
 	c.push.pause.Store(time.Now().Add(pushPause).UnixNano())
-	ctx, cancel := context.WithTimeout(c.srv.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(c.srv.door.Context(), time.Minute)
 	defer cancel()
 	switch err := c.sel.tell(ctx, c, true, c.push.modseq.Load()); {
 	case errors.Is(err, mailbox.ErrNoFolder):

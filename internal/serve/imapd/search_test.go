@@ -36,7 +36,7 @@ var letters = []string{
 
 func letterbox(t testing.TB) (*house, *client) {
 	t.Helper()
-	h := newHouse(t)
+	h := newHouseWith(t, func(s *Server) { s.Shelf = &Shelf{} })
 	for _, l := range letters {
 		h.deliver(t, 1, "INBOX", l)
 	}

@@ -133,7 +133,7 @@ func (s *section) find(it *mailbox.Item) span {
 	case !ok:
 		return span{}
 	case s.what != wholeBody && s.what != textOnly:
-		if p == &it.Outline.Root { // whose header begins with the prefix
+		if p == it.Outline.Root() { // whose header begins with the prefix
 			return span{0, prefix + p.HeaderOffset + p.HeaderSize}
 		}
 		return span{prefix + p.HeaderOffset, p.HeaderSize}

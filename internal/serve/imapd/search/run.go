@@ -94,6 +94,7 @@ type run struct {
 	found  func(Found) error
 	now    time.Time
 	known  []fulltext.Result // of Index, by the places of text keys
+	heads  []fulltext.Result // likewise, of headers; empty for BODY
 	err    error             // of found
 	unread error
 }
@@ -203,10 +204,14 @@ func in(uids []uint32, uid uint32) bool {
 func (r *run) consult(ctx context.Context, uids []uint32) (left []uint32, err error) {
 	for _, k := range r.texts {
 		known, err := r.Index.Find(ctx, r.Folder, k.text)
+		var heads fulltext.Result
+		if err == nil && k.op == opText {
+			heads, err = r.Index.FindHeader(ctx, r.Folder, k.text)
+		}
 		if err != nil {
 			return nil, err
 		}
-		r.known = append(r.known, known)
+		r.known, r.heads = append(r.known, known), append(r.heads, heads)
 	}
 	for _, uid := range uids {
 		s := r.subject(byNumber, uid)
@@ -229,16 +234,21 @@ func (r *run) lookUp(s *subject) {
 	if len(r.texts) == 0 {
 		return
 	}
-	s.bodies = make([]truth, len(r.texts))
-	for i, known := range r.known {
-		switch {
-		case s.uid > known.Upto || in(known.May, s.uid):
-		case in(known.Has, s.uid):
-			s.bodies[i] = yes
-		default:
-			s.bodies[i] = no
-		}
+	s.bodies, s.heads = make([]truth, len(r.texts)), make([]truth, len(r.texts))
+	for i := range r.known {
+		s.bodies[i], s.heads[i] = says(r.known[i], s.uid), says(r.heads[i], s.uid)
 	}
+}
+
+// says gives what the index says of a message.
+func says(known fulltext.Result, uid uint32) truth {
+	switch {
+	case uid > known.Upto || in(known.May, uid):
+		return unknown
+	case in(known.Has, uid):
+		return yes
+	}
+	return no
 }
 
 // rest reads of messages what is needed, each once, and answers for them.
