@@ -220,7 +220,10 @@ func (s *session) selectBox(box string) error {
 // mailbox as it was known: first the size and what has vanished, then flags.
 func (s *session) selected(all []*client.Response, old memory) error {
 	for _, r := range all {
-		if r.Tag == "*" && (r.Name() == "EXISTS" || r.Name() == "OK") {
+		if r.Tag == "*" && r.Name() == "OK" {
+			s.view.code(r)
+		}
+		if r.Tag == "*" && r.Name() == "EXISTS" {
 			if err := s.view.apply(r); err != nil {
 				return err
 			}
@@ -240,15 +243,36 @@ func (s *session) selected(all []*client.Response, old memory) error {
 		}
 		left = slices.DeleteFunc(left, func(m message) bool { return slices.Contains(uids, m.uid) })
 	}
-	if len(left) > len(s.view.messages) {
-		return fmt.Errorf("%d messages are known and have not vanished, but there are %d", len(left), len(s.view.messages))
-	}
-	copy(s.view.messages, left) // new ones stand behind the old
+	return s.resync(left, all)
+}
+
+// resync makes the view of what was known and has not vanished, and of what
+// FETCH tells: that is every message that is new or has changed.
+func (s *session) resync(left []message, all []*client.Response) error {
+	var news []*client.Response
 	for _, r := range all {
-		if r.Tag == "*" && r.Name() == "FETCH" {
-			if err := s.take(r); err != nil {
+		if r.Tag != "*" || r.Name() != "FETCH" || len(r.Values) != 3 {
+			continue
+		}
+		news = append(news, r)
+		var m message
+		for k, items := 0, r.Values[2].List; k+1 < len(items); k += 2 {
+			if err := m.item(items[k], items[k+1]); err != nil {
 				return err
 			}
+		}
+		if !slices.ContainsFunc(left, func(l message) bool { return l.uid == m.uid }) {
+			left = append(left, message{uid: m.uid})
+		}
+	}
+	if len(left) != len(s.view.messages) {
+		return fmt.Errorf("%d messages are known or were told of, but there are %d", len(left), len(s.view.messages))
+	}
+	slices.SortFunc(left, func(a, b message) int { return int(a.uid) - int(b.uid) })
+	s.view.messages = left
+	for _, r := range news {
+		if err := s.take(r); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -49,8 +49,6 @@ func (v *view) apply(r *client.Response) error {
 		return v.vanish(r)
 	case "FETCH":
 		return v.fetch(r)
-	case "OK":
-		return v.code(r)
 	}
 	return nil
 }
@@ -75,27 +73,35 @@ func (v *view) vanish(r *client.Response) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", r, err)
 	}
-	unknown := 0
 	for _, u := range uids {
-		i := slices.IndexFunc(v.messages, func(m message) bool { return m.uid == u })
-		if i < 0 {
-			unknown++
-			continue
-		}
-		v.messages = slices.Delete(v.messages, i, i+1)
-	}
-	if earlier || unknown == 0 {
-		return nil
-	}
-	// These are messages whose UIDs the session has not asked for.
-	for ; unknown > 0; unknown-- {
-		i := slices.IndexFunc(v.messages, func(m message) bool { return m.uid == 0 })
-		if i < 0 {
+		i := v.place(u)
+		if i < 0 && !earlier {
 			return fmt.Errorf("%s names messages that were never there", r)
 		}
-		v.messages = slices.Delete(v.messages, i, i+1)
+		if i >= 0 {
+			v.messages = slices.Delete(v.messages, i, i+1)
+		}
 	}
 	return nil
+}
+
+// place gives the index of a message by its UID: a known one, or one whose UID
+// the session has not heard and that stands where it must be.
+func (v *view) place(uid uint32) int {
+	unknown := -1
+	for i, m := range v.messages {
+		switch {
+		case m.uid == uid:
+			return i
+		case m.uid == 0 && unknown < 0:
+			unknown = i
+		case m.uid > uid:
+			return unknown
+		case m.uid > 0:
+			unknown = -1
+		}
+	}
+	return unknown
 }
 
 // fetch takes a FETCH response in.
@@ -167,14 +173,15 @@ func (v *view) ascending(i int, r *client.Response) error {
 	return nil
 }
 
-// code takes what SELECT says in.
-func (v *view) code(r *client.Response) error {
+// code takes a response code of SELECT in. Those of later commands are about
+// changes of which the session need not know all.
+func (v *view) code(r *client.Response) {
 	if len(r.Code) != 2 {
-		return nil
+		return
 	}
 	n, err := r.Code[1].Number()
 	if err != nil {
-		return nil // of another kind
+		return // of another kind
 	}
 	switch {
 	case r.CodeIs("UIDVALIDITY"):
@@ -184,7 +191,6 @@ func (v *view) code(r *client.Response) error {
 	case r.CodeIs("HIGHESTMODSEQ"):
 		v.highest = n
 	}
-	return nil
 }
 
 // forget makes the flags of messages unknown, as after STORE .SILENT.
