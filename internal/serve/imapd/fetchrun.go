@@ -71,23 +71,12 @@ func (c *conn) fetch(ctx context.Context, f *fetching) (string, error) {
 // changedOf gives which of the UIDs have changed since f.since, and tells which
 // messages are gone where that is asked for.
 func (c *conn) changedOf(ctx context.Context, f *fetching, uids []uint32) ([]uint32, error) {
-	id := c.sel.folder.ID
 	if f.vanished {
 		if err := c.tellVanished(ctx, f.since, f.set); err != nil {
 			return nil, err
 		}
 	}
-	var changed []uint32
-	for m, err := range c.srv.Mailboxes.ChangedSince(ctx, id, f.since) {
-		if err != nil {
-			return nil, err
-		}
-		if _, found := slices.BinarySearch(uids, m.UID); found {
-			changed = append(changed, m.UID)
-		}
-	}
-	slices.Sort(changed)
-	return changed, nil
+	return c.srv.Mailboxes.ChangedIn(ctx, c.sel.folder.ID, mailbox.Ranges(uids), f.since)
 }
 
 // markSeen marks messages as read that are not, and gives them.
