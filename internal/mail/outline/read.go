@@ -25,6 +25,7 @@ const (
 func Read(r io.Reader) (*Outline, error) {
 	o := &Outline{root: &Part{}}
 	w := walk{scanner: newScanner(r), out: o, headers: maxHeaders, bare: -1}
+	defer w.close()
 	raw := w.entity(o.root, nil, 0)
 	if w.err != nil && w.err != io.EOF {
 		return nil, w.err
@@ -85,10 +86,12 @@ func (w *walk) place(p *Part, start mark, cut bool) {
 	p.BodySize, p.Lines = max(end.off-start.off, 0), max(end.lines-start.lines, 0)
 }
 
-// classify says what the body is.
+// classify says what the body is. A message/global may be encoded (RFC 6532
+// section 3.7); then it is taken for octets.
 func (p *Part) classify() {
-	switch {
-	case p.Is("message/rfc822"):
+	switch encoding, known := p.Transfer(); {
+	case p.Is("message/rfc822"),
+		p.Is("message/global") && known && encoding != "base64" && encoding != "quoted-printable":
 		p.Kind = Message
 	case p.Is("multipart/"):
 		p.Kind = Multipart

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 )
 
 // scanBuffer is what is seen of a message at once. Longer header lines are
@@ -29,8 +30,20 @@ type scanner struct {
 // mark is a place in the message: octets and line ends before it.
 type mark struct{ off, lines int64 }
 
+// buffers are those of scanners that are done: a buffer is many times the size
+// of most messages.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, scanBuffer) }}
+
+// newScanner gives a scanner to be closed.
 func newScanner(r io.Reader) *scanner {
-	return &scanner{in: bufio.NewReaderSize(r, scanBuffer), hit: -1}
+	in := buffers.Get().(*bufio.Reader)
+	in.Reset(r)
+	return &scanner{in: in, hit: -1}
+}
+
+func (s *scanner) close() {
+	s.in.Reset(nil)
+	buffers.Put(s.in)
 }
 
 // pass counts b, which was read.

@@ -368,6 +368,7 @@ var digits = regexp.MustCompile(`[0-9]+`)
 var ourWay = map[string]string{
 	"empty boundary":          "a boundary of no octets is none",
 	"encoding with semicolon": "an encoding that cannot be read is 7bit for BINARY, as BODYSTRUCTURE says",
+	"message/global":          "HEADER and TEXT of a message/global are what they are of a message/rfc822",
 	"fields of white space":   "a field of white space is an empty field",
 	"long boundary":           "Dovecot cuts boundaries at 80 octets",
 	"pieces":                  "Dovecot gives name* the number of the parameter before it",
