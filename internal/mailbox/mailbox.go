@@ -27,7 +27,9 @@
 // The owner of a folder has all rights in it and can grant others some (RFC
 // 4314). A new folder begins with the grants of the nearest one above it; they
 // stay with it under another name. Copies into another account's folder are
-// charged to that account.
+// charged to that account. Annotations (RFC 5464) are private to an account or
+// shared with the folder; they go with the folder, and stay with it under
+// another name.
 //
 // # Outlines
 //

@@ -10,7 +10,6 @@ import (
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 	"github.com/migiwa/migiwa/internal/store/blob"
-	"github.com/migiwa/migiwa/internal/store/db"
 )
 
 // taking is an APPEND or REPLACE whose messages come in. They are streamed to
@@ -46,7 +45,7 @@ type incoming struct {
 // parseAppend is APPEND (RFC 9051 section 6.3.12) with MULTIAPPEND (RFC 3502),
 // CATENATE (RFC 4469), BINARY (RFC 3516) and UTF8 (RFC 6855).
 func (c *conn) parseAppend(d *wire.Decoder) task {
-	t := &taking{c: c, ctx: c.srv.ctx}
+	t := &taking{c: c, ctx: c.srv.door.Context()}
 	d.SP()
 	name := d.Mailbox()
 	d.SP()
@@ -249,66 +248,43 @@ func (t *taking) copy(d *wire.Decoder, from io.Reader, m *incoming) bool {
 
 // append puts the messages into the mailbox, all or none.
 func (t *taking) append(ctx context.Context) (string, error) {
-	if t.refusal != nil {
-		return "", t.refusal
+	messages, err := t.ready(ctx)
+	if err != nil {
+		return "", err
 	}
-	uids, err := t.add(ctx, nil)
+	done, err := t.c.srv.Mailboxes.AppendAll(ctx, t.to.ID, messages)
 	if err != nil {
 		return "", targetGone(err)
 	}
-	return t.appendUID(uids) + " APPEND completed", nil
+	t.record("APPEND")
+	return appendUID(done) + " APPEND completed", nil
 }
 
 // appendUID is the response code of RFC 9051 section 7.1.
-func (t *taking) appendUID(uids []uint32) string {
-	return fmt.Sprintf("[APPENDUID %d %s]", t.to.UIDValidity, wire.AppendSet(nil, uids))
+func appendUID(a mailbox.Appended) string {
+	return fmt.Sprintf("[APPENDUID %d %s]", a.UIDValidity, wire.AppendSet(nil, a.UIDs))
 }
 
-// add makes the messages durable in one transaction, with what else is to be
-// done in it.
-func (t *taking) add(ctx context.Context, also func(tx *db.Tx) error) (uids []uint32, err error) {
+// ready ends the bodies and gives the messages as the store takes them.
+func (t *taking) ready(ctx context.Context) (messages []mailbox.NewMessage, err error) {
+	err = t.refusal
 	for _, m := range t.messages {
 		if err == nil {
 			err = m.commit(ctx)
 		} else if m.text != nil {
 			m.text.abort()
 		}
+		messages = append(messages, mailbox.NewMessage{Stored: m.stored, Received: m.received, Trace: t.c.trace,
+			Flags: m.flags.flags, Keywords: m.flags.keywords})
 	}
-	if err != nil {
-		return nil, err
-	}
-	boxes := t.c.srv.Mailboxes
-	err = boxes.DB.Write(ctx, func(tx *db.Tx) error {
-		uids = uids[:0]
-		for _, m := range t.messages {
-			id, err := boxes.Bodies.Add(tx, m.stored, 1)
-			if err != nil {
-				return err
-			}
-			uid, err := boxes.Append(tx, t.to.Account, t.to.ID, mailbox.NewMessage{Body: id, BodySize: m.stored.Size, Counted: true,
-				Received: m.received, Trace: t.c.trace, Flags: m.flags.flags, Keywords: m.flags.keywords})
-			if err != nil {
-				return err
-			}
-			uids = append(uids, uid)
-		}
-		if also != nil {
-			return also(tx)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	t.record()
-	return uids, nil
+	return messages, err
 }
 
 // record tells the journal.
-func (t *taking) record() {
+func (t *taking) record(verb string) {
 	for _, m := range t.messages {
 		e := t.c.event(event.Stored)
-		e.Size, e.Verb = m.stored.Size, "APPEND"
+		e.Size, e.Verb = m.stored.Size, verb
 		t.c.srv.Events.Record(e)
 	}
 }

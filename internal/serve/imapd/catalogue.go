@@ -49,6 +49,9 @@ func (c *conn) catalogue(ctx context.Context, subscriptions bool) (catalogue, er
 	for _, f := range own {
 		all.add(&entry{name: f.Name, folder: f, rights: mailbox.AllRights})
 	}
+	if err := c.addShared(ctx, all); err != nil {
+		return nil, err
+	}
 	if subscriptions {
 		names, err := c.srv.Mailboxes.Subscriptions(ctx, c.account)
 		if err != nil {
@@ -59,6 +62,32 @@ func (c *conn) catalogue(ctx context.Context, subscriptions bool) (catalogue, er
 		}
 	}
 	return all, nil
+}
+
+// addShared adds what others let the user look up.
+func (c *conn) addShared(ctx context.Context, all catalogue) error {
+	if c.srv.Owner == nil {
+		return nil
+	}
+	given, err := c.srv.Mailboxes.SharedWith(ctx, c.account)
+	if err != nil {
+		return err
+	}
+	owners := map[int64]string{}
+	for _, g := range given {
+		owner, known := owners[g.Account]
+		if !known {
+			if owner, err = c.srv.Address(ctx, g.Account); err != nil {
+				return err
+			}
+			owners[g.Account] = owner
+		}
+		if owner != "" {
+			name := spot{account: g.Account, owner: owner, name: g.Name}.shown()
+			all.add(&entry{name: name, folder: g.Folder, rights: g.Rights, shared: true})
+		}
+	}
+	return nil
 }
 
 // at gives the entry of a name, and makes it and those above it.
@@ -103,8 +132,14 @@ func (all catalogue) above(name string) iter.Seq[*entry] {
 // only when it leads to something that would not be seen otherwise: so it is
 // with levels that are no mailboxes, with RECURSIVEMATCH (RFC 5258 section 5,
 // example 9) and with "%" in LSUB (RFC 3501 section 6.3.9).
-func (all catalogue) choose(l *listing, ps patterns) {
+//
+// It can take seconds when all is as bad as can be, and ends early when the
+// client is gone.
+func (all catalogue) choose(ctx context.Context, l *listing, ps patterns) error {
 	for _, e := range all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		e.matched = ps.match(e.name)
 		e.chosen = (e.folder.ID != 0 || l.subscribed) && (!l.subscribed || e.subscribed) && (!l.specialUse || e.use() != "")
 	}
@@ -117,6 +152,7 @@ func (all catalogue) choose(l *listing, ps patterns) {
 			up.leads = up.leads || !e.matched
 		}
 	}
+	return nil
 }
 
 // sorted gives the entries by name.

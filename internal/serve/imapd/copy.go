@@ -119,7 +119,7 @@ func (c *conn) highest(modseq int64) string {
 	if !c.enabled.qresync {
 		return ""
 	}
-	return fmt.Sprintf("[HIGHESTMODSEQ %d] ", modseq)
+	return highest(modseq)
 }
 
 func (c *conn) parseExpunge(d *wire.Decoder) task {

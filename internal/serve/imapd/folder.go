@@ -46,7 +46,7 @@ func (c *conn) create(ctx context.Context, name string, uses []string) (string, 
 	if err != nil {
 		return "", err
 	}
-	if _, err := c.mayCreate(ctx, at); err != nil {
+	if err := c.mayCreate(ctx, at); err != nil {
 		return "", err
 	}
 	role, ok := useRole(uses)
@@ -80,30 +80,26 @@ func useRole(uses []string) (string, bool) {
 	return specialUses[i], true
 }
 
-// mayCreate tells whether the user may make a mailbox there, and gives the
-// nearest above it that exists; its ID is 0 when there is none.
-func (c *conn) mayCreate(ctx context.Context, at spot) (above mailbox.Folder, err error) {
-	if at.reserved() {
-		return above, no("CANNOT", "This name is taken for mailboxes of others")
-	}
-	refused := no("NOPERM", "You may not create mailboxes there")
-	if at.account == 0 {
-		return above, refused
+// mayCreate tells whether the user may make a mailbox there: among others'
+// that is up to the nearest above it (RFC 4314 section 4).
+func (c *conn) mayCreate(ctx context.Context, at spot) error {
+	if at.owner == "" {
+		if at.name == others {
+			return no("CANNOT", "This name is taken for mailboxes of others")
+		}
+		return nil
 	}
 	for up := parent(at.name); up != ""; up = parent(up) {
-		f, rights, err := c.look(ctx, spot{account: at.account, owner: at.owner, name: up})
+		_, rights, err := c.look(ctx, spot{account: at.account, owner: at.owner, name: up})
 		if errors.Is(err, mailbox.ErrNoFolder) {
 			continue
 		}
-		if err == nil && rights&mailbox.CreateBelow == 0 {
-			err = refused
+		if err != nil || rights&mailbox.CreateBelow != 0 {
+			return err
 		}
-		return f, err
+		break
 	}
-	if at.owner != "" {
-		return above, refused
-	}
-	return above, nil
+	return no("NOPERM", "You may not create mailboxes there")
 }
 
 // tellNewName tells a client of IMAP4rev2 the name that a mailbox has now, when
@@ -160,7 +156,7 @@ func (c *conn) rename(ctx context.Context, from, to string) error {
 			return mailbox.ErrInbox
 		}
 	}
-	if _, err := c.mayCreate(ctx, dst); err != nil {
+	if err := c.mayCreate(ctx, dst); err != nil {
 		return err
 	}
 	if src.account != dst.account {

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"slices"
@@ -9,14 +10,16 @@ import (
 	"time"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 	"github.com/migiwa/migiwa/internal/store/db"
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
 )
 
 // onBoth runs a test on SQLite and PostgreSQL.
 func onBoth(t *testing.T, f func(t *testing.T, h *house)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, newHouseOn(t, dbtest.SQLite(t))) })
-	t.Run("postgres", func(t *testing.T) { f(t, newHouseOn(t, dbtest.Postgres(t))) })
+	recent := func(s *Server) { s.Shelf = &Shelf{} }
+	t.Run("sqlite", func(t *testing.T) { f(t, newHouseOn(t, dbtest.SQLite(t), recent)) })
+	t.Run("postgres", func(t *testing.T) { f(t, newHouseOn(t, dbtest.Postgres(t), recent)) })
 }
 
 // says fails unless the command succeeds with exactly these responses, in any
@@ -244,6 +247,16 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+func TestStatusRecent(t *testing.T) {
+	h := newHouseWith(t, func(s *Server) { s.Shelf = &Shelf{} })
+	c := h.login(t, "alice")
+	h.deliver(t, 1, "", "Subject: one\r\n\r\ntext\r\n")
+	c.says("STATUS INBOX (RECENT)", "* STATUS INBOX (RECENT 1)")
+	c.says("STATUS INBOX (RECENT)", "* STATUS INBOX (RECENT 1)") // asking is not being told
+	c.ok("SELECT INBOX")
+	c.says("STATUS INBOX (RECENT)", "* STATUS INBOX (RECENT 0)")
+}
+
 func TestNames(t *testing.T) {
 	c := newHouse(t).login(t, "alice")
 	c.empty()
@@ -274,29 +287,96 @@ func TestNames(t *testing.T) {
 	c.says("LIST \"\" &bad", `* LIST (\HasNoChildren) "/" &-bad`)
 }
 
-func TestManyFolders(t *testing.T) {
+// TestRev2 is what differs for clients of IMAP4rev2.
+func TestRev2(t *testing.T) {
 	h := newHouse(t)
+	h.login(t, "bob").ok("SETACL Sent alice@example.test lr")
 	c := h.login(t, "alice")
-	c.ok(`LIST "" %`)
-	err := h.Mailboxes.DB.Write(t.Context(), func(tx *db.Tx) error {
-		for i := range 9990 {
-			if _, err := tx.Exec(`INSERT INTO mailbox (account, name, uidvalidity, created) VALUES (1, ?, 1, 1)`, fmt.Sprintf("dir%d/sub%d/folder%d", i%10, i%100, i)); err != nil {
+	c.empty()
+	c.ok("ENABLE IMAP4rev2")
+	c.says("CREATE plain")
+	c.says("CREATE inbox/x", `* LIST (\HasNoChildren) "/" INBOX/x ("OLDNAME" (inbox/x))`)
+	c.says("RENAME INBOX/x up/日本", `* LIST (\HasNoChildren) "/" "up/日本" ("OLDNAME" (INBOX/x))`)
+	c.says(`LIST "" %`, `* LIST (\HasNoChildren) "/" INBOX`, `* LIST (\HasNoChildren) "/" plain`, `* LIST (\NonExistent \HasChildren) "/" up`,
+		`* LIST (\NonExistent \HasChildren) "/" "Other Users"`)
+	c.says(`LIST "" "*本"`, `* LIST (\HasNoChildren) "/" "up/日本"`)
+	c.says("STATUS \"up/日本\" (MESSAGES)", `* STATUS "up/日本" (MESSAGES 0)`)
+	c.ok("CREATE &ZeVnLIqe-") // is not decoded any more
+	c.says(`LIST "" &*`, `* LIST (\HasNoChildren) "/" &ZeVnLIqe-`)
+	has(t, c.ok("SELECT inbox"), `* LIST () "/" INBOX`)
+	has(t, c.ok(`SELECT "Other Users/bob@example.test/Sent"`), `* LIST () "/" "Other Users/bob@example.test/Sent"`)
+	d := h.login(t, "alice")
+	d.says(`LIST "" up/%`, `* LIST (\HasNoChildren) "/" up/&ZeVnLA-`)
+	d.ok("SELECT INBOX")
+	f, _ := h.Mailboxes.Folder(t.Context(), 1, "INBOX")
+	has(t, d.ok("STATUS up/&ZeVnLA- (HIGHESTMODSEQ)"), fmt.Sprintf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence", f.ModSeq))
+}
+
+// fillFolders gives an account 10,000 folders.
+func (h *house) fillFolders(t testing.TB, account int64) {
+	t.Helper()
+	first, err := h.Mailboxes.Folders(t.Context(), account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = h.Mailboxes.DB.Write(t.Context(), func(tx *db.Tx) error {
+		for i := range 10_000 - len(first) {
+			if _, err := tx.Exec(`INSERT INTO mailbox (account, name, uidvalidity, created) VALUES (?, ?, 1, 1)`, account, fmt.Sprintf("dir%d/sub%d/folder%d", i%10, i%100, i)); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(`UPDATE account SET uidvalid = 1 WHERE uidvalid = 0`)
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for command, want := range map[string]int{`LIST "" *`: 9996, `LIST "" %`: 16, `LIST "" * RETURN (STATUS (MESSAGES UIDNEXT))`: 2 * 9996, `LIST "" *%*%9`: 999} {
+}
+
+func TestManyFolders(t *testing.T) {
+	h := newHouse(t)
+	h.fillFolders(t, 1)
+	c := h.login(t, "alice")
+	for command, want := range map[string]int{`LIST "" *`: 10_000, `LIST "" %`: 16, `LIST "" * RETURN (STATUS (MESSAGES UIDNEXT))`: 20_000, `LIST "" *%*%9`: 999} {
 		start := time.Now()
 		got := c.ok(command)
 		if took := time.Since(start); len(got) != want || took > 5*time.Second {
 			t.Errorf("%s: %d lines in %v, want %d", command, len(got), took, want)
-		} else {
-			t.Logf("%s: %d lines in %v", command, len(got), took)
 		}
 	}
+	c.no("CREATE one-more", "NO [LIMIT]")
+}
+
+// BenchmarkList lists 10,000 folders, as a client sees it.
+func BenchmarkList(b *testing.B) {
+	h := newHouse(b)
+	h.fillFolders(b, 1)
+	c := h.login(b, "alice")
+	for _, command := range []string{`LIST "" *`, `LIST "" %`, `LIST "" INBOX`} {
+		b.Run(command, func(b *testing.B) {
+			for b.Loop() {
+				c.ok(command)
+			}
+		})
+	}
+}
+
+// FuzzFolderArguments reads arguments of every command of these families: they
+// are wrong, or there is a task.
+func FuzzFolderArguments(f *testing.F) {
+	for _, s := range []string{` (SUBSCRIBED RECURSIVEMATCH) "" (% "*") RETURN (STATUS (MESSAGES) METADATA (/shared/comment))`, ` INBOX (USE (\Sent))`,
+		` INBOX (MESSAGES DELETED-STORAGE)`, ` "" (/private/comment {3+}` + "\r\nabc /shared/x NIL)", ` (MAXSIZE 10 DEPTH infinity) INBOX /private/x`,
+		` INBOX (DEPTH 1) (/private/x)`, ` Work bob@example.test +lr`, ` "" (STORAGE 10)`, ` &ZeVnLIqe- x`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, family := range []map[string]command{folderCommands, shareCommands} {
+			for name, cmd := range family {
+				d := &wire.Decoder{R: bufio.NewReader(strings.NewReader(text + "\r\n")), Continue: func() error { return nil }}
+				d.Next()
+				if task := cmd.parse(&conn{}, d); d.Err() == nil && task.run == nil {
+					t.Fatalf("%s%q: nothing to run, and no error", name, text)
+				}
+			}
+		}
+	})
 }

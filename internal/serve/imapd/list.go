@@ -8,8 +8,11 @@ import (
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
-// maxPatterns bounds the patterns of one LIST.
-const maxPatterns = 100
+// Bounds of the patterns of one LIST: each is tried on each name.
+const (
+	maxPatterns      = 100
+	maxPatternOctets = 8 << 10 // of all
+)
 
 // listing is a LIST as it was asked (RFC 9051 section 6.3.9, RFC 5258).
 type listing struct {
@@ -17,6 +20,7 @@ type listing struct {
 	lsub      bool // LSUB of RFC 3501
 	reference string
 	patterns  []string
+	octets    int // of the patterns
 
 	// Selection: all of what is set must hold.
 	subscribed, specialUse bool
@@ -25,10 +29,11 @@ type listing struct {
 	// What else is told.
 	tellSubscribed, tellRights bool
 	status                     []string // RFC 5819
+	metadata                   inquiry  // RFC 9590
 }
 
 func (c *conn) parseList(d *wire.Decoder) task {
-	var l listing
+	l := listing{metadata: inquiry{maxSize: mailbox.MaxAnnotation}}
 	d.SP()
 	if d.Peek() == '(' {
 		l.extended = true
@@ -70,8 +75,9 @@ func (c *conn) parseLsub(d *wire.Decoder) task {
 }
 
 func (l *listing) pattern(d *wire.Decoder) {
-	l.patterns = append(l.patterns, d.ListPattern())
-	if len(l.patterns) > maxPatterns {
+	p := d.ListPattern()
+	l.patterns = append(l.patterns, p)
+	if l.octets += len(l.reference) + len(p); len(l.patterns) > maxPatterns || l.octets > maxPatternOctets {
 		d.Fail("Too many patterns")
 	}
 }
@@ -103,6 +109,11 @@ func (l *listing) returns(d *wire.Decoder) {
 	case "STATUS":
 		d.SP()
 		l.status = statusItems(d)
+	case "METADATA":
+		d.SP()
+		if l.metadata.read(d); len(l.metadata.entries) == 0 {
+			d.Fail("Expected entries")
+		}
 	default:
 		d.Fail("Unknown return option")
 	}
@@ -117,18 +128,15 @@ func (c *conn) list(ctx context.Context, l *listing) (string, error) {
 	c.statusEnables(l.status)
 	var ps patterns
 	for _, text := range l.patterns {
-		if p, ok := newPattern(l.reference, text); ok && text != "" {
-			ps = append(ps, p)
-		}
-	}
-	if len(ps) == 0 {
-		return "", nil
+		ps = append(ps, newPattern(l.reference, text))
 	}
 	all, err := c.catalogue(ctx, l.subscribed || l.tellSubscribed)
 	if err != nil {
 		return "", err
 	}
-	all.choose(l, ps)
+	if err := all.choose(ctx, l, ps); err != nil {
+		return "", err
+	}
 	for _, e := range all.sorted() {
 		if e.matched && (e.chosen || e.leads && l.leads()) {
 			if err := c.tellEntry(ctx, l, e); err != nil {
@@ -136,7 +144,7 @@ func (c *conn) list(ctx context.Context, l *listing) (string, error) {
 			}
 		}
 	}
-	return "", ctx.Err()
+	return "", nil
 }
 
 // leads tells whether names are given that are not chosen themselves, but lead
@@ -178,8 +186,24 @@ func (c *conn) tellEntry(ctx context.Context, l *listing, e *entry) error {
 	if err != nil || e.folder.ID == 0 || l.lsub {
 		return err
 	}
+	return c.tellMore(ctx, l, e)
+}
+
+// tellMore writes what LIST was asked to return with a mailbox. What the user
+// has no right to is left out.
+func (c *conn) tellMore(ctx context.Context, l *listing, e *entry) error {
 	if l.tellRights {
 		if err := c.tellMyRights(e.name, e.rights); err != nil {
+			return err
+		}
+	}
+	if len(l.metadata.entries) > 0 && e.rights&annotated != 0 {
+		have, err := c.annotationsOf(ctx, e.folder, e.rights)
+		if err != nil {
+			return err
+		}
+		told, _ := l.metadata.choose(have)
+		if err := c.tellMetadata(e.name, told); err != nil {
 			return err
 		}
 	}

@@ -47,14 +47,8 @@ func (t target) sync() syncing {
 	return syncNoExpunge
 }
 
-// chosen gives the UIDs of a target, in order. After ENABLE UIDONLY there are
-// no sequence numbers (RFC 9586 section 3).
-func (c *conn) chosen(t target) ([]uint32, error) {
-	if c.enabled.uidOnly && !t.byUID {
-		return nil, &refusal{kind: "BAD", code: "UIDREQUIRED", text: "Only UIDs are used"}
-	}
-	return c.sel.resolve(t.set, t.byUID)
-}
+// chosen gives the UIDs of a target, in order.
+func (c *conn) chosen(t target) ([]uint32, error) { return c.sel.resolve(t.set, t.byUID) }
 
 // writable tells whether messages of the selected mailbox may be changed by
 // who has one of the rights.
@@ -75,15 +69,7 @@ func (c *conn) useCondstore() {
 		return
 	}
 	c.enabled.condstore = true
-	if c.sel != nil {
-		v := c.sel
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		c.respond(func(e *wire.Encoder) error {
-			e.Rawf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence", v.folder.ModSeq)
-			return nil
-		})
-	}
+	c.line("* OK " + highest(c.sel.folder.ModSeq) + "Highest mod-sequence")
 }
 
 // flagSet is flags as a client names them.
@@ -124,16 +110,12 @@ func systemFlag(name string) mailbox.Flags {
 // settable gives the system flags that rights let change, and whether keywords
 // are among what they do (RFC 4314 section 4).
 func settable(r mailbox.Rights) (flags mailbox.Flags, keywords bool) {
-	if r&mailbox.KeepSeen != 0 {
-		flags |= mailbox.Seen
+	for _, f := range systemFlags {
+		if r&f.right != 0 {
+			flags |= f.bit
+		}
 	}
-	if r&mailbox.DeleteMark != 0 {
-		flags |= mailbox.Deleted
-	}
-	if keywords = r&mailbox.WriteFlags != 0; keywords {
-		flags |= allSystem &^ (mailbox.Seen | mailbox.Deleted)
-	}
-	return flags, keywords
+	return flags, r&mailbox.WriteFlags != 0
 }
 
 // within leaves of a flagSet what rights let set.

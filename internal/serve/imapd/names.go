@@ -79,9 +79,6 @@ func splitOwner(s string) (owner mail.Address, name string, err error) {
 	return owner, "", fmt.Errorf("%w: no address behind %s", mailbox.ErrNoFolder, others)
 }
 
-// reserved tells whether a name of our own lies where others' mailboxes are.
-func (s spot) reserved() bool { return s.owner == "" && s.name == others }
-
 // find gives the mailbox of that name as the client writes it, and what the
 // user may do with it. Without the rights of need it gives NO [NOPERM]; who
 // may not even look it up hears that there is none.

@@ -10,7 +10,7 @@ import (
 // parseReplace is REPLACE (RFC 8508): one message comes in the place of
 // another, of the same mailbox or of another one.
 func (c *conn) parseReplace(d *wire.Decoder, byUID bool) task {
-	t := &taking{c: c, ctx: c.srv.ctx}
+	t := &taking{c: c, ctx: c.srv.door.Context()}
 	from := parseTarget(d, byUID)
 	d.SP()
 	name := d.Mailbox()
@@ -18,7 +18,7 @@ func (c *conn) parseReplace(d *wire.Decoder, byUID bool) task {
 	t.open(d, name, selected)
 	var uid uint32
 	if d.Err() == nil && t.refusal == nil {
-		uid, t.refusal = c.replaced(from)
+		uid, t.refusal = t.replaced(from)
 	}
 	t.message(d)
 	if !t.end(d) {
@@ -27,39 +27,44 @@ func (c *conn) parseReplace(d *wire.Decoder, byUID bool) task {
 	return task{run: func(ctx context.Context) (string, error) { return t.replace(ctx, uid) }}
 }
 
-// replaced gives the one message that is to go.
-func (c *conn) replaced(t target) (uint32, error) {
-	uids, err := c.chosen(t)
+// replaced gives the one message that is to go. Its octets are room for the
+// other.
+func (t *taking) replaced(old target) (uint32, error) {
+	v := t.c.sel
+	uids, err := t.c.chosen(old)
 	if err != nil {
 		return 0, err
 	}
 	if len(uids) != 1 {
 		return 0, no("NONEXISTENT", "No such message, or not one")
 	}
-	if err := c.sel.writable(mailbox.DeleteMark); err != nil {
+	if err := v.writable(mailbox.DeleteMark); err != nil {
 		return 0, err
 	}
-	return uids[0], c.sel.writable(mailbox.ExpungeRight)
+	if err := v.writable(mailbox.ExpungeRight); err != nil {
+		return 0, err
+	}
+	m, err := t.c.srv.Mailboxes.Message(t.ctx, v.folder.ID, uids[0])
+	if err == nil && v.folder.Account == t.to.Account {
+		t.room += min(m.Size, 1<<63-1-t.room)
+	}
+	return uids[0], err
 }
 
-// replace adds the message, then removes the other one. That it was there is
-// looked at first; the old one is never gone without the new one being there.
+// replace puts the message in the place of the other one: both or neither.
 func (t *taking) replace(ctx context.Context, uid uint32) (string, error) {
-	if t.refusal != nil {
-		return "", t.refusal
-	}
-	c := t.c
-	id := c.sel.folder.ID
-	if _, err := c.srv.Mailboxes.Message(ctx, id, uid); err != nil {
+	messages, err := t.ready(ctx)
+	if err != nil {
 		return "", err
 	}
-	uids, err := t.add(ctx, nil)
+	c := t.c
+	done, modseq, err := c.srv.Mailboxes.Replace(ctx, c.sel.folder.ID, uid, t.to.ID, messages[0])
 	if err != nil {
 		return "", targetGone(err)
 	}
-	c.line("* OK " + t.appendUID(uids) + " Replacement is there")
-	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, id, []mailbox.Range{{First: uid, Last: uid}}, false)
-	if err != nil {
+	t.record("REPLACE")
+	c.line("* OK " + appendUID(done) + " Replacement is there")
+	if err := c.sel.tell(ctx, c, false, newest); err != nil { // EXISTS comes before EXPUNGE
 		return "", err
 	}
 	return c.highest(modseq) + "REPLACE completed", nil

@@ -47,8 +47,12 @@ func (c *conn) parseStatus(d *wire.Decoder) task {
 // statusEnables turns CONDSTORE on when a client shows that it knows it
 // (RFC 7162 section 3.1). Its task is not shared then.
 func (c *conn) statusEnables(items []string) {
-	if slices.Contains(items, "HIGHESTMODSEQ") {
-		c.enabled.condstore = true
+	if !slices.Contains(items, "HIGHESTMODSEQ") || c.enabled.condstore {
+		return
+	}
+	c.enabled.condstore = true
+	if c.sel != nil {
+		c.line("* OK " + highest(c.sel.folder.ModSeq) + "Highest mod-sequence")
 	}
 }
 

@@ -20,13 +20,22 @@ func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) e
 	if err != nil {
 		return err
 	}
-	if e.folder.ModSeq > v.folder.ModSeq {
+	news := e.folder.ModSeq > v.folder.ModSeq
+	if expunge {
+		if news {
+			known, _ := slices.BinarySearch(e.uids, v.folder.UIDNext)
+			v.now = e.uids[:known:known]
+		}
+		// Before EXISTS: what MOVE puts in the place of what it takes shows as new.
+		if len(v.now) != len(v.uids) {
+			v.tellGone(c)
+		}
+	}
+	if news {
 		if err := v.tellChanges(ctx, c, e, changed); err != nil {
 			return err
 		}
-	}
-	if expunge && len(v.now) != len(v.uids) {
-		v.tellGone(c)
+		v.tellLive(ctx, c, changed)
 	}
 	return nil
 }
@@ -113,6 +122,7 @@ func (v *view) tellFlags(c *conn, m mailbox.Message) {
 // that those of others stay, or their UIDs (VANISHED, RFC 7162 section 3.2.10).
 func (v *view) tellGone(c *conn) {
 	gone := missing(v.uids, v.now)
+	v.tellLeft(c, gone)
 	if c.enabled.qresync || v.uidOnly {
 		c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED "); e.Set(gone); return nil })
 	} else {

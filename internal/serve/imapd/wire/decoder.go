@@ -448,25 +448,43 @@ func (r *literalReader) Read(p []byte) (int, error) {
 }
 
 func (d *Decoder) smallLiteral() string {
-	a := d.Announcement()
-	if d.err != nil {
-		return ""
-	}
-	if room := int64(d.limit() - d.used); a.Size > room {
-		d.Refuse(a, max(0, room))
-		return ""
-	}
-	b := make([]byte, a.Size)
-	if _, err := io.ReadFull(d.Literal(a), b); err != nil {
-		d.broken(err)
-		return ""
-	}
-	d.count(len(b))
+	b := d.octets()
 	if bytes.IndexByte(b, 0) >= 0 {
 		d.Fail("NUL in a string")
 		return ""
 	}
 	return string(b)
+}
+
+// Octets reads a value (RFC 5464): a string, a literal8, whose octets may be
+// any, or NIL, for which it gives nil.
+func (d *Decoder) Octets() []byte {
+	if c := d.Peek(); c == '{' || c == '~' {
+		return d.octets()
+	}
+	if s, there := d.Nstring(); there {
+		return []byte(s)
+	}
+	return nil
+}
+
+// octets reads a literal into memory.
+func (d *Decoder) octets() []byte {
+	a := d.Announcement()
+	if d.err != nil {
+		return nil
+	}
+	if room := int64(d.limit() - d.used); a.Size > room {
+		d.Refuse(a, max(0, room))
+		return nil
+	}
+	b := make([]byte, a.Size)
+	if _, err := io.ReadFull(d.Literal(a), b); err != nil {
+		d.broken(err)
+		return nil
+	}
+	d.count(len(b))
+	return b
 }
 
 // List reads a parenthesized list; each reads one element.

@@ -56,7 +56,7 @@ func (d *Decoder) setNumber() uint32 {
 	if n == 0 {
 		d.Fail("0 is no message")
 	}
-	return n
+	return min(n, Star-1) // no message has the largest number: there must be a UIDNEXT behind it
 }
 
 // Normal gives the ranges with "*" as largest, in order and without overlap.

@@ -17,7 +17,7 @@ CREATE INDEX mailbox_grant_grantee ON mailbox_grant(grantee);
 
 -- Annotations of the server and of folders (RFC 5464).
 CREATE TABLE annotation (
-    account BIGINT NOT NULL,                   -- whose; of a shared one the folder's owner; 0: the server's shared ones
+    account BIGINT NOT NULL,                   -- whose; of a shared one the folder's owner
     mailbox BIGINT NOT NULL,                   -- 0: the server
     entry   TEXT NOT NULL,                     -- lower case, /private/… or /shared/…
     value   BYTEA NOT NULL,

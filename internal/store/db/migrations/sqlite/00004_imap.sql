@@ -17,7 +17,7 @@ CREATE INDEX mailbox_grant_grantee ON mailbox_grant(grantee);
 
 -- Annotations of the server and of folders (RFC 5464).
 CREATE TABLE annotation (
-    account BIGINT NOT NULL,                   -- whose; of a shared one the folder's owner; 0: the server's shared ones
+    account BIGINT NOT NULL,                   -- whose; of a shared one the folder's owner
     mailbox BIGINT NOT NULL,                   -- 0: the server
     entry   TEXT NOT NULL,                     -- lower case, /private/… or /shared/…
     value   BLOB NOT NULL,
@@ -25,7 +25,14 @@ CREATE TABLE annotation (
 ) WITHOUT ROWID;
 CREATE INDEX annotation_mailbox ON annotation(mailbox);
 
+-- The rows of message are long; what is asked of all messages of a folder,
+-- which, flags and keywords, is here together. These change with modseq anyway.
+DROP INDEX message_modseq;
+CREATE INDEX message_modseq ON message(mailbox, modseq, flags, keywords);
+
 -- +goose Down
+DROP INDEX message_modseq;
+CREATE INDEX message_modseq ON message(mailbox, modseq);
 DROP TABLE annotation;
 DROP TABLE mailbox_grant;
 DROP TABLE outline;
