@@ -57,15 +57,16 @@ func (w *walk) entity(p, parent *Part, depth int) []byte {
 	raw, cut := w.header(w.headers)
 	w.headers -= len(raw)
 	start := w.at
-	p.content(raw, parent)
+	p.fields(raw, parent)
 	p.classify()
 	if !cut {
 		w.content(p, depth)
-	} else if p.Kind == Message {
-		p.Envelope = &Envelope{}
-		p.Children = []Part{{Type: "text", Subtype: "plain", HeaderOffset: w.stop.off, BodyOffset: w.stop.off}}
 	}
 	w.place(p, start, cut)
+	if cut && p.Kind == Message { // of nothing at all
+		p.Envelope = &Envelope{}
+		p.Children = []Part{{Type: "text", Subtype: "plain", HeaderOffset: p.BodyOffset, BodyOffset: p.BodyOffset}}
+	}
 	return raw
 }
 
