@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/iotest"
 )
@@ -117,7 +118,7 @@ func BenchmarkRead(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Read(bytes.NewReader([]byte(raw))); err != nil {
+				if _, err := Read(strings.NewReader(raw)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -105,6 +105,18 @@ func TestReadGivesErrorsOfTheReader(t *testing.T) {
 	}
 }
 
+// TestHugeField: what is too much of a header is left out, and nothing else.
+func TestHugeField(t *testing.T) {
+	raw := "To: a@b, " + strings.Repeat("x@y, ", maxHeaders/5) + "\r\nSubject: s\r\nContent-Type: text/html\r\n\r\nbody"
+	o := read(t, raw)
+	if n := len(o.Envelope.To); n < maxLine/2 || n > maxLine || o.Envelope.Subject != "s" || !o.Root().Is("text/html") {
+		t.Errorf("%d octets of To, %+v", len(o.Envelope.To), o.Root())
+	}
+	if o.Root().BodySize != 4 || o.Root().HeaderSize != int64(len(raw)-4) {
+		t.Errorf("%+v", o.Root())
+	}
+}
+
 func TestSection(t *testing.T) {
 	o := read(t, sample)
 	for _, c := range []struct {
