@@ -45,6 +45,7 @@ type conn struct {
 	state  *tls.ConnectionState // nil without TLS
 	start  time.Time
 
+	nap *nap // below TLS; nil: none
 	in  input
 	dec wire.Decoder
 	out output
@@ -166,7 +167,11 @@ func isTimeout(err error) bool {
 func (c *conn) handshake(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.srv.limits.Handshake)
 	defer cancel()
-	t := tls.Server(c.raw, c.srv.TLS)
+	below := c.raw
+	if c.nap = newNap(c.raw); c.nap != nil {
+		below = c.nap
+	}
+	t := tls.Server(below, c.srv.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return false
 	}
