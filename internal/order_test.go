@@ -35,6 +35,7 @@ var rooms = []string{
 	"internal/deliver",
 	"internal/admin",
 	"internal/serve/sasl",
+	"internal/serve/listen",
 	"internal/serve/smtpd",
 	"internal/serve/receive",
 	"internal/serve/mx",

@@ -1,5 +1,7 @@
 package outline
 
+import "strings"
+
 // Address is one element of an address field as ENVELOPE has it (RFC 9051
 // section 7.5.2), nothing in it decoded.
 type Address struct {
@@ -36,39 +38,41 @@ const maxAddresses = 100_000
 // is read as far as possible; an address without mailbox or domain gets a word
 // that says so in its place.
 func Addresses(value string) []Address {
-	p := addressParser{lexer: lexer{in: value}}
-	if p.space() != more {
-		return nil
-	}
-	for len(p.out) < maxAddresses {
-		if p.address() == ended || !p.take(',') {
-			break
-		}
-		if st := p.space(); st != more {
-			if st == broken {
-				p.add(Address{})
-			}
-			break
+	var p addressParser
+	for field := range strings.SplitSeq(value, fieldBreak) {
+		p.lexer = lexer{in: field}
+		if p.space() == more {
+			p.list()
 		}
 	}
 	return p.out
 }
+
+// fieldBreak stands between the values of fields of one name.
+const fieldBreak = ",\n"
 
 type addressParser struct {
 	lexer
 	out []Address
 }
 
-// add keeps a mailbox, with words for what is missing.
-func (p *addressParser) add(a Address) {
-	if a.Mailbox == "" {
-		a.Mailbox = missingMailbox
+// list reads addresses up to the end of the field, or to where it is broken
+// beyond hope.
+func (p *addressParser) list() {
+	for len(p.out) < maxAddresses && p.address() != ended && p.take(',') {
+		if st := p.space(); st != more {
+			if st == broken {
+				p.add(nobody())
+			}
+			return
+		}
 	}
-	if a.Host == "" {
-		a.Host = missingDomain
-	}
-	p.out = append(p.out, a)
 }
+
+func (p *addressParser) add(a Address) { p.out = append(p.out, a) }
+
+// nobody is an address of which nothing has been read yet.
+func nobody() Address { return Address{Mailbox: missingMailbox, Host: missingDomain} }
 
 // address reads a group or a mailbox.
 func (p *addressParser) address() state {
@@ -82,7 +86,7 @@ func (p *addressParser) address() state {
 }
 
 func (p *addressParser) group(name string) state {
-	p.out = append(p.out, Address{Role: GroupStart, Mailbox: name})
+	p.add(Address{Role: GroupStart, Mailbox: name})
 	st := p.space()
 	if st == more && !p.at(';') {
 		st = p.members()
@@ -92,7 +96,7 @@ func (p *addressParser) group(name string) state {
 			st = p.space()
 		}
 	}
-	p.out = append(p.out, Address{Role: GroupEnd})
+	p.add(Address{Role: GroupEnd})
 	if st == ended {
 		return ended
 	}
@@ -101,14 +105,12 @@ func (p *addressParser) group(name string) state {
 
 func (p *addressParser) members() state {
 	for len(p.out) < maxAddresses {
-		if p.mailbox() != more {
-			return broken
-		}
+		p.mailbox()
 		if !p.take(',') {
 			return more
 		}
 		if p.space() != more {
-			return broken
+			break
 		}
 	}
 	return broken
@@ -122,7 +124,8 @@ func (p *addressParser) mailbox() state {
 		p.pos = start
 		return p.plain()
 	}
-	a := Address{Name: name}
+	a := nobody()
+	a.Name = name
 	if p.angle(&a) == broken {
 		a.Host = syntaxError
 	}
@@ -140,13 +143,12 @@ func (p *addressParser) angle(a *Address) state {
 	if st == more && p.at('@') {
 		if a.Route, st = p.route(); st != more || !p.take(':') {
 			a.Route = invalidRoute
-			return broken
 		}
 		st = p.space()
 	}
 	if st == more && !p.at('>') {
 		if st = p.local(a); st == more && p.at('@') {
-			a.Host, st = p.domain()
+			st = p.host(a)
 		}
 	}
 	if st != more || !p.take('>') {
@@ -157,50 +159,73 @@ func (p *addressParser) angle(a *Address) state {
 
 // route reads "@a,@b".
 func (p *addressParser) route() (string, state) {
-	route := ""
+	var b strings.Builder
 	for p.at('@') {
-		if route != "" {
-			route += ","
+		if b.Len() > 0 {
+			b.WriteByte(',')
 		}
 		host, st := p.domain()
-		route += "@" + host
-		if st != more {
-			return route, st
-		}
+		b.WriteString("@" + host)
 		for st == more && p.take(',') {
 			st = p.space()
 		}
+		if st != more {
+			return b.String(), st
+		}
 	}
-	if p.end() {
-		return route, ended
-	}
-	return route, more
+	return b.String(), more
 }
 
-func (p *addressParser) local(a *Address) (st state) {
-	read := p.dotAtom
-	if p.at('"') {
-		read = p.quoted
-	}
-	word, st := read()
+func (p *addressParser) local(a *Address) state {
+	word, st := p.localPart()
 	if st != broken {
 		a.Mailbox = word
 	}
 	return st
 }
 
-// plain reads an address without brackets; a comment behind it is its name.
-func (p *addressParser) plain() state {
-	var a Address
-	p.comment = ""
-	st := p.local(&a)
-	if st != ended && p.at('@') {
-		var host string
-		if host, st = p.domain(); st != broken {
-			a.Host = host
-		}
+// localPart also gives what it read of a broken one.
+func (p *addressParser) localPart() (string, state) {
+	if p.at('"') {
+		return p.quoted()
 	}
-	a.Name = p.comment
+	return p.looseDots()
+}
+
+func (p *addressParser) host(a *Address) state {
+	host, st := p.domain()
+	if st != broken && host != "" {
+		a.Host = host
+	}
+	return st
+}
+
+// plain reads an address without brackets; a comment behind it is its name.
+// One word without a host is taken for a mailbox, more or quoted ones for a
+// name.
+func (p *addressParser) plain() state {
+	a := nobody()
+	p.comment = ""
+	quoted := p.at('"')
+	word, st := p.localPart()
+	if st != broken {
+		a.Mailbox = word
+	}
+	if st != ended && p.at('@') {
+		if at := p.host(&a); at != more {
+			st = at
+		}
+		a.Name = p.comment
+		p.add(a)
+		return st
+	}
+	if a.Name = p.comment; a.Name == "" {
+		rest, _ := p.phrase()
+		if rest != "" || quoted && st != broken {
+			a.Name, a.Mailbox = word+" "+rest, missingMailbox
+		}
+		st = broken
+	}
 	p.add(a)
 	return st
 }

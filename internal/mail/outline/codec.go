@@ -3,6 +3,7 @@ package outline
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"time"
 )
 
@@ -17,35 +18,52 @@ var ErrFormat = errors.New("outline: unknown format")
 // maxDepth bounds parts in parts. It is above what ReadMIME gives.
 const maxDepth = 128
 
-// Append appends the encoded Outline to b. The format: the version octet, then
-// the fields in the order of the types; numbers are varints, strings and lists
-// have their length before them.
+// head is the length of what stands before the fields: the version octet and
+// the checksum of all behind it.
+const head = 1 + 4
+
+// Append appends the encoded Outline to b. The format: the version octet, a
+// checksum (CRC-32C, big-endian) of what follows, then the fields in the order
+// of the types; numbers are varints, strings and lists have their length before
+// them.
 func (o *Outline) Append(b []byte) []byte {
-	w := writer(append(b, version))
+	start := len(b)
+	w := writer(append(b, version, 0, 0, 0, 0))
 	w.envelope(&o.Envelope)
 	w.strings(o.References)
 	w.time(o.Sent)
 	w.string(o.Preview)
-	w.part(&o.Root)
+	if o.tree != "" {
+		w = append(w, o.tree...)
+	} else {
+		w.part(o.Root())
+	}
+	binary.BigEndian.PutUint32(w[start+1:], checksum(w[start+head:]))
 	return w
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
 // Decode reads what Append wrote. Any other octets give ErrFormat, and take
-// memory in proportion to their number at most. b is not kept.
+// memory in proportion to their number at most. b is not kept. The parts are
+// left encoded until Root or Section asks for them: who sorts many messages
+// needs none.
 func Decode(b []byte) (*Outline, error) {
-	if len(b) == 0 || b[0] != version {
+	if len(b) < head || b[0] != version || binary.BigEndian.Uint32(b[1:]) != checksum(b[head:]) {
 		return nil, ErrFormat
 	}
 	o := &Outline{}
-	r := reader{in: string(b[1:])}
+	r := reader{in: string(b[head:])}
 	r.envelope(&o.Envelope)
 	o.References = r.strings()
 	o.Sent = r.time()
 	o.Preview = r.string()
-	r.part(&o.Root, 0)
-	if r.bad || r.in != "" {
+	if r.bad || len(r.in) < minPart {
 		return nil, ErrFormat
 	}
+	o.tree = r.in
 	return o, nil
 }
 

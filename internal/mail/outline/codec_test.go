@@ -2,9 +2,12 @@ package outline
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"io"
 	"reflect"
 	"testing"
+	"testing/iotest"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -12,7 +15,7 @@ func TestRoundTrip(t *testing.T) {
 		o := read(t, raw)
 		b := o.Append(nil)
 		again, err := Decode(b)
-		if err != nil || !reflect.DeepEqual(o, again) {
+		if err != nil || !same(o, again) {
 			t.Errorf("%v\n%+v\n%+v", err, o, again)
 		}
 		for n := range b {
@@ -23,6 +26,13 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// same tells whether two outlines say the same.
+func same(a, b *Outline) bool {
+	x, y := *a, *b
+	x.root, x.tree, y.root, y.tree = nil, "", nil, ""
+	return reflect.DeepEqual(x, y) && reflect.DeepEqual(a.Root(), b.Root())
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -30,9 +40,9 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkPart(t, &o.Root, int64(len(raw)))
+		checkPart(t, o.Root(), int64(len(raw)))
 		Addresses(o.Envelope.From)
-		if again, err := Decode(o.Append(nil)); err != nil || !reflect.DeepEqual(o, again) {
+		if again, err := Decode(o.Append(nil)); err != nil || !same(o, again) {
 			t.Fatalf("%v\n%+v\n%+v", err, o, again)
 		}
 	})
@@ -53,15 +63,47 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(o.Append(nil))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add(o.Append(nil)[head:])
+	f.Fuzz(func(t *testing.T, fields []byte) {
+		b := append([]byte{version, 0, 0, 0, 0}, fields...)
+		binary.BigEndian.PutUint32(b[1:], checksum(fields))
 		o, err := Decode(b)
 		if err != nil {
 			return
 		}
+		whole := o.Root()
+		o.tree = "" // so that Append encodes
+		if whole.Kind == Message && len(whole.Children) != 1 {
+			t.Fatalf("%+v", whole)
+		}
 		again, err := Decode(o.Append(nil))
-		if err != nil || !reflect.DeepEqual(o, again) {
+		if err != nil || !same(o, again) {
 			t.Fatalf("%v\n%+v\n%+v", err, o, again)
+		}
+	})
+}
+
+func FuzzAddresses(f *testing.F) {
+	f.Add(`g: "a" <@x,@y:a.b@c>, (c) d@[1.2.3.4] (e);, =?utf-8?q?x?= <>`)
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, a := range Addresses(value) {
+			if a.Role == Mailbox && a.Host == "" {
+				t.Fatalf("%+v", a)
+			}
+		}
+	})
+}
+
+func FuzzStripHTML(f *testing.F) {
+	f.Add([]byte(`<p class="a>b">x&amp;y</p><!-- c --><script>if(a<b)</script><style>`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole, err := io.ReadAll(StripHTML(bytes.NewReader(in)))
+		if err != nil || len(whole) > 2*len(in) {
+			t.Fatalf("%v: %d octets of %d", err, len(whole), len(in))
+		}
+		pieces, err := io.ReadAll(StripHTML(iotest.OneByteReader(bytes.NewReader(in))))
+		if err != nil || !bytes.Equal(whole, pieces) {
+			t.Fatalf("%v: %q in pieces, %q whole", err, pieces, whole)
 		}
 	})
 }
@@ -89,11 +131,19 @@ func BenchmarkDecode(b *testing.B) {
 		b.Fatal(err)
 	}
 	enc := o.Append(nil)
-	b.ReportMetric(float64(len(enc)), "octets")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Decode(enc); err != nil {
-			b.Fatal(err)
-		}
+	for name, parts := range map[string]bool{"head": false, "parts": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportMetric(float64(len(enc)), "octets")
+			b.ReportAllocs()
+			for b.Loop() {
+				o, err := Decode(enc)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if parts {
+					o.Root()
+				}
+			}
+		})
 	}
 }

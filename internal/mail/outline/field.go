@@ -11,25 +11,26 @@ func envelope(raw []byte) Envelope {
 	var e Envelope
 	eachField(raw, func(name string, value []byte) {
 		if to := e.addresses(name); to != nil {
-			// Joined, so that no address hides in a field given twice.
+			// Joined, so that no address hides in a field given twice, and in
+			// a way that Addresses knows: what is broken in one spoils no other.
 			switch v := unfold(value); {
 			case v == "":
 			case *to == "":
 				*to = v
 			default:
-				*to += ", " + v
+				*to += fieldBreak + v
 			}
 			return
 		}
 		switch strings.ToLower(name) {
 		case "date":
-			e.Date, e.HasDate = unfold(value), true
+			e.Date, e.HasDate = text(value), true
 		case "subject":
-			e.Subject, e.HasSubject = unfold(value), true
+			e.Subject, e.HasSubject = text(value), true
 		case "in-reply-to":
-			e.InReplyTo, e.HasInReplyTo = unfold(value), true
+			e.InReplyTo, e.HasInReplyTo = text(value), true
 		case "message-id":
-			e.MessageID, e.HasMessageID = unfold(value), true
+			e.MessageID, e.HasMessageID = text(value), true
 		}
 	})
 	return e
@@ -114,8 +115,20 @@ func (p *Part) content(raw []byte, parent *Part) {
 	}
 }
 
+// plain forgets what a message says of its content where that is no more than
+// what holds by default, so that the most common of all takes the least room.
+func (p *Part) plain() {
+	ascii := len(p.Params) == 0 ||
+		len(p.Params) == 1 && strings.EqualFold(p.Params[0].Name, "charset") && strings.EqualFold(p.Params[0].Value, "us-ascii")
+	if !ascii || !p.Is("text/plain") || p.Encoding != "" && !strings.EqualFold(p.Encoding, "7bit") || p.ID.Given || p.Description.Given ||
+		p.MD5.Given || p.Location.Given || p.Disposition != "" || p.DispParams != nil || p.Language != nil {
+		return
+	}
+	p.Type, p.Subtype, p.Params, p.Encoding = "text", "plain", nil, ""
+}
+
 func (t *Text) set(value []byte) {
 	if !t.Given {
-		t.Value, t.Given = unfold(value), true
+		t.Value, t.Given = text(value), true
 	}
 }

@@ -121,18 +121,39 @@ func (l *lexer) atom() (string, state) {
 // dotAtom reads atoms with dots between them, white space around the dots
 // allowed (RFC 5322 section 4.4).
 func (l *lexer) dotAtom() (string, state) {
-	if l.end() || !isAtext(l.in[l.pos]) {
-		return "", broken
-	}
 	var b strings.Builder
 	for {
-		word, st := l.run(isAtext)
+		word, st := l.atom()
 		b.WriteString(word)
-		if st != more || !l.take('.') {
+		if word == "" || st != more || !l.take('.') {
 			return b.String(), st
 		}
 		b.WriteByte('.')
-		if st := l.space(); st != more {
+		if l.space() != more {
+			return b.String(), broken
+		}
+	}
+}
+
+// looseDots reads a local part without quotes, whose dots may stand anywhere,
+// but with no white space behind them.
+func (l *lexer) looseDots() (string, state) {
+	var b strings.Builder
+	st := broken
+	for {
+		for l.take('.') {
+			b.WriteByte('.')
+			if st = more; l.end() {
+				return b.String(), ended
+			}
+		}
+		if l.at('@') {
+			return b.String(), st
+		}
+		var word string
+		word, st = l.atom()
+		b.WriteString(word)
+		if st != more || !l.at('.') {
 			return b.String(), st
 		}
 	}
@@ -160,7 +181,7 @@ func (l *lexer) quoted() (string, state) {
 			b.WriteByte(c)
 		}
 	}
-	return b.String(), broken
+	return "", broken
 }
 
 // phrase reads words, quoted or not, joined by single spaces.

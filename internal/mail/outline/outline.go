@@ -15,20 +15,34 @@ import (
 
 // Outline is what is known of one stored message body.
 //
-// The strings of a decoded Outline share the memory of the octets it was
-// decoded from; who keeps one of many messages for long should strings.Clone
-// it.
+// The strings of a decoded Outline share one piece of memory; who keeps some of
+// many messages for long should strings.Clone them. It is for one goroutine at a
+// time.
 type Outline struct {
 	Envelope   Envelope
 	References []string  // message identifiers of References, oldest first, each with its angle brackets
 	Sent       time.Time // of the Date field, in its own zone, whole seconds; zero when there is none that can be read
 	Preview    string    // at most 200 characters of text for a list of messages (RFC 8970); no line ends
-	Root       Part
+
+	root *Part  // nil until asked for
+	tree string // root encoded
+}
+
+// Root gives the message itself, with all its parts.
+func (o *Outline) Root() *Part {
+	if o.root == nil {
+		o.root = &Part{}
+		r := reader{in: o.tree}
+		if r.part(o.root, 0); r.bad || o.tree == "" {
+			o.root = &Part{Type: "text", Subtype: "plain"}
+		}
+	}
+	return o.root
 }
 
 // Envelope holds fields of a header as they stand, unfolded, but not decoded
 // (RFC 9051 section 7.5.2). A field that is not there is "". Of address fields
-// that stand more than once the values are joined with commas.
+// that stand more than once the values are joined with a comma and a line end.
 type Envelope struct {
 	Date, Subject                                   string
 	From, Sender, ReplyTo, To, Cc, Bcc              string // see Addresses

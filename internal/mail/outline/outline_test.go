@@ -71,7 +71,7 @@ QUJD
 func TestRead(t *testing.T) {
 	o := read(t, sample)
 	e := o.Envelope
-	if e.Subject != "one\ttwo" || !e.HasSubject || e.To != "b@example.net, c@example.net" || e.Cc != "" || e.MessageID != "<1@example.org>" {
+	if e.Subject != "one\ttwo" || !e.HasSubject || e.To != "b@example.net,\nc@example.net" || e.Cc != "" || e.MessageID != "<1@example.org>" {
 		t.Errorf("envelope %+v", e)
 	}
 	if !reflect.DeepEqual(o.References, []string{"<a@b>", "<0@example.org>"}) {
@@ -83,18 +83,18 @@ func TestRead(t *testing.T) {
 	if o.Preview != "Hié & you second" {
 		t.Errorf("preview %q", o.Preview)
 	}
-	if got := fmt.Sprint(o.Root.Params); got != "[{boundary o} {name* ''x%41}]" {
+	if got := fmt.Sprint(o.Root().Params); got != "[{boundary o} {name* ''x%41}]" {
 		t.Errorf("params %s", got)
 	}
-	html, msg := &o.Root.Children[0], &o.Root.Children[1]
+	html, msg := &o.Root().Children[0], &o.Root().Children[1]
 	if html.Type != "TEXT" || !html.Is("text/html") || !html.Is("text/") || html.Encoding != "Quoted-Printable" || !html.Description.Given || html.ID.Value != "<id@x>" {
 		t.Errorf("html %+v", html)
 	}
 	if msg.Kind != Message || msg.Envelope.Subject != "inner" || msg.DispParams[0].Value != `a "b".eml` || len(msg.Language) != 2 || msg.MD5.Value != "abc" {
 		t.Errorf("message %+v", msg)
 	}
-	if want := int64(strings.Count(sample[o.Root.BodyOffset:], "\n")); o.Root.Lines != want {
-		t.Errorf("%d lines, want %d", o.Root.Lines, want)
+	if want := int64(strings.Count(sample[o.Root().BodyOffset:], "\n")); o.Root().Lines != want {
+		t.Errorf("%d lines, want %d", o.Root().Lines, want)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestSection(t *testing.T) {
 			t.Errorf("%v: %v %+v", c.path, ok, p)
 		}
 	}
-	inner, ok := o.Root.Children[1].Inner()
+	inner, ok := o.Root().Children[1].Inner()
 	if !ok || !strings.HasPrefix(sample[inner.HeaderOffset:], "Subject: inner") || !strings.HasPrefix(sample[inner.BodyOffset:], "--i") {
 		t.Errorf("inner %+v", inner)
 	}
@@ -148,16 +148,17 @@ func TestFields(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                          "",
+		"a@b; x,\nc@d":              "a@b; c@d",
 		"a@b":                       "a@b",
 		"A B <a@b>, \"C, D\" <c@d>": "A B <a@b>; C, D <c@d>",
 		"a@b (Comment)":             "Comment <a@b>",
 		"<@x,@y:a@b>":               "@x,@y: a@b",
 		"G: a@b, c@d;, e@f":         "G {; a@b; c@d; }; e@f",
 		"undisclosed-recipients:;":  "undisclosed-recipients {; }",
-		"just words":                "just@MISSING_DOMAIN",
+		"just words":                "just words <MISSING_MAILBOX@MISSING_DOMAIN>",
 		"x <>":                      "x <MISSING_MAILBOX@MISSING_DOMAIN>",
 		"x <a b@c>":                 "x <a@SYNTAX_ERROR>",
-		"a.b . c@d . e":             "a.b.c@d.e",
+		"a.b@d . e":                 "a.b@d.e",
 		"\"a b\"@[1.2.3.4]":         "a b@[1.2.3.4]",
 		"=?utf-8?q?=C3=A9?= <a@b>":  "=?utf-8?q?=C3=A9?= <a@b>",
 		"\"open <a@b>":              "MISSING_MAILBOX@MISSING_DOMAIN",
@@ -244,5 +245,51 @@ func TestStripHTMLInPieces(t *testing.T) {
 	small, err := io.ReadAll(StripHTML(iotest.OneByteReader(strings.NewReader(in))))
 	if err != nil || string(small) != string(whole) {
 		t.Errorf("other text in pieces: %v", err)
+	}
+}
+
+// TestReadIsLinear: what takes long with ordinary mail a hundred times over
+// would take hours here.
+func TestReadIsLinear(t *testing.T) {
+	const size = 1 << 18
+	for _, field := range []string{"To: ", "Content-Type: text/plain", "Content-Type: ", "Content-Disposition: x; a=", "Content-Language: ", "References: ", "Date: ", "Subject: "} {
+		for _, unit := range []string{"(", ")", "\"", "\\", "<", ">", "<@a,", "@a,", "a,", "a ", ":", ";", "g:", "; a*0=x", "; a=b", "=", "\r", "\r\n ", ",", ".", "a.", "[", "é", "<a@b>,", "=?utf-8?q?x?= "} {
+			raw := field + strings.Repeat(unit, size/len(unit)) + "\r\n\r\n"
+			start := time.Now()
+			o := read(t, raw)
+			Addresses(o.Envelope.To)
+			if d := time.Since(start); d > 10*time.Second {
+				t.Errorf("%q of %q: %v", field, unit, d)
+			}
+		}
+	}
+	nest := ""
+	for i := range 100 {
+		nest += fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
+	}
+	for _, unit := range []string{"--b\n\n", "--b\n", "--b1", "--\n", "\n", "--b\nContent-Type: message/rfc822\n\n", "--b\nContent-Type: multipart/digest; boundary=b\n\n", "a: b\n", "\n--", "-"} {
+		for _, head := range []string{"Content-Type: multipart/mixed; boundary=b\n\n", nest, "", "\n"} {
+			start := time.Now()
+			o := read(t, crlf(head+strings.Repeat(unit, size/len(unit))))
+			if _, err := Decode(o.Append(nil)); err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(start); d > 10*time.Second {
+				t.Errorf("%q: %v", unit, d)
+			}
+		}
+	}
+}
+
+// TestStripHTMLIsLinear is the same for HTML.
+func TestStripHTMLIsLinear(t *testing.T) {
+	for _, unit := range []string{"<", "<a", "<a ", "<a x=\"", "&", "&amp", "<!--", "<script>", "</script", "<style>x</style>", "<p>", "x", "--", "&#x10ffff;"} {
+		start := time.Now()
+		if _, err := io.Copy(io.Discard, StripHTML(strings.NewReader(strings.Repeat(unit, 1<<20/len(unit))))); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > 10*time.Second {
+			t.Errorf("%q: %v", unit, d)
+		}
 	}
 }

@@ -10,18 +10,21 @@ import (
 // maxParams bounds the parameters of one field that are kept.
 const maxParams = 1000
 
-// contentType reads the value of Content-Type. A broken one has no type, no
-// subtype and no parameters.
+// contentType reads the value of Content-Type. A type may stand alone; what is
+// otherwise broken has no type, no subtype and no parameters.
 func contentType(value string) (kind, sub string, params []Param) {
 	l := lexer{in: value}
 	if l.space() != more {
 		return "", "", nil
 	}
 	kind, st := l.token()
-	if st != more || !l.take('/') || l.space() != more {
+	if st == ended {
+		return kind, "", nil
+	}
+	if kind == "" || st == broken || !l.take('/') || l.space() != more {
 		return "", "", nil
 	}
-	if sub, st = l.token(); st == broken {
+	if sub, st = l.token(); sub == "" || st == broken || st == more && !l.at(';') {
 		return "", "", nil
 	}
 	return kind, sub, l.params()

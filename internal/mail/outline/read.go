@@ -11,7 +11,7 @@ import (
 // Bounds of what is taken apart. Behind them nothing is lost: what there is
 // more is the body of the part at hand.
 const (
-	maxNesting = 100     // parts in parts
+	maxNesting = 99      // parts in parts
 	maxParts   = 10_000  // of a message
 	maxHeaders = 4 << 20 // octets of all header sections together that are looked into
 )
@@ -23,12 +23,13 @@ const (
 // program of a victim might show, so that filters see it; this one says what
 // clients expect of an IMAP server, also of broken messages.
 func Read(r io.Reader) (*Outline, error) {
-	o := &Outline{}
-	w := walk{scanner: newScanner(r), out: o, headers: maxHeaders}
-	raw := w.entity(&o.Root, nil, 0)
+	o := &Outline{root: &Part{}}
+	w := walk{scanner: newScanner(r), out: o, headers: maxHeaders, bare: -1}
+	raw := w.entity(o.root, nil, 0)
 	if w.err != nil && w.err != io.EOF {
 		return nil, w.err
 	}
+	o.root.plain()
 	o.Envelope = envelope(raw)
 	o.References = references(raw)
 	if sent, err := mail.ParseDate(o.Envelope.Date); err == nil {
@@ -42,8 +43,8 @@ type walk struct {
 	*scanner
 	out     *Outline
 	parts   int
-	headers int  // octets that may still be kept
-	bare    bool // the part that ended last had no body at all
+	headers int   // octets that may still be kept
+	bare    int64 // where the last part without any body ended
 }
 
 // entity reads a part, or a message, and gives its header section.
@@ -58,7 +59,6 @@ func (w *walk) entity(p, parent *Part, depth int) []byte {
 	p.content(raw, parent)
 	p.classify()
 	if !cut {
-		w.bare = false
 		w.content(p, depth)
 	} else if p.Kind == Message {
 		p.Envelope = &Envelope{}
@@ -74,9 +74,9 @@ func (w *walk) entity(p, parent *Part, depth int) []byte {
 func (w *walk) place(p *Part, start mark, cut bool) {
 	end := w.stop
 	if cut || end.off < start.off {
-		w.bare = w.gap > 0
+		w.bare = end.off
 		start = end
-	} else if p.Kind == Message && w.bare {
+	} else if p.Kind == Message && w.bare == end.off && w.gap > 0 {
 		end.off += w.gap
 		end.lines++
 	}
@@ -98,7 +98,7 @@ func (p *Part) classify() {
 // content reads the body of a part.
 func (w *walk) content(p *Part, depth int) {
 	if p.Kind != Leaf && (depth >= maxNesting || w.parts >= maxParts) {
-		p.Kind = Leaf
+		p.Kind, p.Type, p.Subtype = Leaf, "application", "octet-stream"
 	}
 	switch p.Kind {
 	case Leaf:

@@ -116,7 +116,7 @@ func (s *scanner) boundary(line []byte) bool {
 	if len(line) < 2 || line[0] != '-' || line[1] != '-' {
 		return false
 	}
-	line = line[2:]
+	line = bytes.TrimRight(line[2:], "\r\n")
 	best := -1
 	for i, b := range s.open {
 		if len(b) <= len(line) && string(line[:len(b)]) == b && (best < 0 || len(b) >= len(s.open[best])) {
@@ -182,6 +182,23 @@ func unfold(value []byte) string {
 	var b strings.Builder
 	for line := range bytes.SplitSeq(value, []byte{'\n'}) {
 		b.Write(bytes.TrimSuffix(line, []byte{'\r'}))
+	}
+	return b.String()
+}
+
+// text gives the value of a field that is shown as it stands: unfolded, a CR
+// without LF a space.
+func text(value []byte) string {
+	s := unfold(value)
+	if !strings.Contains(s, "\r") {
+		return s
+	}
+	var b strings.Builder
+	for i, piece := range strings.FieldsFunc(s, func(r rune) bool { return r == '\r' }) {
+		if i > 0 && piece[0] != ' ' && piece[0] != '\t' {
+			b.WriteByte(' ')
+		}
+		b.WriteString(piece)
 	}
 	return b.String()
 }

@@ -12,7 +12,7 @@ import (
 // Of the part given, BODY[path] is the body and BODY[path.MIME] the header;
 // BODY[path.HEADER] and BODY[path.TEXT] are header and body of its Inner.
 func (o *Outline) Section(path []int) (*Part, bool) {
-	p := &o.Root
+	p := o.Root()
 	for i, n := range path {
 		if i > 0 && p.Kind == Message { // the numbers go on in the message
 			p = &p.Children[0]

@@ -152,9 +152,14 @@ func lastRunes(s string, n int) string {
 	return s[i:]
 }
 
+// maxPattern is how many tokens of a string are looked for; each costs a look
+// at all words.
+const maxPattern = 16
+
 // pattern is a string that is looked for, as tokens.
 type pattern struct {
 	tokens []token
+	more   bool // there are tokens behind them
 	exact  bool // what has the tokens in their places has the string
 }
 
@@ -163,13 +168,22 @@ func patternOf(text string) pattern {
 	p := pattern{exact: true}
 	s := scanner{text: text}
 	for s.next() {
+		if p.more = len(p.tokens) == maxPattern; p.more {
+			break
+		}
 		p.tokens = append(p.tokens, s.token)
 		if s.token.runes > certain || len(p.tokens) > 1 && s.token.behind == others {
 			p.exact = false
 		}
 	}
-	if len(p.tokens) == 0 || s.text != "" || !strings.HasPrefix(text, p.tokens[0].word) {
+	if len(p.tokens) == 0 || p.more || s.text != "" || !strings.HasPrefix(text, p.tokens[0].word) {
 		p.exact = false
 	}
 	return p
+}
+
+// whole tells which ends of the words for token i are known: the first token of
+// a string may be the end of a word, its last one the beginning.
+func (p *pattern) whole(i int) (begin, end bool) {
+	return i > 0, i < len(p.tokens)-1 || p.more
 }

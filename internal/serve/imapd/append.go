@@ -45,7 +45,7 @@ type incoming struct {
 // parseAppend is APPEND (RFC 9051 section 6.3.12) with MULTIAPPEND (RFC 3502),
 // CATENATE (RFC 4469), BINARY (RFC 3516) and UTF8 (RFC 6855).
 func (c *conn) parseAppend(d *wire.Decoder) task {
-	t := &taking{c: c, ctx: c.srv.ctx}
+	t := &taking{c: c, ctx: c.srv.door.Context()}
 	d.SP()
 	name := d.Mailbox()
 	d.SP()

@@ -44,6 +44,40 @@ func init() {
 	}}
 }
 
+// TestPanicEndsOneSession: and the others hear nothing of it.
+func TestPanicEndsOneSession(t *testing.T) {
+	h := newHouse(t)
+	other := h.login(t, "bob")
+	for _, shared := range []string{"", " shared"} {
+		c := h.login(t, "alice")
+		c.send("a XPANIC" + shared + "\r\n")
+		if line := c.line(); line != "* BYE [SERVERBUG] Internal error" {
+			t.Error(line)
+		}
+		c.closed()
+	}
+	other.ok("NOOP")
+}
+
+func init() {
+	sessionCommands["XPANIC"] = command{anywhere, func(c *conn, d *wire.Decoder) task {
+		shared := d.AcceptSP()
+		d.Text()
+		return task{shared: shared, run: func(context.Context) (string, error) { panic("test") }}
+	}}
+}
+
+// XUIDS tells where the UIDs lie.
+func init() {
+	sessionCommands["XUIDS"] = command{selected, func(c *conn, d *wire.Decoder) task {
+		d.End()
+		return task{run: func(context.Context) (string, error) {
+			c.line(fmt.Sprintf("* XUIDS %p", &c.sel.snapshot()[0]))
+			return "", nil
+		}}
+	}}
+}
+
 func open(name string) {
 	gate, _ := gates.LoadOrStore(name, make(chan struct{}))
 	close(gate.(chan struct{}))
@@ -234,12 +268,12 @@ func TestPushToMany(t *testing.T) {
 	if e := h.Shelf.folders[f.ID]; e.readers != sessions {
 		t.Errorf("%d readers", e.readers)
 	}
-	uids := map[*uint32]bool{}
-	h.mu.Lock()
-	for c := range h.conns {
-		uids[&c.sel.snapshot()[0]] = true
+	uids := map[string]bool{}
+	for _, c := range clients {
+		c.send("DONE\r\n")
+		c.until("i")
+		uids[c.ok("XUIDS")[0]] = true
 	}
-	h.mu.Unlock()
 	if len(uids) != 1 {
 		t.Errorf("%d copies of the UIDs", len(uids))
 	}

@@ -4,15 +4,18 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
+	"github.com/migiwa/migiwa/internal/serve/listen"
 )
 
 // Why a connection ends before LOGOUT.
@@ -20,6 +23,7 @@ var (
 	errDraining = errors.New("server is shutting down")
 	errEnd      = errors.New("session ended")
 	errFaults   = errors.New("too many wrong commands")
+	errPanic    = errors.New("internal error")
 	errDeleted  = errors.New("selected mailbox was deleted")
 	errStartTLS = errors.New("begin TLS")
 	errCompress = errors.New("begin compression")
@@ -37,7 +41,6 @@ type conn struct {
 	raw    net.Conn // as accepted
 	nc     net.Conn // raw or TLS over it
 	remote netip.AddrPort
-	group  netip.Addr
 	trace  mail.TraceID
 	state  *tls.ConnectionState // nil without TLS
 	start  time.Time
@@ -77,17 +80,11 @@ const maxStranger = 64 << 10
 const maxBeside = 4
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, raw: nc, nc: nc, trace: mail.NewTraceID(), start: time.Now()}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		p := a.AddrPort()
-		c.remote = netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	c.group = group(c.remote.Addr())
-	return c
+	return &conn{srv: s, raw: nc, nc: nc, trace: mail.NewTraceID(), start: time.Now(), remote: listen.Remote(nc.RemoteAddr())}
 }
 
-// run serves the connection and closes it.
-func (c *conn) run(ctx context.Context) {
+// Run serves the connection and closes it.
+func (c *conn) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
@@ -104,11 +101,19 @@ func (c *conn) run(ctx context.Context) {
 	c.greet()
 	for {
 		if err := c.next(ctx); err != nil {
+			if left(err) {
+				cancel() // nobody waits for what still runs
+			}
 			c.running.Wait()
 			c.farewell(err)
 			return
 		}
 	}
+}
+
+// left tells whether an error of reading means that the peer is there no more.
+func left(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // respond writes one response line; its end is added.
@@ -136,6 +141,8 @@ func (c *conn) farewell(err error) {
 		c.line("* BYE Too many wrong commands")
 	case errors.Is(err, wire.ErrTooMuch):
 		c.line("* BYE [TOOBIG] Too much to read over")
+	case errors.Is(err, errPanic):
+		c.line("* BYE [SERVERBUG] Internal error")
 	case errors.Is(err, errDeleted):
 		c.line("* BYE The selected mailbox was deleted")
 	case isTimeout(err):

@@ -7,15 +7,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// corpora are the folders and archives of the test material that hold
-// messages.
-var corpora = []string{"05-mime", "11-japanese"}
+// corpora are the folders of the test material that hold messages, and
+// longCorpora those of the long tests.
+var corpora, longCorpora = []string{"05-mime", "11-japanese"}, []string{"06-spam", "07-bounce"}
+
+var lineEnds = regexp.MustCompile(`\r*\n`)
 
 // maxCorpusMessage leaves out the few files that take long and tell nothing.
 const maxCorpusMessage = 4 << 20
@@ -31,7 +34,11 @@ func corpus(t testing.TB) iter.Seq2[string, string] {
 		dir = filepath.Join(filepath.Dir(file), "..", "..", "..", "..", "shared", "data")
 	}
 	var paths []string
-	for _, c := range corpora {
+	folders := corpora
+	if os.Getenv("MIGIWA_LONG") == "1" {
+		folders = slices.Concat(corpora, longCorpora)
+	}
+	for _, c := range folders {
 		paths = append(paths, messages(t, filepath.Join(dir, c))...)
 	}
 	if len(paths) == 0 {
@@ -44,8 +51,8 @@ func corpus(t testing.TB) iter.Seq2[string, string] {
 			if err != nil {
 				t.Fatal(err)
 			}
-			raw = bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-			raw = bytes.TrimRight(raw, "\r") // Dovecot loses a CR that is the last octet
+			// Dovecot loses a CR that is the last octet, or before a line end.
+			raw = bytes.TrimRight(lineEnds.ReplaceAll(raw, []byte("\r\n")), "\r")
 			if len(raw) > 0 && len(raw) < maxCorpusMessage && bytes.IndexByte(raw, 0) < 0 && !yield(path, string(raw)) {
 				return
 			}

@@ -145,7 +145,6 @@ var errUnknownCTE = errors.New("unknown transfer encoding")
 type response struct {
 	*fetching
 	it       *mailbox.Item
-	text     io.ReaderAt
 	sections []*io.SectionReader // by item
 	binaries []decoded           // by item
 }
@@ -159,9 +158,9 @@ func (c *conn) fetchOne(ctx context.Context, f *fetching, n uint32, it *mailbox.
 		if err != nil {
 			return err
 		}
-		defer text.Close()
-		r.text = text
-		if err := r.open(ctx); err != nil {
+		m := &opened{it: it, text: text}
+		defer m.close()
+		if err := r.open(ctx, m); err != nil {
 			return err
 		}
 		if f.read {
@@ -176,19 +175,19 @@ func (c *conn) fetchOne(ctx context.Context, f *fetching, n uint32, it *mailbox.
 }
 
 // open finds the sections.
-func (r *response) open(ctx context.Context) error {
+func (r *response) open(ctx context.Context, m *opened) error {
 	r.sections, r.binaries = make([]*io.SectionReader, len(r.items)), make([]decoded, len(r.items))
 	for i := range r.items {
 		item := &r.items[i]
 		switch item.kind {
 		case itemSection:
-			s, err := item.section.open(r.text, r.it)
+			s, err := item.section.open(m)
 			if err != nil {
 				return err
 			}
 			r.sections[i] = s
 		case itemBinary, itemBinarySize:
-			b, known, err := item.section.decode(ctx, r.text, r.it)
+			b, known, err := item.section.decode(ctx, m)
 			if err != nil {
 				return err
 			}
@@ -277,7 +276,7 @@ func (r *response) item(c *conn, e *wire.Encoder, i int) error {
 	case itemEnvelope:
 		writeEnvelope(e, &it.Outline.Envelope)
 	case itemBody, itemStructure:
-		writeStructure(e, &it.Outline.Root, item.kind == itemStructure)
+		writeStructure(e, it.Outline.Root(), item.kind == itemStructure)
 	case itemModSeq:
 		e.Rawf("(%d)", it.ModSeq)
 	case itemEmailID:

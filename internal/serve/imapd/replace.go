@@ -10,7 +10,7 @@ import (
 // parseReplace is REPLACE (RFC 8508): one message comes in the place of
 // another, of the same mailbox or of another one.
 func (c *conn) parseReplace(d *wire.Decoder, byUID bool) task {
-	t := &taking{c: c, ctx: c.srv.ctx}
+	t := &taking{c: c, ctx: c.srv.door.Context()}
 	from := parseTarget(d, byUID)
 	d.SP()
 	name := d.Mailbox()

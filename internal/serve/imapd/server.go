@@ -27,7 +27,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -35,11 +34,12 @@ import (
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/mailbox/fulltext"
+	"github.com/migiwa/migiwa/internal/serve/listen"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
-var ErrServerClosed = errors.New("imapd: server closed")
+var ErrServerClosed = listen.ErrClosed
 
 // Server speaks IMAP on any number of listeners of one kind. Its exported
 // fields are set before the first Serve and not changed after.
@@ -68,15 +68,7 @@ type Server struct {
 
 	start  sync.Once
 	limits Limits
-	ctx    context.Context
-	cancel context.CancelFunc
-
-	mu        sync.Mutex
-	closed    bool
-	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	addresses map[netip.Addr]int
-	wg        sync.WaitGroup
+	door   listen.Door
 }
 
 // Limits bound what a peer may take. Zero fields get the defaults.
@@ -124,16 +116,19 @@ func (l Limits) withDefaults() Limits {
 func (s *Server) init() {
 	s.start.Do(func() {
 		s.limits = s.Limits.withDefaults()
-		s.ctx, s.cancel = context.WithCancel(context.Background())
-		s.listeners = map[net.Listener]struct{}{}
-		s.conns = map[*conn]struct{}{}
-		s.addresses = map[netip.Addr]int{}
+		if s.Logger == nil {
+			s.Logger = slog.New(slog.DiscardHandler)
+		}
 		if s.Shelf == nil {
 			s.Shelf = &Shelf{}
 		}
 		s.Shelf.begin()
-		if s.Logger == nil {
-			s.Logger = slog.New(slog.DiscardHandler)
+		s.door = listen.Door{
+			Connections: s.limits.Connections, PerAddress: s.limits.PerAddress, Logger: s.Logger,
+			Open: func(nc net.Conn) listen.Session { return newConn(s, nc) },
+		}
+		if !s.Implicit { // a handshake would cost what is to be saved
+			s.door.Busy = "* BYE [UNAVAILABLE] Too busy, try again later\r\n"
 		}
 	})
 }
@@ -142,75 +137,11 @@ func (s *Server) init() {
 // called for several listeners side by side.
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
-	defer l.Close()
 	if s.TLS == nil {
+		l.Close()
 		return errors.New("imapd: no TLS configuration")
 	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return ErrServerClosed
-	}
-	s.listeners[l] = struct{}{}
-	s.mu.Unlock()
-	for pause := time.Duration(0); ; {
-		nc, err := l.Accept()
-		if err == nil {
-			pause = 0
-			s.accept(nc)
-			continue
-		}
-		s.mu.Lock()
-		closed := s.closed
-		s.mu.Unlock()
-		if closed {
-			return ErrServerClosed
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		// Most likely out of file descriptors: wait until some are free again.
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.Logger.Error("accepting a connection", "listener", l.Addr().String(), "err", err)
-		select {
-		case <-time.After(pause):
-		case <-s.ctx.Done():
-		}
-	}
-}
-
-// accept starts the goroutine of a connection, or turns it away.
-func (s *Server) accept(nc net.Conn) {
-	c := newConn(s, nc)
-	s.mu.Lock()
-	full := len(s.conns) >= s.limits.Connections || c.group.IsValid() && s.addresses[c.group] >= s.limits.PerAddress
-	if s.closed || full {
-		s.mu.Unlock()
-		if !s.Implicit { // a handshake would cost what is to be saved
-			nc.SetWriteDeadline(time.Now().Add(time.Second))
-			nc.Write([]byte("* BYE [UNAVAILABLE] Too busy, try again later\r\n"))
-		}
-		nc.Close()
-		return
-	}
-	s.conns[c] = struct{}{}
-	s.addresses[c.group]++
-	s.wg.Add(1)
-	s.mu.Unlock()
-	go func() {
-		defer s.wg.Done()
-		defer s.forget(c)
-		c.run(s.ctx)
-	}()
-}
-
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if s.addresses[c.group]--; s.addresses[c.group] <= 0 {
-		delete(s.addresses, c.group)
-	}
+	return s.door.Serve(l)
 }
 
 // Shutdown closes the listeners and ends each session after the command that
@@ -218,42 +149,5 @@ func (s *Server) forget(c *conn) {
 // error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
-	s.mu.Lock()
-	s.closed = true
-	for l := range s.listeners {
-		l.Close()
-	}
-	for c := range s.conns {
-		c.drain()
-	}
-	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() { s.wg.Wait(); close(done) }()
-	defer s.cancel()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	s.cancel()
-	s.mu.Lock()
-	for c := range s.conns {
-		c.raw.Close()
-	}
-	s.mu.Unlock()
-	<-done
-	return ctx.Err()
-}
-
-// group gives what connections are counted by, invalid for this machine.
-func group(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if !a.IsValid() || a.IsLoopback() {
-		return netip.Addr{}
-	}
-	if a.Is6() {
-		p, _ := a.Prefix(64)
-		return p.Addr()
-	}
-	return a
+	return s.door.Shutdown(ctx)
 }

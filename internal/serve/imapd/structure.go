@@ -167,7 +167,7 @@ func writeParams(e *wire.Encoder, list []outline.Param) {
 // language and location.
 func writeExtension(e *wire.Encoder, p *outline.Part) {
 	e.Raw(" ")
-	if p.Disposition == "" {
+	if p.Disposition == "" && len(p.DispParams) == 0 {
 		e.Raw("NIL")
 	} else {
 		e.Raw("(")

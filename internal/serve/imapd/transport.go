@@ -123,9 +123,9 @@ func (c *conn) expect() error {
 	return c.nc.SetReadDeadline(by)
 }
 
-// drain wakes a connection that waits for a command; one that is in the middle
-// of a command ends after it. Called by Shutdown.
-func (c *conn) drain() {
+// Drain wakes a connection that waits for a command; one that is in the middle
+// of a command ends after it.
+func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true

@@ -15,6 +15,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/serve/listen"
 )
 
 // Longest lines with their end, in octets.
@@ -39,7 +40,6 @@ type conn struct {
 	in     *bufio.Reader
 	out    *bufio.Writer
 	remote netip.AddrPort
-	group  netip.Addr
 	trace  mail.TraceID
 	state  *tls.ConnectionState // nil without TLS
 	start  time.Time
@@ -54,17 +54,11 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, raw: nc, nc: nc, trace: mail.NewTraceID(), start: time.Now()}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		p := a.AddrPort()
-		c.remote = netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	c.group = group(c.remote.Addr())
-	return c
+	return &conn{srv: s, raw: nc, nc: nc, trace: mail.NewTraceID(), start: time.Now(), remote: listen.Remote(nc.RemoteAddr())}
 }
 
-// run serves the connection and closes it.
-func (c *conn) run(ctx context.Context) {
+// Run serves the connection and closes it.
+func (c *conn) Run(ctx context.Context) {
 	defer func() { c.nc.Close() }()
 	if c.srv.Implicit && !c.handshake(ctx) {
 		return
@@ -92,7 +86,7 @@ func (c *conn) release() {
 	if c.session != nil {
 		// The connection may have gone because the server did, but what was
 		// read stays read.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.srv.ctx), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.srv.door.Context()), 10*time.Second)
 		defer cancel()
 		if err := c.session.markSeen(ctx); err != nil {
 			c.srv.Logger.Error("marking messages as seen", "account", c.session.name, "err", err)
@@ -141,8 +135,8 @@ func (c *conn) handshake(ctx context.Context) bool {
 	return true
 }
 
-// drain wakes a connection that waits for a command. Called by Shutdown.
-func (c *conn) drain() {
+// Drain wakes a connection that waits for a command.
+func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true

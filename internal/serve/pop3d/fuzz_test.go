@@ -38,7 +38,7 @@ func FuzzPOP3(f *testing.F) {
 		client.Write([]byte(in))
 		client.CloseWrite()
 		done := make(chan struct{})
-		go func() { defer close(done); c.run(context.Background()) }()
+		go func() { defer close(done); c.Run(context.Background()) }()
 		select {
 		case <-done:
 		case <-time.After(20 * time.Second):

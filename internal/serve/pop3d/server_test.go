@@ -108,7 +108,7 @@ func newHouseOn(t testing.TB, d *db.DB) *house {
 		h.deliver(t, m)
 	}
 	t.Cleanup(func() {
-		h.wg.Wait()
+		h.door.Wait()
 		if found, err := boxes.Check(context.Background()); err != nil || len(found) > 0 {
 			t.Errorf("check: %v, %v", found, err)
 		}
@@ -184,7 +184,7 @@ type client struct {
 func (h *house) dial(t testing.TB) *client {
 	h.init()
 	c, s := pipe()
-	h.accept(s)
+	h.door.Enter(s)
 	t.Cleanup(func() { c.Close() })
 	return &client{t: t, conn: c, r: bufio.NewReader(c)}
 }
@@ -398,7 +398,7 @@ func TestIdleTime(t *testing.T) {
 		if took := time.Since(start); took != 10*time.Minute {
 			t.Errorf("closed after %v", took)
 		}
-		h.wg.Wait()
+		h.door.Wait()
 		if got := h.messages(t); got != "1 2 3" {
 			t.Errorf("mailbox has %s: no QUIT, no UPDATE", got)
 		}
@@ -545,7 +545,7 @@ func TestSnapshot(t *testing.T) {
 	c.cmd("DELE 2", "+OK *")
 	c.cmd("DELE 3", "+OK *")
 	c.cmd("QUIT", "+OK Bye")
-	h.wg.Wait()
+	h.door.Wait()
 	if got := h.messages(t); got != "1 4" {
 		t.Errorf("mailbox has %s", got)
 	}

@@ -1,0 +1,172 @@
+package fulltext
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/store/db"
+	"github.com/migiwa/migiwa/internal/store/db/dbtest"
+)
+
+var benchMessages = flag.Int("messages", 5_000, "messages of the folder that benchmarks search")
+
+// BenchmarkFind takes in a folder and searches it, and says how large the
+// index is; "scan" reads every message.
+func BenchmarkFind(b *testing.B) {
+	for _, d := range []struct {
+		name string
+		open func(testing.TB) *db.DB
+	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
+		for _, japanese := range []bool{false, true} {
+			c := newCorpus(japanese)
+			language, queries := "english", []struct{ name, text string }{
+				{"rare", "id0000017x"}, {"frequent", c.vocabulary[3]}, {"inner", c.vocabulary[40_000][1:]}, {"letter", "e"},
+				{"phrase", c.vocabulary[2] + " " + c.vocabulary[10]}, {"punctuated", c.vocabulary[2] + ", " + c.vocabulary[10]}, {"absent", "zzzyx"},
+			}
+			if japanese {
+				language, queries = "japanese", []struct{ name, text string }{
+					{"rare", "id0000017x"}, {"greeting", "お世話になっております"}, {"two", string([]rune(c.vocabulary[3] + c.vocabulary[4])[:2])},
+					{"one", "す"}, {"mixed", c.vocabulary[5] + "の" + c.vocabulary[2]}, {"rare-compound", c.vocabulary[30_000]}, {"absent", "龍龍龍"},
+				}
+			}
+			b.Run(d.name+"/"+language, func(b *testing.B) {
+				h := newHouse(b, d.open(b))
+				for n := 0; n < *benchMessages; {
+					var texts []string
+					for ; len(texts) < 200; n++ {
+						texts = append(texts, c.text(n))
+					}
+					h.deliver(b, texts...)
+				}
+				for _, q := range queries {
+					b.Run(q.name, func(b *testing.B) { benchmarkFind(b, h, q.text) })
+				}
+				b.Run("scan", func(b *testing.B) { benchmarkScan(b, h) })
+			})
+		}
+	}
+}
+
+func benchmarkFind(b *testing.B, h *house, text string) {
+	if h.Logger == nil {
+		prepare(b, h)
+	}
+	var r Result
+	var err error
+	for b.Loop() {
+		if r, err = h.Find(b.Context(), h.folder, text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(r.Has)), "has")
+	b.ReportMetric(float64(len(r.May)), "may")
+}
+
+// prepare takes in the folder, and measures that.
+func prepare(b *testing.B, h *house) {
+	h.Logger = h.log()
+	begin, busy := time.Now(), processorTime()
+	h.agrees(b, "id0000001x")
+	took, worked := time.Since(begin), processorTime()-busy
+	begin = time.Now()
+	h.tend(b)
+	var octets, size, segments int64
+	for _, t := range h.texts {
+		octets += int64(len(t))
+	}
+	err := h.DB.Read(b.Context(), func(tx *db.Tx) error {
+		return tx.Row(`SELECT count(*), CAST(sum(size) AS BIGINT) FROM fulltext_segment WHERE state = 1`).Scan(&segments, &size)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var byKind string
+	err = h.DB.Read(b.Context(), func(tx *db.Tx) error {
+		return tx.Each(`SELECT kind, CAST(sum(length(data)) AS BIGINT) FROM fulltext_block GROUP BY kind ORDER BY kind`, nil, func(scan func(...any) error) error {
+			var k, n int64
+			err := scan(&k, &n)
+			byKind += fmt.Sprintf(" %.3f", float64(n)/float64(octets))
+			return err
+		})
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("%d messages, %d octets of text, taken in in %v (%v of processors; %.0f messages/s), tended in %v; %d segments, %.3f octets of index for each of text (words, messages, places:%s)",
+		len(h.texts), octets, took, worked, float64(len(h.texts))/took.Seconds(), time.Since(begin), segments, float64(size)/float64(octets), byKind)
+}
+
+// processorTime is what this process has used of processors, PostgreSQL's not
+// included.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkDeliveryDelay delivers messages one after the other, alone and while
+// a folder is taken in and merged.
+func BenchmarkDeliveryDelay(b *testing.B) {
+	for _, d := range []struct {
+		name string
+		open func(testing.TB) *db.DB
+	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
+		for _, beside := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/beside=%v", d.name, beside), func(b *testing.B) {
+				h, other := newHouse(b, d.open(b)), (*house)(nil)
+				c := newCorpus(false)
+				for n := 0; beside && n < *benchMessages; n += 100 {
+					var texts []string
+					for range 100 {
+						texts = append(texts, c.text(n))
+					}
+					h.deliver(b, texts...)
+				}
+				other = newHouse(b, h.DB)
+				ctx, cancel := context.WithCancel(b.Context())
+				var indexer sync.WaitGroup
+				if beside {
+					indexer.Go(func() {
+						for ctx.Err() == nil {
+							h.Find(ctx, h.folder, "absent")
+							h.Tend(ctx)
+							h.Drop(ctx, h.folder)
+						}
+					})
+				}
+				var delays []time.Duration
+				for b.Loop() {
+					begin := time.Now()
+					other.deliver(b, "a message")
+					delays = append(delays, time.Since(begin))
+					time.Sleep(2 * time.Millisecond)
+				}
+				cancel()
+				indexer.Wait()
+				slices.Sort(delays)
+				b.ReportMetric(float64(delays[len(delays)/2].Microseconds())/1000, "ms/median")
+				b.ReportMetric(float64(delays[len(delays)*99/100].Microseconds())/1000, "ms/99%")
+				b.ReportMetric(float64(delays[len(delays)-1].Microseconds())/1000, "ms/most")
+			})
+		}
+	}
+}
+
+func benchmarkScan(b *testing.B, h *house) {
+	for b.Loop() {
+		for m, err := range h.read(b.Context(), source{h.folder, inBody}, mailbox.All[0]) {
+			if err != nil || len(m.texts) == 0 {
+				b.Fatal(err)
+			}
+		}
+	}
+}
