@@ -49,6 +49,8 @@ var suite = []struct {
 	{"TransferBetweenAccounts", testTransferBetweenAccounts},
 	{"Annotations", testAnnotations},
 	{"AnnotationBounds", testAnnotationBounds},
+	{"ChangedIn", testChangedIn},
+	{"StoreFlagsOfMany", testStoreFlagsOfMany},
 	{"Items", testItems},
 	{"ItemsStop", testItemsStop},
 	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},

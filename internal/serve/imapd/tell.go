@@ -32,7 +32,10 @@ func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) e
 		}
 	}
 	if news {
-		return v.tellChanges(ctx, c, e, changed)
+		if err := v.tellChanges(ctx, c, e, changed); err != nil {
+			return err
+		}
+		v.tellLive(ctx, c, changed)
 	}
 	return nil
 }
@@ -119,6 +122,7 @@ func (v *view) tellFlags(c *conn, m mailbox.Message) {
 // that those of others stay, or their UIDs (VANISHED, RFC 7162 section 3.2.10).
 func (v *view) tellGone(c *conn) {
 	gone := missing(v.uids, v.now)
+	v.tellLeft(c, gone)
 	if c.enabled.qresync || v.uidOnly {
 		c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED "); e.Set(gone); return nil })
 	} else {

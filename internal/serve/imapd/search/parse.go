@@ -231,6 +231,7 @@ func (p *parser) or() *key {
 }
 
 func (p *parser) interval() int64 {
+	p.prog.Timed = true
 	n := p.d.Number64()
 	if n == 0 {
 		p.d.Fail("Interval must not be 0")
