@@ -199,7 +199,7 @@ func (c *conn) each(ctx context.Context, q *seeking, only []uint32, want search.
 	switch {
 	case p.BadCharset:
 		return no("BADCHARSET ("+search.Charsets+")", "Charset is not known")
-	case p.CharsetGiven && c.enabled.utf8 && q.sort == nil:
+	case p.CharsetGiven && c.enabled.utf8:
 		return bad("No CHARSET after ENABLE UTF8=ACCEPT") // RFC 6855 section 3
 	case p.Numbers && c.enabled.uidOnly:
 		return errUIDRequired

@@ -64,7 +64,7 @@ func TestSearchKeys(t *testing.T) {
 		"(1) UID 1": "1", "OR 1 OR 2 OR UID 3 7": "1 2 3", "NOT (OR 1 2) NOT NOT 3": "3",
 
 		"SEEN": "1 2", "UNSEEN": "3 4", "FLAGGED": "1", "SEEN UNFLAGGED": "2", "UNDELETED UNDRAFT UNANSWERED": "1 2 3 4", "DELETED": "",
-		"KEYWORD $work": "2", "UNKEYWORD $Work": "1 3 4", "NEW": "", "OLD": "1 2 3 4", "RECENT": "",
+		"KEYWORD $work": "2", "UNKEYWORD $Work": "1 3 4",
 
 		"FROM alice": "1", `FROM "aoki <ALICE@"`: "1", `FROM "Bob Baba"`: "2", "TO 青木": "2", "TO 青": "2", "CC team": "2", "CC carol@example": "2",
 		"BCC a": "", `SUBJECT "minutes of"`: "1 3", "SUBJECT 議事": "2", "SUBJECT ＭＯＮＤＡＹ": "1 3", `SUBJECT ""`: "1 2 3 4",
@@ -305,4 +305,21 @@ func TestSearchEndsWithTheConnection(t *testing.T) {
 	if err := h.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestSearchAfterEnable(t *testing.T) {
+	_, c := letterbox(t)
+	c.ok("ENABLE IMAP4rev2")
+	same(t, c.ok("SEARCH SUBJECT minutes"), fmt.Sprintf(`* ESEARCH (TAG "t%d") ALL 1,3`, c.tag))
+	same(t, c.ok("UID SEARCH 7"), fmt.Sprintf(`* ESEARCH (TAG "t%d") UID`, c.tag))
+	same(t, c.ok("SEARCH CHARSET utf-8 SUBJECT 議事"), fmt.Sprintf(`* ESEARCH (TAG "t%d") ALL 2`, c.tag))
+	same(t, c.ok("SORT (SUBJECT) utf-8 ALL"), "* SORT 4 1 3 2")
+	c.ok("ENABLE UTF8=ACCEPT")
+	c.no("SEARCH CHARSET utf-8 SUBJECT a", "BAD ")
+	same(t, c.ok("SEARCH SUBJECT 議事"), fmt.Sprintf(`* ESEARCH (TAG "t%d") ALL 2`, c.tag))
+	c.ok("ENABLE UIDONLY")
+	for _, command := range []string{"SEARCH ALL", "UID SEARCH 1", "UID SEARCH NOT 1:2", "SORT (DATE) utf-8 ALL", "THREAD REFERENCES utf-8 ALL", "UID THREAD REFERENCES utf-8 1"} {
+		c.no(command, "BAD [UIDREQUIRED]")
+	}
+	same(t, c.ok("UID SEARCH UID 1:2"), fmt.Sprintf(`* ESEARCH (TAG "t%d") UID ALL 1:2`, c.tag))
 }

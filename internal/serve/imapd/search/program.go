@@ -103,7 +103,7 @@ type Program struct {
 
 	// BadCharset says that the charset is not known: NO [BADCHARSET].
 	BadCharset bool
-	// CharsetGiven says that the client named one.
+	// CharsetGiven says that the client named one by CHARSET.
 	CharsetGiven bool
 	// ModSeq says that mod-sequences belong in the result (RFC 7162 section 3.1.5).
 	ModSeq bool
