@@ -18,7 +18,7 @@ const (
 
 // expungeChunk is how many messages one transaction expunges, so that others
 // get their turn.
-const expungeChunk = 2000
+const expungeChunk = 1000
 
 // Expunge removes the messages of folder id with UIDs in set; of them, when
 // marked, only those with \Deleted. It gives the UIDs removed and the folder's
@@ -149,7 +149,8 @@ func trim(tx *db.Tx, id, modseq, n int64) error {
 }
 
 // Delete removes a folder with its messages, but none below it. The INBOX
-// stays: ErrInbox.
+// stays: ErrInbox. Of a large folder the messages go first, piece by piece, so
+// that others get their turn: after an error some may be gone.
 func (s *Store) Delete(ctx context.Context, account int64, name string) error {
 	name, err := NormalName(name)
 	if err != nil {
@@ -158,16 +159,19 @@ func (s *Store) Delete(ctx context.Context, account int64, name string) error {
 	if name == inbox {
 		return fmt.Errorf("delete: %w", ErrInbox)
 	}
-	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		if err := s.ensure(tx, account); err != nil {
-			return err
-		}
-		f, err := s.byName(tx, account, name)
-		if err != nil {
-			return err
-		}
-		return s.drop(tx, f)
-	})
+	f, err := s.Folder(ctx, account, name)
+	if err == nil && f.Messages > expungeChunk {
+		_, _, err = s.Expunge(ctx, f.ID, All, false)
+	}
+	if err == nil {
+		err = s.DB.Write(ctx, func(tx *db.Tx) error {
+			f, err := lockBoth(tx, f.ID)
+			if err != nil {
+				return err
+			}
+			return s.drop(tx, f)
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("delete folder %s: %w", name, err)
 	}

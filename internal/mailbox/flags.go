@@ -108,10 +108,11 @@ func (s *Store) storeFlags(tx *db.Tx, id int64, uids []uint32, c FlagChange) (re
 	}
 	res.ModSeq = f.ModSeq
 	var unseen int64
+	row := newColumns()
 	for p := range spans(Ranges(uids)) {
 		where, args := chosen(tx, id, p, 0)
 		err := tx.Each(`SELECT `+messageColumns+` FROM message WHERE `+where+` ORDER BY uid`, args, func(scan func(...any) error) error {
-			m, err := scanMessage(scan)
+			m, err := row.message(scan)
 			if err == nil {
 				unseen += res.sort(m, c, f.ModSeq+1)
 			}

@@ -51,6 +51,7 @@ var suite = []struct {
 	{"AnnotationBounds", testAnnotationBounds},
 	{"ChangedIn", testChangedIn},
 	{"StoreFlagsOfMany", testStoreFlagsOfMany},
+	{"DeleteLarge", testDeleteLarge},
 	{"Items", testItems},
 	{"ItemsStop", testItemsStop},
 	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},

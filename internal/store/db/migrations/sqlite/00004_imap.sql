@@ -28,7 +28,7 @@ CREATE INDEX annotation_mailbox ON annotation(mailbox);
 -- The rows of message are long; what is asked of all messages of a folder,
 -- which, flags and keywords, is here together. These change with modseq anyway.
 DROP INDEX message_modseq;
-CREATE INDEX message_modseq ON message(mailbox, modseq, flags, keywords);
+CREATE INDEX message_modseq ON message(mailbox, modseq, uid, flags, keywords);
 
 -- +goose Down
 DROP INDEX message_modseq;
