@@ -82,12 +82,8 @@ func (c *conn) parseFetch(d *wire.Decoder, byUID bool) task {
 		if len(f.items) == 0 {
 			d.Fail("Nothing to fetch")
 		}
-	} else if word := d.Word(); macros[word] != nil {
-		for _, name := range macros[word] {
-			f.add(d, name)
-		}
 	} else {
-		f.parseItem(d, word)
+		f.parseItem(d, d.Word())
 	}
 	for d.AcceptSP() {
 		d.List(func() { f.parseModifier(d) })
@@ -117,8 +113,15 @@ func (f *fetching) parseModifier(d *wire.Decoder) {
 	}
 }
 
-// parseItem reads what is left of an item that begins with word.
+// parseItem reads what is left of an item that begins with word. A macro should
+// stand alone, but some clients put it into a list.
 func (f *fetching) parseItem(d *wire.Decoder, word string) {
+	if names, ok := macros[word]; ok {
+		for _, name := range names {
+			f.add(d, name)
+		}
+		return
+	}
 	name, spec, bracket := strings.Cut(word, "[")
 	if !bracket {
 		f.add(d, name)

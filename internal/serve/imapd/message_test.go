@@ -79,7 +79,7 @@ func TestFetchItems(t *testing.T) {
 	if got := c.ok("FETCH 1 (SAVEDATE)")[0]; !strings.HasPrefix(got, `* 1 FETCH (SAVEDATE "`) {
 		t.Error(got)
 	}
-	for _, wrong := range []string{"FETCH 1 ()", "FETCH 1 (ALL)", "FETCH 1 FROB", "FETCH 1 RFC822.PEEK", "FETCH 0 UID", "FETCH 1 BODY[MIME]",
+	for _, wrong := range []string{"FETCH 1 ()", "FETCH 1 BODY[]<0.0>", "FETCH 1 FROB", "FETCH 1 RFC822.PEEK", "FETCH 0 UID", "FETCH 1 BODY[MIME]",
 		"FETCH 1 BODY[HEADER.FIELDS ()]", "FETCH 1 BODY[1.]", "FETCH 1 BODY[FOO]", "FETCH 1 BINARY[TEXT]", "FETCH 1 BINARY.SIZE.PEEK[1]", "FETCH 1 BODY[]<1>",
 		"FETCH 1 UID (FOO)", "FETCH 1 UID (VANISHED)", "FETCH 1 UID (CHANGEDSINCE 1 VANISHED)", "FETCH 1 UID (LAZY)", "FETCH 1", "FETCH"} {
 		c.no(wrong, "BAD")
