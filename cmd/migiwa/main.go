@@ -32,7 +32,7 @@ type cli struct {
 	Alias      aliasCmd      `cmd:"" help:"Aliases: add, list, delete."`
 	Domain     domainCmd     `cmd:"" help:"Domains: add, list, show, set, delete, dns, dkim."`
 	Queue      queueCmd      `cmd:"" help:"Mail on its way to other hosts: list, show, retry, hold, release, delete."`
-	Mailbox    mailboxCmd    `cmd:"" help:"Mailboxes: list, check, recount."`
+	Mailbox    mailboxCmd    `cmd:"" help:"Mailboxes: list, check, recount, reindex."`
 	Edge       edgeCmd       `cmd:"" help:"What is known of strangers at the edge: show, top, status, forgive, replay."`
 	Settings   configCmd     `cmd:"" name:"config" help:"The configuration: check, print, doc."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what keeps mail from flowing, and say how to mend it."`

@@ -60,6 +60,7 @@ func TestExitStatus(t *testing.T) {
 		{config, "domain dns second.test", 0, "MX 10 mx.example.test."},
 		{config, "domain dkim list second.test", 0, "rsa-sha256"},
 		{config, "mailbox list taro@example.test", 0, "INBOX"},
+		{config, "mailbox reindex taro@example.test", 0, "0 messages"},
 		{config, "mailbox check", 0, "as it must be"},
 		{config, "queue list", 0, "NUMBER"},
 		{config, "queue retry", 2, "--all"},

@@ -180,6 +180,20 @@ func (a *Admin) DeleteAccount(ctx context.Context, actor, address string) error 
 	return err
 }
 
+// ReindexMail makes the full-text indexes of an account anew and gives the
+// number of messages in them.
+func (a *Admin) ReindexMail(ctx context.Context, actor, address string) (messages int64, err error) {
+	acct, err := a.Account(ctx, address)
+	if err != nil {
+		return 0, err
+	}
+	if messages, err = a.Reindex(ctx, acct.ID); err != nil {
+		return 0, fmt.Errorf("account %s: %w", acct.Address, err)
+	}
+	a.did(actor, "mailbox reindex", acct.Address.String(), fmt.Sprintf("%d messages", messages))
+	return messages, nil
+}
+
 // ImportAccounts applies a file of accounts, see directory.Columns, all of it
 // or nothing.
 func (a *Admin) ImportAccounts(ctx context.Context, actor string, r io.Reader, im directory.Import) (directory.Imported, error) {

@@ -40,6 +40,10 @@ type Admin struct {
 	// that deletes the account. While it is nil an account with mailboxes
 	// cannot be deleted.
 	DeleteMail func(tx *db.Tx, account int64) error
+
+	// Reindex makes the full-text indexes of an account anew and gives the
+	// number of its messages.
+	Reindex func(ctx context.Context, account int64) (messages int64, err error)
 }
 
 // ErrLastAdmin refuses to take away the last administrator, who is also the

@@ -154,6 +154,7 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		}
 	}
 	n.background.Go(func() { n.keepHouse(run) })
+	n.background.Go(func() { n.tendIndexes(run) })
 	return nil
 }
 
@@ -213,7 +214,7 @@ func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
 	shelf := &imapd.Shelf{}
 	server := func(implicit bool) *imapd.Server {
 		return &imapd.Server{
-			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
+			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes, Fulltext: n.Fulltext,
 			Shelf: shelf, SASL: logins, Events: n.Events, Logger: n.Log,
 			Account: accountNumber, Owner: n.owner, Address: n.address, Contact: "mailto:postmaster@" + cfg.Domain,
 			Limits: imapd.Limits{
@@ -370,6 +371,23 @@ func (n *Node) keepHouse(ctx context.Context) {
 				n.Log.Error("collecting unused bodies", "err", err)
 			}
 			more = c.More && err == nil
+		}
+	}
+}
+
+// tendIndexes merges and cleans full-text indexes. It has a goroutine of its
+// own: with large ones it may take a minute.
+func (n *Node) tendIndexes(ctx context.Context) {
+	tick := time.NewTicker(houseTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := n.Fulltext.Tend(ctx); err != nil && ctx.Err() == nil {
+			n.Log.Error("tending full-text indexes", "err", err)
 		}
 	}
 }

@@ -86,6 +86,7 @@ func (n *Node) open(ctx context.Context, cfg *config.Config) (err error) {
 	if n.Rooms, err = openRooms(ctx, cfg, journal); err != nil {
 		return err
 	}
+	n.Fulltext.Logger = n.Log
 	if n.resolver, err = newResolver(cfg); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/mailbox/fulltext"
 	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/store/blob"
 	"github.com/migiwa/migiwa/internal/store/body"
@@ -38,6 +39,7 @@ type Rooms struct {
 	Events    *event.Recorder
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
+	Fulltext  *fulltext.Index
 	Queue     *queue.Queue
 	Edge      *edge.Desk // what the serving process knows of strangers
 	Admin     *admin.Admin
@@ -87,11 +89,12 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 	r.Directory = &directory.Directory{DB: r.DB, Bus: r.Bus, DefaultDomain: mail.Domain(cfg.Domain)}
 	r.Directory.SetRoutes(relayDomains(cfg))
 	r.Mailboxes = &mailbox.Store{DB: r.DB, Bodies: r.Bodies, Bus: r.Bus}
+	r.Fulltext = &fulltext.Index{DB: r.DB, Mailboxes: r.Mailboxes}
 	r.Queue = &queue.Queue{DB: r.DB, Bodies: r.Bodies, Bus: r.Bus}
 	r.Edge = &edge.Desk{Path: edgeSnapshot(cfg), Bus: r.Bus, Rules: EdgeRules(cfg), Scale: float64(cfg.Edge.TimeScale)}
 	r.Admin = &admin.Admin{
 		DB: r.DB, Directory: r.Directory, Queue: r.Queue, Edge: r.Edge, Events: r.Events,
-		DeleteMail: r.Mailboxes.DeleteAll,
+		DeleteMail: r.Mailboxes.DeleteAll, Reindex: r.Fulltext.Rebuild,
 	}
 	return r, nil
 }

@@ -16,7 +16,7 @@ type kind int
 
 const (
 	words  kind = iota // a line feed, then each word with a line feed behind it, in the order of octets
-	docs               // for each word: octets that follow; for each message: distance from the UID before, number of places
+	docs               // for each word: octets that follow; for each message: distance from the UID before, and number of places
 	places             // for each word: octets that follow; for each message: distances of its places
 	kinds
 )
@@ -73,8 +73,13 @@ func (p *postings) reset() { p.docs, p.places, p.last = p.docs[:0], p.places[:0]
 
 // add adds the places of one more message; UIDs and places ascend.
 func (p *postings) add(uid uint32, at []uint32) {
-	p.docs = binary.AppendUvarint(p.docs, uint64(uid-p.last))
-	p.docs = binary.AppendUvarint(p.docs, uint64(len(at)))
+	// Most have one place: that takes a bit, not an octet.
+	if distance := uint64(uid-p.last) << 1; len(at) == 1 {
+		p.docs = binary.AppendUvarint(p.docs, distance|1)
+	} else {
+		p.docs = binary.AppendUvarint(p.docs, distance)
+		p.docs = binary.AppendUvarint(p.docs, uint64(len(at)))
+	}
 	p.last = uid
 	before := uint32(0)
 	for _, a := range at {
@@ -116,14 +121,14 @@ type numbers struct {
 
 func (n *numbers) more() bool { return len(n.rest) > 0 && !n.bad }
 
-func (n *numbers) next() uint32 {
+func (n *numbers) next() uint64 {
 	v, size := binary.Uvarint(n.rest)
-	if size <= 0 || v > 1<<32-1 {
+	if size <= 0 || v >= 1<<33 {
 		n.bad = true
 		return 0
 	}
 	n.rest = n.rest[size:]
-	return uint32(v)
+	return v
 }
 
 // eachDoc calls yield for every message of a docs record.
@@ -131,9 +136,12 @@ func eachDoc(record []byte, yield func(uid, count uint32)) error {
 	n := numbers{rest: record}
 	uid := uint32(0)
 	for n.more() {
-		uid += n.next()
-		if count := n.next(); !n.bad {
-			yield(uid, count)
+		v, count := n.next(), uint64(1)
+		if uid += uint32(v >> 1); v&1 == 0 {
+			count = n.next()
+		}
+		if !n.bad {
+			yield(uid, uint32(count))
 		}
 	}
 	return n.err()
@@ -151,7 +159,7 @@ func eachPlaces(docs, places []byte, yield func(uid uint32, at []uint32)) error 
 		at = at[:0]
 		place := uint32(0)
 		for range count {
-			place += n.next()
+			place += uint32(n.next())
 			at = append(at, place)
 		}
 		if !n.bad {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/migiwa/migiwa/internal/store/db"
 )
@@ -20,36 +19,48 @@ type Result struct {
 	May  []uint32 // UIDs of messages that must be looked at, ascending; none is in Has
 }
 
-// Find looks for text, which need not be normal, in the texts of the messages
-// of folder, after it has taken in those that came since the last time: the
-// first time all. A text it can say nothing of gives an Upto of 0. So does an
-// index that is damaged; it is built anew the next time. An error comes only
-// from ctx, or from a database or body store that cannot be reached.
+// Find looks for text, which need not be normal, in the texts (Texts) of the
+// messages of folder, after it has taken in those that came since the last
+// time: the first time all. A text it can say nothing of gives an Upto of 0. So
+// does an index that is damaged; it is built anew the next time. What cannot be
+// taken in now, the log tells why, is above Upto. An error comes from ctx or
+// from the database.
 func (x *Index) Find(ctx context.Context, folder int64, text string) (Result, error) {
+	return x.findIn(ctx, source{folder, inBody}, text)
+}
+
+// FindHeader is Find in the headers (Header) of the messages.
+func (x *Index) FindHeader(ctx context.Context, folder int64, text string) (Result, error) {
+	return x.findIn(ctx, source{folder, inHeader}, text)
+}
+
+func (x *Index) findIn(ctx context.Context, src source, text string) (Result, error) {
 	p := patternOf(Normal(text))
 	if len(p.tokens) == 0 {
 		return Result{}, nil
 	}
-	if err := x.takeIn(ctx, folder); err != nil {
-		return Result{}, fmt.Errorf("index folder %d: %w", folder, err)
+	if err := x.takeIn(ctx, src); ctx.Err() != nil {
+		return Result{}, ctx.Err()
+	} else if err != nil {
+		x.log().Warn("messages cannot be taken into the full-text index", "of", src.String(), "err", err)
 	}
-	r, err := x.find(ctx, folder, p)
+	r, err := x.find(ctx, src, p)
 	if errors.Is(err, errDamaged) {
-		x.log().Warn("full-text index is built anew", "folder", folder, "err", err)
-		return Result{}, x.Drop(ctx, folder)
+		x.log().Warn("full-text index is built anew", "of", src.String(), "err", err)
+		return Result{}, x.drop(ctx, src)
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("search index of folder %d: %w", folder, err)
+		return Result{}, fmt.Errorf("search index of %v: %w", src, err)
 	}
 	return r, nil
 }
 
-func (x *Index) find(ctx context.Context, folder int64, p pattern) (r Result, err error) {
+func (x *Index) find(ctx context.Context, src source, p pattern) (r Result, err error) {
 	err = x.DB.Read(ctx, func(tx *db.Tx) error {
-		list, upto, err := segments(tx, folder)
+		list, upto, err := segments(tx, src)
 		r = Result{Upto: upto}
 		for _, s := range list {
-			l := look{tx: tx, folder: folder, segment: s, pattern: p}
+			l := look{tx: tx, segment: s, pattern: p}
 			if err == nil {
 				err = l.find(&r)
 			}
@@ -61,8 +72,7 @@ func (x *Index) find(ctx context.Context, folder int64, p pattern) (r Result, er
 
 // look is the search of one segment.
 type look struct {
-	tx     *db.Tx
-	folder int64
+	tx *db.Tx
 	segment
 	pattern
 	found   [][]place // by token: the words that fit
@@ -112,13 +122,13 @@ func (l *look) find(r *Result) error {
 func (l *look) words() error {
 	needles := make([]needle, len(l.tokens))
 	for i, t := range l.tokens {
-		needles[i] = t.needle(i > 0, i < len(l.tokens)-1)
+		needles[i] = t.needle(l.whole(i))
 	}
 	l.found = make([][]place, len(needles))
 	marked := newNeedle(unread, true, true)
 	n := int64(0)
-	err := l.tx.Each(`SELECT block, data FROM fulltext_block WHERE mailbox = ? AND segment = ? AND kind = ? ORDER BY block`,
-		[]any{l.folder, l.id, int64(words)}, func(scan func(...any) error) error {
+	err := l.tx.Each(`SELECT block, data FROM fulltext_block WHERE segment = ? AND kind = ? ORDER BY block`,
+		[]any{l.id, int64(words)}, func(scan func(...any) error) error {
 			var b int64
 			var raw sql.RawBytes
 			if err := scan(&b, &raw); err != nil {
@@ -146,19 +156,16 @@ func (l *look) words() error {
 	return err
 }
 
-// needle gives what a token is looked for by. The first token of a string may
-// be the end of a word, the last one the beginning; after says that there are
-// tokens before it, before that there are some behind.
-func (t token) needle(after, before bool) needle {
+// needle gives what a token is looked for by, when the begin and the end of the
+// word are known or not.
+func (t token) needle(begin, end bool) needle {
 	switch {
-	case t.runes <= certain:
-		return newNeedle(t.word, after, before)
-	case after && before && t.runes <= maxRun:
-		return newNeedle(t.word, true, true)
-	case before && !after:
+	case t.runes <= certain, begin && end && t.runes <= maxRun:
+		return newNeedle(t.word, begin, end)
+	case end && !begin:
 		return newNeedle(lastRunes(t.word, certain), false, true)
 	}
-	return newNeedle(t.word[:runeOffset(t.word, certain)], after, false)
+	return newNeedle(t.word[:runeOffset(t.word, certain)], begin, false)
 }
 
 // few messages are looked at sooner than many words.
@@ -174,8 +181,9 @@ func (l *look) messages() (set, error) {
 	for i := range order {
 		order[i] = i
 	}
-	sort.SliceStable(order, func(i, j int) bool { return len(l.found[order[i]]) < len(l.found[order[j]]) })
+	slices.SortStableFunc(order, func(i, j int) int { return len(l.found[i]) - len(l.found[j]) })
 	var all set
+	counts := make([]int, len(l.tokens))
 	for _, i := range order {
 		if all != nil && len(l.found[i]) > manyWords && all.count() <= fewMessages {
 			l.inexact = true
@@ -185,7 +193,7 @@ func (l *look) messages() (set, error) {
 		if err != nil {
 			return nil, err
 		}
-		if all == nil {
+		if counts[i] = s.count(); all == nil {
 			all = s
 		}
 		if all.keep(s); len(all) == 0 {
@@ -195,6 +203,7 @@ func (l *look) messages() (set, error) {
 	if len(l.tokens) == 1 || l.inexact || l.cut() {
 		return all, nil
 	}
+	slices.SortStableFunc(order, func(i, j int) int { return counts[i] - counts[j] })
 	return l.inPlace(order, all)
 }
 
@@ -202,7 +211,7 @@ func (l *look) messages() (set, error) {
 // that nothing is known of the places.
 func (l *look) cut() bool {
 	for i, t := range l.tokens {
-		if i > 0 && i < len(l.tokens)-1 && t.runes > maxRun {
+		if begin, end := l.whole(i); begin && end && t.runes > maxRun {
 			return true
 		}
 	}
@@ -210,55 +219,55 @@ func (l *look) cut() bool {
 }
 
 // inPlace gives those messages of all that have the tokens one behind the
-// other.
+// other. It holds the places of the first token of order.
 func (l *look) inPlace(order []int, all set) (set, error) {
-	var at []uint64 // UID and number of the first token
-	for n, i := range order {
-		var here []uint64
-		err := l.eachWord(l.found[i], true, func(d, p []byte) error {
-			return eachPlaces(d, p, func(uid uint32, places []uint32) {
-				if !all.has(uid) {
-					return
-				}
-				for _, a := range places {
-					number, behind := a/uint32(separations), separation(a%uint32(separations))
-					if number >= uint32(i) && (i == 0 || behind == l.tokens[i].behind) {
-						here = append(here, uint64(uid)<<32|uint64(number-uint32(i)))
-					}
-				}
-			})
-		})
-		if err != nil {
-			return nil, err
+	var at []uint64 // UIDs and numbers of the first token, ascending
+	err := l.eachPlace(order[0], all, func(a uint64) { at = append(at, a) })
+	slices.Sort(at)
+	for _, i := range order[1:] {
+		fits := make([]bool, len(at))
+		j := 0
+		err = errors.Join(err, l.eachPlace(i, all, func(a uint64) {
+			if j > 0 && a <= at[j-1] {
+				j = 0 // another word
+			}
+			n, ok := slices.BinarySearch(at[j:], a)
+			if j += n; ok {
+				fits[j] = true
+			}
+		}))
+		left := at[:0]
+		for j, ok := range fits {
+			if ok {
+				left = append(left, at[j])
+			}
 		}
-		slices.Sort(here)
-		if n > 0 {
-			here = intersect(at, here)
-		}
-		at = here
+		at = left
 	}
 	out := set{}
 	for _, a := range at {
 		out.add(uint32(a >> 32))
 	}
-	return out, nil
+	return out, err
 }
 
-// intersect gives what is in both of two sorted lists.
-func intersect(a, b []uint64) []uint64 {
-	out := a[:0]
-	for len(a) > 0 && len(b) > 0 {
-		switch {
-		case a[0] < b[0]:
-			a = a[1:]
-		case a[0] > b[0]:
-			b = b[1:]
-		default:
-			out = append(out, a[0])
-			a, b = a[1:], b[1:]
-		}
-	}
-	return out
+// eachPlace calls yield for each place of token i in the messages of all that
+// has the right thing before it: the UID, and the number that the first token
+// has then. They ascend for each word.
+func (l *look) eachPlace(i int, all set, yield func(uint64)) error {
+	return l.eachWord(l.found[i], true, func(d, p []byte) error {
+		return eachPlaces(d, p, func(uid uint32, places []uint32) {
+			if !all.has(uid) {
+				return
+			}
+			for _, a := range places {
+				number, behind := a/uint32(separations), separation(a%uint32(separations))
+				if number >= uint32(i) && (i == 0 || behind == l.tokens[i].behind) {
+					yield(uint64(uid)<<32 | uint64(number-uint32(i)))
+				}
+			}
+		})
+	})
 }
 
 // union gives the messages that have one of some words.
@@ -279,7 +288,7 @@ func (l *look) eachWord(list []place, withPlaces bool, yield func(docs, places [
 			if k == places && !withPlaces {
 				continue
 			}
-			data, err := l.row(k, b)
+			data, err := readRow(l.tx, l.id, k, b)
 			if err != nil {
 				return err
 			}
@@ -308,13 +317,10 @@ func (l *look) eachWord(list []place, withPlaces bool, yield func(docs, places [
 	return nil
 }
 
-// row reads one row.
-func (l *look) row(k kind, b int64) ([]byte, error) { return readRow(l.tx, l.folder, l.id, k, b) }
-
-func readRow(tx *db.Tx, folder, segment int64, k kind, b int64) ([]byte, error) {
+// readRow reads one row of a segment.
+func readRow(tx *db.Tx, segment int64, k kind, b int64) ([]byte, error) {
 	var data []byte
-	err := tx.Row(`SELECT data FROM fulltext_block WHERE mailbox = ? AND segment = ? AND kind = ? AND block = ?`,
-		folder, segment, int64(k), b).Scan(&data)
+	err := tx.Row(`SELECT data FROM fulltext_block WHERE segment = ? AND kind = ? AND block = ?`, segment, int64(k), b).Scan(&data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("%w: block %d is missing", errDamaged, b)
 	}

@@ -2,8 +2,10 @@ package fulltext
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,11 @@ import (
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "20") // the command line can ask for more
+	os.Exit(m.Run())
+}
+
 // house is an index with mailboxes below it, and what a plain scan needs to
 // know.
 type house struct {
@@ -23,9 +30,12 @@ type house struct {
 	texts           map[uint32]string // normal, by UID
 }
 
-func newHouse(t testing.TB, d *db.DB) *house {
+func newHouse(t testing.TB, d *db.DB) *house { return newHouseIn(t, d, t.TempDir()) }
+
+// newHouseIn has its bodies in dir.
+func newHouseIn(t testing.TB, d *db.DB, dir string) *house {
 	t.Helper()
-	blobs, err := blob.OpenDisk(t.TempDir())
+	blobs, err := blob.OpenDisk(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,5 +167,15 @@ func (h *house) tend(t testing.TB) {
 	t.Helper()
 	if err := h.Tend(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// dropAll drops the indexes of the folder.
+func (h *house) dropAll(t testing.TB) {
+	t.Helper()
+	for _, f := range []field{inBody, inHeader} {
+		if err := h.drop(t.Context(), source{h.folder, f}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

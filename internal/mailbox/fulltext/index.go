@@ -25,11 +25,30 @@ type Index struct {
 	Logger    *slog.Logger // nil: nothing is logged
 
 	mu      sync.Mutex
-	busy    map[int64]chan struct{} // folders that are being taken in; closed at the end
-	slots   chan struct{}           // for taking in; nil before the first
+	busy    map[source]chan struct{} // what is being taken in; closed at the end
+	slots   chan struct{}            // for taking in; nil before the first
 	tending sync.Mutex
 
-	batch int // tokens of a segment when it is made; 0: maxTokens
+	tokens int // of a segment when it is made; 0: maxTokens
+}
+
+// field of messages.
+type field int
+
+const (
+	inBody field = iota
+	inHeader
+)
+
+// source is what is searched: a field of the messages of a folder. Each has an
+// index of its own, made when it is first searched.
+type source struct {
+	folder int64
+	field  field
+}
+
+func (s source) String() string {
+	return fmt.Sprintf("%s of folder %d", [...]string{inBody: "bodies", inHeader: "headers"}[s.field], s.folder)
 }
 
 // state of a segment.
@@ -61,52 +80,44 @@ func (x *Index) log() *slog.Logger {
 	return x.Logger
 }
 
-// mark gives the UID up to which folder is in the index.
-func (x *Index) mark(ctx context.Context, folder int64) (uid uint32, err error) {
+// mark gives the UID up to which the messages are in the index.
+func (x *Index) mark(ctx context.Context, src source) (uid uint32, err error) {
 	var v int64
 	err = x.DB.Read(ctx, func(tx *db.Tx) error {
-		return tx.Row(`SELECT uid, version FROM fulltext_folder WHERE mailbox = ?`, folder).Scan(&uid, &v)
+		return tx.Row(`SELECT uid, version FROM fulltext_folder WHERE mailbox = ? AND field = ?`, src.folder, int64(src.field)).Scan(&uid, &v)
 	})
 	if errors.Is(err, sql.ErrNoRows) || err == nil && v != version {
-		err = x.drop(ctx, folder)
+		err = x.drop(ctx, src)
 		uid = 0
 	}
 	return uid, err
 }
 
-// drop makes the index of folder an empty one of this version.
-func (x *Index) drop(ctx context.Context, folder int64) error {
+// drop makes the index an empty one of this version.
+func (x *Index) drop(ctx context.Context, src source) error {
 	return x.DB.Write(ctx, func(tx *db.Tx) error {
-		_, err := tx.Exec(`INSERT INTO fulltext_folder (mailbox, version, uid, next) VALUES (?, ?, 0, 1)
-			ON CONFLICT (mailbox) DO UPDATE SET version = excluded.version, uid = 0`, folder, version)
+		_, err := tx.Exec(`INSERT INTO fulltext_folder (mailbox, field, version, uid) VALUES (?, ?, ?, 0)
+			ON CONFLICT (mailbox, field) DO UPDATE SET version = excluded.version, uid = 0`, src.folder, int64(src.field), version)
 		if err == nil {
-			_, err = tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE mailbox = ?`, int64(dead), folder)
+			_, err = tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE mailbox = ? AND field = ?`, int64(dead), src.folder, int64(src.field))
 		}
 		return err
 	})
 }
 
-// Drop takes the index of folder away; the next search builds it anew.
-func (x *Index) Drop(ctx context.Context, folder int64) error {
-	if err := x.drop(ctx, folder); err != nil {
-		return fmt.Errorf("drop full-text index of folder %d: %w", folder, err)
-	}
-	return nil
-}
-
-// segments gives the segments of folder that are in use, in the order of their
-// UIDs, and the UID up to which they know all messages.
-func segments(tx *db.Tx, folder int64) (list []segment, upto uint32, err error) {
+// segments gives the segments that are in use, in the order of their UIDs, and
+// the UID up to which they know all messages.
+func segments(tx *db.Tx, src source) (list []segment, upto uint32, err error) {
 	var v int64
-	err = tx.Row(`SELECT uid, version FROM fulltext_folder WHERE mailbox = ?`, folder).Scan(&upto, &v)
+	err = tx.Row(`SELECT uid, version FROM fulltext_folder WHERE mailbox = ? AND field = ?`, src.folder, int64(src.field)).Scan(&upto, &v)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && v != version {
 		return nil, 0, nil
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	err = tx.Each(`SELECT segment, first, last, docs, blocks, size FROM fulltext_segment WHERE mailbox = ? AND state = ? ORDER BY first`,
-		[]any{folder, int64(live)}, func(scan func(...any) error) error {
+	err = tx.Each(`SELECT id, first, last, docs, blocks, size FROM fulltext_segment WHERE mailbox = ? AND field = ? AND state = ? ORDER BY first`,
+		[]any{src.folder, int64(src.field), int64(live)}, func(scan func(...any) error) error {
 			var s segment
 			err := scan(&s.id, &s.first, &s.last, &s.docs, &s.blocks, &s.size)
 			list = append(list, s)
@@ -117,17 +128,17 @@ func segments(tx *db.Tx, folder int64) (list []segment, upto uint32, err error) 
 
 // pieceSize is how many octets are written in one transaction: deliveries
 // share the writer and wait behind it.
-const pieceSize = 512 << 10
+const pieceSize = 256 << 10
 
 // output writes a segment.
 type output struct {
-	index  *Index
-	folder int64
-	seg    segment
-	begun  bool // there is a row of it
-	block  block
-	rows   []row
-	size   int // of rows, octets
+	index *Index
+	source
+	seg   segment
+	begun bool // there is a row of it
+	block block
+	rows  []row
+	size  int // of rows, octets
 }
 
 type row struct {
@@ -166,31 +177,18 @@ func (o *output) close() {
 }
 
 // write writes what is in memory, and first the row of the segment.
-func (o *output) write(tx *db.Tx) error {
-	id := o.seg.id
+func (o *output) write(tx *db.Tx) (err error) {
 	if !o.begun {
-		err := tx.Row(`UPDATE fulltext_folder SET next = next + 1 WHERE mailbox = ? AND version = ? RETURNING next`, o.folder, version).Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) {
-			return errConflict
-		}
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(`INSERT INTO fulltext_segment (mailbox, segment, state, first, last, docs, blocks, size, created)
-			VALUES (?, ?, ?, 0, 0, 0, 0, 0, ?)`, o.folder, id, int64(building), time.Now().UnixMilli())
-		if err != nil {
-			return err
-		}
-		o.seg.id = id
+		o.seg.id, err = tx.Insert(`INSERT INTO fulltext_segment (mailbox, field, state, first, last, docs, blocks, size, created)
+			VALUES (?, ?, ?, 0, 0, 0, 0, 0, ?) RETURNING id`, o.folder, int64(o.field), int64(building), time.Now().UnixMilli())
 	}
 	for _, r := range o.rows {
-		_, err := tx.Exec(`INSERT INTO fulltext_block (mailbox, segment, kind, block, data) VALUES (?, ?, ?, ?, ?)`,
-			o.folder, id, int64(r.kind), r.block, r.data)
-		if err != nil {
-			return err
+		if err == nil {
+			_, err = tx.Exec(`INSERT INTO fulltext_block (segment, kind, block, data) VALUES (?, ?, ?, ?)`,
+				o.seg.id, int64(r.kind), r.block, r.data)
 		}
 	}
-	return nil
+	return err
 }
 
 // finish writes the rest and puts the segment into use in the transaction in
@@ -203,8 +201,8 @@ func (o *output) finish(ctx context.Context, also func(*db.Tx) error) error {
 			return err
 		}
 		n, err := tx.Exec(`UPDATE fulltext_segment SET state = ?, first = ?, last = ?, docs = ?, blocks = ?, size = ?
-			WHERE mailbox = ? AND segment = ? AND state = ?`, int64(live), int64(o.seg.first), int64(o.seg.last), o.seg.docs,
-			o.seg.blocks, o.seg.size, o.folder, o.seg.id, int64(building))
+			WHERE id = ? AND state = ?`, int64(live), int64(o.seg.first), int64(o.seg.last), o.seg.docs,
+			o.seg.blocks, o.seg.size, o.seg.id, int64(building))
 		if err == nil && n == 0 {
 			err = errConflict
 		}
@@ -225,11 +223,10 @@ func (o *output) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := o.index.DB.Write(ctx, func(tx *db.Tx) error {
-		_, err := tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE mailbox = ? AND segment = ? AND state = ?`,
-			int64(dead), o.folder, o.seg.id, int64(building))
+		_, err := tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE id = ? AND state = ?`, int64(dead), o.seg.id, int64(building))
 		return err
 	})
 	if err != nil {
-		o.index.log().Warn("giving up a piece of a full-text index", "folder", o.folder, "err", err)
+		o.index.log().Warn("giving up a piece of a full-text index", "of", o.source.String(), "err", err)
 	}
 }

@@ -11,11 +11,10 @@ import (
 
 // merger reads segments side by side, word by word.
 type merger struct {
-	index  *Index
-	ctx    context.Context
-	folder int64
-	there  set // messages that still are
-	list   postings
+	index *Index
+	ctx   context.Context
+	there set // messages that still are
+	list  postings
 }
 
 // run calls yield for every word that has messages left, in the order of
@@ -100,7 +99,7 @@ func (c *cursor) load() error {
 	}
 	err := c.merger.index.DB.Read(c.merger.ctx, func(tx *db.Tx) error {
 		for k := range kinds {
-			data, err := readRow(tx, c.merger.folder, c.id, k, c.block)
+			data, err := readRow(tx, c.id, k, c.block)
 			if err != nil {
 				return err
 			}

@@ -24,17 +24,33 @@ func Normal(s string) string {
 		return s
 	}
 	s = strings.ToValidUTF8(s, "\ufffd")
+	if !strings.ContainsFunc(s, intricate) {
+		return foldOnce(s)
+	}
 	for range maxNormal {
 		next := foldOnce(norm.NFKC.String(strip(s)))
-		if next == s {
-			break
+		if next == s || !strings.ContainsFunc(next, intricate) {
+			return next
 		}
 		s = next
-		if !strings.ContainsFunc(s, unseen) && norm.NFKC.IsNormalString(s) {
-			break
-		}
 	}
 	return s
+}
+
+// intricate tells whether there is more to a character than its case: all that
+// NFKC may change or join to its neighbours. It errs on that side.
+func intricate(r rune) bool {
+	switch {
+	case r < utf8.RuneSelf,
+		r >= 0xc0 && r <= 0xff,                                 // Latin
+		r >= 0x400 && r <= 0x481,                               // Cyrillic
+		r >= 0x3001 && r <= 0x3029, r >= 0x3041 && r <= 0x3096, // Japanese
+		r >= 0x30a1 && r <= 0x30fe,
+		r >= 0x4e00 && r <= 0x9fff,
+		r >= 0xac00 && r <= 0xd7a3: // Korean; a vowel after it is intricate
+		return false
+	}
+	return true
 }
 
 // normalASCII is Normal where there is nothing but ASCII.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"runtime"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
@@ -16,17 +17,44 @@ import (
 // message that has more is always looked at when a text is searched for.
 const MaxText = 1 << 20
 
-// takeIn brings the index of folder up to date.
-func (x *Index) takeIn(ctx context.Context, folder int64) error {
-	release, err := x.enter(ctx, folder)
+// Rebuild makes the indexes of all folders of an account anew and gives the
+// number of its messages.
+func (x *Index) Rebuild(ctx context.Context, account int64) (messages int64, err error) {
+	folders, err := x.Mailboxes.Folders(ctx, account)
+	for _, f := range folders {
+		for _, src := range []source{{f.ID, inBody}, {f.ID, inHeader}} {
+			if err == nil {
+				err = x.drop(ctx, src)
+			}
+			if err == nil {
+				err = x.takeIn(ctx, src)
+			}
+			if err != nil {
+				return messages, fmt.Errorf("index %v: %w", src, err)
+			}
+		}
+		messages += f.Messages
+	}
+	return messages, err
+}
+
+// errShort means that there is no room for an index.
+var errShort = errors.New("room on the disk is short")
+
+// takeIn brings an index up to date.
+func (x *Index) takeIn(ctx context.Context, src source) error {
+	if x.Mailboxes.Bodies.Short() {
+		return errShort
+	}
+	release, err := x.enter(ctx, src)
 	if err != nil {
 		return err
 	}
 	defer release()
 	for range 10 { // others may be at it, too, in other processes
-		from, err := x.mark(ctx, folder)
+		from, err := x.mark(ctx, src)
 		if err == nil {
-			err = x.takeInFrom(ctx, folder, from)
+			err = x.takeInFrom(ctx, src, from)
 		}
 		if !errors.Is(err, errConflict) {
 			return err
@@ -35,17 +63,21 @@ func (x *Index) takeIn(ctx context.Context, folder int64) error {
 	return errConflict
 }
 
-// enter waits until nobody in this process takes in folder, and for a slot.
-func (x *Index) enter(ctx context.Context, folder int64) (release func(), err error) {
+// maxSlots bounds how many folders are taken in at a time, each with some 40 MB
+// of memory.
+const maxSlots = 4
+
+// enter waits until nobody in this process takes in the same, and for a slot.
+func (x *Index) enter(ctx context.Context, src source) (release func(), err error) {
 	done := make(chan struct{})
 	for {
 		x.mu.Lock()
 		if x.slots == nil {
-			x.slots, x.busy = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), map[int64]chan struct{}{}
+			x.slots, x.busy = make(chan struct{}, min(max(1, runtime.GOMAXPROCS(0)/2), maxSlots)), map[source]chan struct{}{}
 		}
-		other := x.busy[folder]
+		other := x.busy[src]
 		if other == nil {
-			x.busy[folder] = done
+			x.busy[src] = done
 		}
 		x.mu.Unlock()
 		if other == nil {
@@ -59,7 +91,7 @@ func (x *Index) enter(ctx context.Context, folder int64) (release func(), err er
 	}
 	leave := func() {
 		x.mu.Lock()
-		delete(x.busy, folder)
+		delete(x.busy, src)
 		x.mu.Unlock()
 		close(done)
 	}
@@ -72,34 +104,36 @@ func (x *Index) enter(ctx context.Context, folder int64) (release func(), err er
 	}
 }
 
-// takeInFrom takes in the messages above from. Each segment that is done stays,
-// whatever becomes of the rest.
-func (x *Index) takeInFrom(ctx context.Context, folder int64, from uint32) error {
+// takeInFrom takes in the messages above from. What is done stays, whatever
+// becomes of the rest.
+func (x *Index) takeInFrom(ctx context.Context, src source, from uint32) (err error) {
 	if from == 1<<32-1 {
 		return nil
 	}
-	b := batch{limit: x.batch}
-	for m, err := range x.read(ctx, folder, mailbox.Range{First: from + 1, Last: 1<<32 - 1}) {
+	b := batch{limit: x.tokens}
+	var m message
+	for m, err = range x.read(ctx, src, mailbox.Range{First: from + 1, Last: 1<<32 - 1}) {
 		if err != nil {
-			return err
+			break
 		}
 		b.add(m.uid, m.texts, m.whole)
-		if b.full() {
-			if err := x.save(ctx, folder, from, &b); err != nil {
-				return err
-			}
-			from, b = b.last, batch{limit: x.batch}
+		if !b.full() {
+			continue
 		}
+		if err := x.save(ctx, src, from, &b); err != nil {
+			return err
+		}
+		from, b = b.last, batch{limit: x.tokens}
 	}
-	if b.docs == 0 {
-		return nil
+	if b.docs > 0 && ctx.Err() == nil {
+		err = errors.Join(err, x.save(ctx, src, from, &b))
 	}
-	return x.save(ctx, folder, from, &b)
+	return err
 }
 
 // save writes a batch as a segment.
-func (x *Index) save(ctx context.Context, folder int64, from uint32, b *batch) error {
-	o := &output{index: x, folder: folder, seg: segment{first: b.first, last: b.last, docs: b.docs}}
+func (x *Index) save(ctx context.Context, src source, from uint32, b *batch) error {
+	o := &output{index: x, source: src, seg: segment{first: b.first, last: b.last, docs: b.docs}}
 	err := b.each(func(word string, list *postings) error { return o.add(ctx, word, list) })
 	if err != nil {
 		if o.begun {
@@ -108,8 +142,8 @@ func (x *Index) save(ctx context.Context, folder int64, from uint32, b *batch) e
 		return err
 	}
 	return o.finish(ctx, func(tx *db.Tx) error {
-		n, err := tx.Exec(`UPDATE fulltext_folder SET uid = ? WHERE mailbox = ? AND uid = ? AND version = ?`,
-			int64(b.last), folder, int64(from), version)
+		n, err := tx.Exec(`UPDATE fulltext_folder SET uid = ? WHERE mailbox = ? AND field = ? AND uid = ? AND version = ?`,
+			int64(b.last), src.folder, int64(src.field), int64(from), version)
 		if err == nil && n == 0 {
 			err = errConflict
 		}
@@ -122,42 +156,79 @@ type message struct {
 	uid   uint32
 	texts []string // normal
 	whole bool
+	err   error
 }
 
-// read gives the texts of the messages of folder in r, in the order of their UIDs.
-func (x *Index) read(ctx context.Context, folder int64, r mailbox.Range) func(yield func(message, error) bool) {
+// read gives the texts of the messages in r, in the order of their UIDs. Several
+// are read at a time.
+func (x *Index) read(ctx context.Context, src source, r mailbox.Range) iter.Seq2[message, error] {
 	return func(yield func(message, error) bool) {
-		for it, err := range x.Mailboxes.Items(ctx, folder, []mailbox.Range{r}, mailbox.NeedText) {
-			m := message{uid: it.UID}
-			if err == nil {
-				m, err = x.readOne(ctx, &it)
+		ctx, cancel := context.WithCancel(ctx)
+		queue := x.readAhead(ctx, src, r)
+		defer func() {
+			cancel()
+			for m := range queue {
+				<-m
 			}
-			if errors.Is(err, mailbox.ErrNoMessage) {
-				continue
-			}
-			if !yield(m, err) || err != nil {
+		}()
+		for m := range queue {
+			if m := <-m; !errors.Is(m.err, mailbox.ErrNoMessage) && (!yield(m, m.err) || m.err != nil) {
 				return
 			}
 		}
 	}
 }
 
-// readOne reads the text of a message. One that is damaged for good is taken
-// in as one that must always be looked at.
-func (x *Index) readOne(ctx context.Context, it *mailbox.Item) (message, error) {
-	m := message{uid: it.UID}
+// readAhead begins to read messages; each comes from a channel of its own.
+// When ctx ends, so does it.
+func (x *Index) readAhead(ctx context.Context, src source, r mailbox.Range) <-chan chan message {
+	queue := make(chan chan message, min(runtime.GOMAXPROCS(0), 4))
+	go func() {
+		defer close(queue)
+		for it, err := range x.Mailboxes.Items(ctx, src.folder, []mailbox.Range{r}, mailbox.NeedText) {
+			next := make(chan message, 1)
+			select {
+			case queue <- next:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				next <- failed(it.UID, err)
+				continue
+			}
+			go func() { next <- x.readOne(ctx, src.field, &it) }()
+		}
+	}()
+	return queue
+}
+
+// readOne reads of a message what is taken in.
+func (x *Index) readOne(ctx context.Context, f field, it *mailbox.Item) message {
 	c, err := x.Mailboxes.OpenItem(ctx, it)
-	if err == nil {
-		m.texts, m.whole, err = normalTexts(c)
-		c.Close()
+	if err != nil {
+		return failed(it.UID, err)
 	}
-	if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrCorrupt) {
-		return message{uid: it.UID}, nil
+	defer c.Close()
+	m := message{uid: it.UID}
+	if f == inBody {
+		m.texts, m.whole, err = normalTexts(c)
+	} else {
+		m.texts = make([]string, 1)
+		m.texts[0], m.whole, err = Header(c)
 	}
 	if err != nil {
-		return m, fmt.Errorf("read message %d: %w", it.UID, err)
+		return failed(it.UID, err)
 	}
-	return m, nil
+	return m
+}
+
+// failed is a message that could not be read. One that is damaged for good is
+// taken in as one that must always be looked at.
+func failed(uid uint32, err error) message {
+	if uid != 0 && (errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrCorrupt)) {
+		return message{uid: uid}
+	}
+	return message{uid: uid, err: fmt.Errorf("read message %d: %w", uid, err)}
 }
 
 // errEnough ends the reading of a message whose text is long.

@@ -14,7 +14,7 @@ const (
 	width       = 8         // segments of like size that are merged into one
 	smallest    = 64 << 10  // octets of a segment of level 0; each level is width times larger
 	abandonedIn = time.Hour // that a segment may take to be built
-	rowsAtOnce  = 24        // deleted in one transaction, some half a MiB
+	rowsAtOnce  = 16        // deleted in one transaction, some 500 KiB
 )
 
 // Tend does what makes searches quicker and indexes smaller: it merges segments
@@ -24,26 +24,29 @@ const (
 func (x *Index) Tend(ctx context.Context) error {
 	x.tending.Lock()
 	defer x.tending.Unlock()
-	err := x.mergeAll(ctx)
+	var err error
+	if !x.Mailboxes.Bodies.Short() {
+		err = x.mergeAll(ctx)
+	}
 	return errors.Join(err, x.deleteUnused(ctx))
 }
 
 // worn selects folders with many segments or many messages that are no more.
-const worn = `SELECT s.mailbox, count(*), CAST(sum(s.docs) AS BIGINT), m.messages FROM fulltext_segment s JOIN mailbox m ON m.id = s.mailbox
-	WHERE s.state = 1 GROUP BY s.mailbox, m.messages HAVING count(*) >= ? OR sum(s.docs) * 4 > m.messages * 5 + 100`
+const worn = `SELECT s.mailbox, s.field, CAST(sum(s.docs) AS BIGINT), m.messages FROM fulltext_segment s JOIN mailbox m ON m.id = s.mailbox
+	WHERE s.state = 1 GROUP BY s.mailbox, s.field, m.messages HAVING count(*) >= ? OR sum(s.docs) * 4 > m.messages * 5 + 100`
 
 func (x *Index) mergeAll(ctx context.Context) error {
 	type candidate struct {
-		folder int64
-		purge  bool
+		source
+		purge bool
 	}
 	var list []candidate
 	err := x.DB.Read(ctx, func(tx *db.Tx) error {
 		list = nil
 		return tx.Each(worn, []any{width}, func(scan func(...any) error) error {
 			var c candidate
-			var n, docs, messages int64
-			err := scan(&c.folder, &n, &docs, &messages)
+			var docs, messages int64
+			err := scan(&c.folder, &c.field, &docs, &messages)
 			c.purge = docs*4 > messages*5+100
 			list = append(list, c)
 			return err
@@ -54,20 +57,20 @@ func (x *Index) mergeAll(ctx context.Context) error {
 	}
 	var errs []error
 	for _, c := range list {
-		if err := x.mergeFolder(ctx, c.folder, c.purge); err != nil && !errors.Is(err, errConflict) {
-			errs = append(errs, fmt.Errorf("merge full-text index of folder %d: %w", c.folder, err))
+		if err := x.mergeDue(ctx, c.source, c.purge); err != nil && !errors.Is(err, errConflict) {
+			errs = append(errs, fmt.Errorf("merge index of %v: %w", c.source, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// mergeFolder merges all segments of folder when purge is set, otherwise those
-// that are due.
-func (x *Index) mergeFolder(ctx context.Context, folder int64, purge bool) error {
+// mergeDue merges all segments when purge is set, otherwise those that are
+// due.
+func (x *Index) mergeDue(ctx context.Context, src source, purge bool) error {
 	for {
 		var list []segment
 		err := x.DB.Read(ctx, func(tx *db.Tx) (err error) {
-			list, _, err = segments(tx, folder)
+			list, _, err = segments(tx, src)
 			return err
 		})
 		if err != nil {
@@ -79,10 +82,10 @@ func (x *Index) mergeFolder(ctx context.Context, folder int64, purge bool) error
 		if len(list) == 0 {
 			return nil
 		}
-		err = x.merge(ctx, folder, list)
+		err = x.merge(ctx, src, list)
 		if errors.Is(err, errDamaged) {
-			x.log().Warn("full-text index is built anew", "folder", folder, "err", err)
-			return x.Drop(ctx, folder)
+			x.log().Warn("full-text index is built anew", "of", src.String(), "err", err)
+			return x.drop(ctx, src)
 		}
 		if err != nil || purge {
 			return err
@@ -108,12 +111,12 @@ func due(list []segment) []segment {
 
 // merge makes one segment of several, which follow one another, and leaves out
 // messages that are no more.
-func (x *Index) merge(ctx context.Context, folder int64, list []segment) error {
-	uids, err := x.Mailboxes.UIDs(ctx, folder)
+func (x *Index) merge(ctx context.Context, src source, list []segment) error {
+	uids, err := x.Mailboxes.UIDs(ctx, src.folder)
 	if err != nil {
 		return err
 	}
-	o := &output{index: x, folder: folder, seg: segment{first: list[0].first, last: list[len(list)-1].last}}
+	o := &output{index: x, source: src, seg: segment{first: list[0].first, last: list[len(list)-1].last}}
 	there := set{}
 	from, _ := slices.BinarySearch(uids, o.seg.first)
 	for _, uid := range uids[from:] {
@@ -123,25 +126,25 @@ func (x *Index) merge(ctx context.Context, folder int64, list []segment) error {
 		there.add(uid)
 		o.seg.docs++
 	}
-	m := merger{index: x, ctx: ctx, folder: folder, there: there}
+	m := merger{index: x, ctx: ctx, there: there}
 	err = m.run(list, func(word string, list *postings) error { return o.add(ctx, word, list) })
 	if err != nil {
 		if o.begun {
 			o.abandon()
 		}
-		if errors.Is(err, errDamaged) && !x.inUse(ctx, folder, list) {
+		if errors.Is(err, errDamaged) && !x.inUse(ctx, src, list) {
 			err = errConflict // they were deleted meanwhile
 		}
 		return err
 	}
-	return o.finish(ctx, func(tx *db.Tx) error { return replace(tx, folder, list) })
+	return o.finish(ctx, func(tx *db.Tx) error { return retire(tx, list) })
 }
 
 // inUse tells whether all segments of list are still in use.
-func (x *Index) inUse(ctx context.Context, folder int64, list []segment) bool {
+func (x *Index) inUse(ctx context.Context, src source, list []segment) bool {
 	var now []segment
 	err := x.DB.Read(ctx, func(tx *db.Tx) (err error) {
-		now, _, err = segments(tx, folder)
+		now, _, err = segments(tx, src)
 		return err
 	})
 	for _, s := range list {
@@ -152,11 +155,10 @@ func (x *Index) inUse(ctx context.Context, folder int64, list []segment) bool {
 	return true
 }
 
-// replace takes segments out of use.
-func replace(tx *db.Tx, folder int64, list []segment) error {
+// retire takes segments out of use.
+func retire(tx *db.Tx, list []segment) error {
 	for _, s := range list {
-		n, err := tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE mailbox = ? AND segment = ? AND state = ?`,
-			int64(dead), folder, s.id, int64(live))
+		n, err := tx.Exec(`UPDATE fulltext_segment SET state = ? WHERE id = ? AND state = ?`, int64(dead), s.id, int64(live))
 		if err == nil && n == 0 {
 			err = errConflict
 		}
@@ -169,25 +171,24 @@ func replace(tx *db.Tx, folder int64, list []segment) error {
 
 // unused selects segments to be deleted: those that are dead, that were never
 // finished, or whose folder is gone.
-const unused = `SELECT mailbox, segment FROM fulltext_segment WHERE state = 2 OR state = 0 AND created < ?
-	UNION SELECT mailbox, segment FROM fulltext_segment WHERE NOT EXISTS (SELECT 1 FROM mailbox m WHERE m.id = fulltext_segment.mailbox)`
+const unused = `SELECT id FROM fulltext_segment WHERE state = 2 OR state = 0 AND created < ?
+	UNION SELECT id FROM fulltext_segment WHERE NOT EXISTS (SELECT 1 FROM mailbox m WHERE m.id = fulltext_segment.mailbox)`
 
 // deleteUnused deletes segments that are not used any more, piece by piece.
 func (x *Index) deleteUnused(ctx context.Context) error {
-	type key struct{ folder, segment int64 }
-	var list []key
+	var list []int64
 	err := x.DB.Read(ctx, func(tx *db.Tx) error {
 		list = nil
 		return tx.Each(unused, []any{time.Now().Add(-abandonedIn).UnixMilli()}, func(scan func(...any) error) error {
-			var k key
-			err := scan(&k.folder, &k.segment)
-			list = append(list, k)
+			var id int64
+			err := scan(&id)
+			list = append(list, id)
 			return err
 		})
 	})
-	for _, k := range list {
+	for _, id := range list {
 		if err == nil {
-			err = x.deleteSegment(ctx, k.folder, k.segment)
+			err = x.deleteSegment(ctx, id)
 		}
 	}
 	if err == nil {
@@ -200,16 +201,16 @@ func (x *Index) deleteUnused(ctx context.Context) error {
 }
 
 // deleteSegment deletes a segment, its own row at the end.
-func (x *Index) deleteSegment(ctx context.Context, folder, id int64) error {
+func (x *Index) deleteSegment(ctx context.Context, id int64) error {
 	for n := int64(rowsAtOnce); n == rowsAtOnce; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		err := x.DB.Write(ctx, func(tx *db.Tx) (err error) {
-			n, err = tx.Exec(`DELETE FROM fulltext_block WHERE mailbox = ? AND segment = ? AND (kind, block) IN
-				(SELECT kind, block FROM fulltext_block WHERE mailbox = ? AND segment = ? LIMIT ?)`, folder, id, folder, id, rowsAtOnce)
+			n, err = tx.Exec(`DELETE FROM fulltext_block WHERE segment = ? AND (kind, block) IN
+				(SELECT kind, block FROM fulltext_block WHERE segment = ? LIMIT ?)`, id, id, rowsAtOnce)
 			if err == nil && n < rowsAtOnce {
-				_, err = tx.Exec(`DELETE FROM fulltext_segment WHERE mailbox = ? AND segment = ?`, folder, id)
+				_, err = tx.Exec(`DELETE FROM fulltext_segment WHERE id = ?`, id)
 			}
 			return err
 		})

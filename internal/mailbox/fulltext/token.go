@@ -1,6 +1,7 @@
 package fulltext
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -41,14 +42,17 @@ func classOf(r rune) class {
 	return symbol
 }
 
-// separation is what stands between a token and the one before it.
+// separation is what stands between a token and the one before it, by its
+// number in separators.
 type separation uint32
 
+// separators are those that are told apart: they join the words of phrases and
+// sentences, addresses, names of hosts and files.
+var separators = [...]string{"", " ", ".", "-", "@", "/", "_", "'", ":", "=", ", ", ". ", "://", "、", "。"}
+
 const (
-	nothing separation = iota
-	oneSpace
-	others // anything else, which must be looked at; also in front of the first token
-	separations
+	others      = separation(len(separators)) // anything else, which must be looked at; also in front of the first token
+	separations = others + 1
 )
 
 // A place is the number of a token in its text times separations, plus its
@@ -99,14 +103,9 @@ func (s *scanner) next() bool {
 }
 
 func (s *scanner) take(start, end, between int) {
-	first := s.token.word == ""
-	switch {
-	case !first && between == 0:
-		s.token.behind = nothing
-	case !first && s.text[:between] == " ":
-		s.token.behind = oneSpace
-	default:
-		s.token.behind = others
+	s.token.behind = others
+	if i := slices.Index(separators[:], s.text[:between]); i >= 0 && s.token.word != "" {
+		s.token.behind = separation(i)
 	}
 	s.token.word, s.text = s.text[start:end], s.text[end:]
 }
@@ -152,9 +151,14 @@ func lastRunes(s string, n int) string {
 	return s[i:]
 }
 
+// maxPattern is how many tokens of a string are looked for; each costs a look
+// at all words.
+const maxPattern = 16
+
 // pattern is a string that is looked for, as tokens.
 type pattern struct {
 	tokens []token
+	more   bool // there are tokens behind them
 	exact  bool // what has the tokens in their places has the string
 }
 
@@ -163,13 +167,22 @@ func patternOf(text string) pattern {
 	p := pattern{exact: true}
 	s := scanner{text: text}
 	for s.next() {
+		if p.more = len(p.tokens) == maxPattern; p.more {
+			break
+		}
 		p.tokens = append(p.tokens, s.token)
 		if s.token.runes > certain || len(p.tokens) > 1 && s.token.behind == others {
 			p.exact = false
 		}
 	}
-	if len(p.tokens) == 0 || s.text != "" || !strings.HasPrefix(text, p.tokens[0].word) {
+	if len(p.tokens) == 0 || p.more || s.text != "" || !strings.HasPrefix(text, p.tokens[0].word) {
 		p.exact = false
 	}
 	return p
+}
+
+// whole tells which ends of the words for token i are known: the first token of
+// a string may be the end of a word, its last one the beginning.
+func (p *pattern) whole(i int) (begin, end bool) {
+	return i > 0, i < len(p.tokens)-1 || p.more
 }

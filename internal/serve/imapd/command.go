@@ -199,6 +199,11 @@ func (c *conn) carryOut(ctx context.Context, name string, at place, t task) (tex
 	if c.enabled.uidOnly && numbered[name] {
 		return "", errUIDRequired
 	}
+	if at == selected {
+		if err := c.mayStill(ctx, !t.shared); err != nil {
+			return "", err
+		}
+	}
 	return t.run(ctx)
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
@@ -107,11 +109,19 @@ func (c *conn) Run(ctx context.Context) {
 			err = c.next(ctx)
 		}
 		if err != nil {
+			if left(err) {
+				cancel() // nobody waits for what still runs
+			}
 			c.running.Wait()
 			c.farewell(err)
 			return
 		}
 	}
+}
+
+// left tells whether an error of reading means that the peer is there no more.
+func left(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // respond writes one response line; its end is added.

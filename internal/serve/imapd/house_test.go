@@ -21,6 +21,7 @@ import (
 	"github.com/migiwa/migiwa/internal/bus"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/mailbox/fulltext"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 	"github.com/migiwa/migiwa/internal/store/blob"
 	"github.com/migiwa/migiwa/internal/store/body"
@@ -84,7 +85,7 @@ func newHouseOn(t testing.TB, d *db.DB, edits ...func(*Server)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{Server: &Server{Hostname: "imap.example.test", Mailboxes: boxes, Implicit: true,
+	h := &house{Server: &Server{Hostname: "imap.example.test", Mailboxes: boxes, Implicit: true, Fulltext: &fulltext.Index{DB: d, Mailboxes: boxes},
 		TLS:     &tls.Config{Certificates: []tls.Certificate{certificate}},
 		SASL:    &sasl.Server{Verify: verify},
 		Contact: "mailto:postmaster@example.test",

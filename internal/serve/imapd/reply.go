@@ -14,7 +14,7 @@ import (
 // refusal is NO or BAD as the client hears it.
 type refusal struct {
 	kind string // NO, BAD
-	code string // response code without brackets (RFC 9051 section 7.1); "": none
+	code string // response code without brackets (RFC 9051 section 7.1, RFC 5530); "": none
 	text string
 	last bool // the connection ends behind it
 }

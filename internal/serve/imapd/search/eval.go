@@ -40,6 +40,7 @@ type subject struct {
 	header  *mail.Header // the prefix included
 	headers string       // text of header, normal
 	bodies  []truth      // what is known of text keys, by their places: whether the body has the text
+	heads   []truth      // whether the header has it, as the index knows
 }
 
 // ask answers k for s.
@@ -95,14 +96,14 @@ func (s *subject) body(k *key) truth {
 
 // text is TEXT: in the header or in the body.
 func (s *subject) text(k *key) truth {
-	body := s.body(k)
-	if body == yes || s.level < byHeader {
-		return max(body, unknown)
+	body, head := s.body(k), unknown
+	if s.heads != nil {
+		head = s.heads[k.place]
 	}
-	if strings.Contains(s.headers, k.text) {
-		return yes
+	if body != yes && head == unknown && s.level >= byHeader {
+		head = truthOf(strings.Contains(s.headers, k.text))
 	}
-	return body
+	return max(body, head)
 }
 
 // holds answers keys without kids, when their level is reached.
@@ -132,11 +133,7 @@ func (k *key) names(s *subject) bool {
 		_, found := slices.BinarySearch(k.uids, s.uid)
 		return found
 	}
-	n := s.number
-	if k.op == opUIDs {
-		n = s.uid
-	}
-	_, found := slices.BinarySearchFunc(k.numbers, n, func(r wire.Range, n uint32) int {
+	_, found := slices.BinarySearchFunc(k.numbers, s.uid, func(r wire.Range, n uint32) int {
 		switch {
 		case r.Last < n:
 			return -1
