@@ -71,7 +71,7 @@ func (c *conn) fetch(ctx context.Context, f *fetching) (string, error) {
 // changedOf gives which of the UIDs have changed since f.since, and tells which
 // messages are gone where that is asked for.
 func (c *conn) changedOf(ctx context.Context, f *fetching, uids []uint32) ([]uint32, error) {
-	id := c.sel.folder.ID
+	id := c.sel.told().ID
 	if f.vanished {
 		if err := c.tellVanished(ctx, f.since, f.set); err != nil {
 			return nil, err
@@ -92,7 +92,7 @@ func (c *conn) changedOf(ctx context.Context, f *fetching, uids []uint32) ([]uin
 
 // markSeen marks messages as read that are not, and gives them.
 func (c *conn) markSeen(ctx context.Context, uids []uint32) (marked []uint32, err error) {
-	id := c.sel.folder.ID
+	id := c.sel.told().ID
 	for it, err := range c.srv.Mailboxes.Items(ctx, id, mailbox.Ranges(uids), 0) {
 		if err != nil {
 			return nil, err
@@ -111,7 +111,7 @@ func (c *conn) markSeen(ctx context.Context, uids []uint32) (marked []uint32, er
 
 // fetchPiece tells messages of which those in marked have just become \Seen.
 func (c *conn) fetchPiece(ctx context.Context, f *fetching, uids, marked []uint32, done *fetched) error {
-	for it, err := range c.srv.Mailboxes.Items(ctx, c.sel.folder.ID, mailbox.Ranges(uids), f.need) {
+	for it, err := range c.srv.Mailboxes.Items(ctx, c.sel.told().ID, mailbox.Ranges(uids), f.need) {
 		if err != nil && it.UID == 0 {
 			return err
 		}
