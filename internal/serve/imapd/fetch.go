@@ -75,15 +75,15 @@ func (c *conn) parseFetch(d *wire.Decoder, byUID bool) task {
 	}
 	d.SP()
 	if d.Peek() == '(' {
-		d.List(func() {
-			f.parseItem(d, d.Word())
+		d.List(func() { // where macros should not stand, but with some clients do
+			f.parseWord(d, d.Word())
 			f.parseLazy(d)
 		})
 		if len(f.items) == 0 {
 			d.Fail("Nothing to fetch")
 		}
 	} else {
-		f.parseItem(d, d.Word())
+		f.parseWord(d, d.Word())
 	}
 	for d.AcceptSP() {
 		d.List(func() { f.parseModifier(d) })
@@ -113,15 +113,18 @@ func (f *fetching) parseModifier(d *wire.Decoder) {
 	}
 }
 
-// parseItem reads what is left of an item that begins with word. A macro should
-// stand alone, but some clients put it into a list.
-func (f *fetching) parseItem(d *wire.Decoder, word string) {
-	if names, ok := macros[word]; ok {
-		for _, name := range names {
-			f.add(d, name)
-		}
-		return
+// parseWord reads what is left of an item, or of a macro, that begins with word.
+func (f *fetching) parseWord(d *wire.Decoder, word string) {
+	if macros[word] == nil {
+		f.parseItem(d, word)
 	}
+	for _, name := range macros[word] {
+		f.add(d, name)
+	}
+}
+
+// parseItem reads what is left of an item that begins with word.
+func (f *fetching) parseItem(d *wire.Decoder, word string) {
 	name, spec, bracket := strings.Cut(word, "[")
 	if !bracket {
 		f.add(d, name)

@@ -180,7 +180,7 @@ func parsePartial(d *wire.Decoder) (p partial) {
 	p.given, p.offset = true, d.Number64()
 	d.Expect('.')
 	if p.length = d.Number64(); p.length == 0 {
-		d.Fail("A part of no octets")
+		d.Fail("0 octets are no part")
 	}
 	d.Expect('>')
 	return p
