@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -38,13 +39,7 @@ func BenchmarkFind(b *testing.B) {
 			}
 			b.Run(d.name+"/"+language, func(b *testing.B) {
 				h := newHouse(b, d.open(b))
-				for n := 0; n < *benchMessages; {
-					var texts []string
-					for ; len(texts) < 200; n++ {
-						texts = append(texts, c.text(n))
-					}
-					h.deliver(b, texts...)
-				}
+				h.fill(b, c)
 				for _, q := range queries {
 					b.Run(q.name, func(b *testing.B) { benchmarkFind(b, h, q.text) })
 				}
@@ -52,6 +47,37 @@ func BenchmarkFind(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkFindReal does it in real mail.
+func BenchmarkFindReal(b *testing.B) {
+	messages := realMail(b)
+	h := newHouse(b, dbtest.SQLite(b))
+	for i, uid := range h.deliverRaw(b, messages...) {
+		texts, _, err := normalTexts(strings.NewReader(messages[i]))
+		if err != nil {
+			b.Fatal(err)
+		}
+		h.texts[uid] = strings.Join(texts, "\x00")
+	}
+	for _, q := range []struct{ name, text string }{{"rare", "sysadmins"}, {"frequent", "mail"}, {"inner", "nsubscrib"}, {"phrase", "mailing list"},
+		{"hyphenated", "e-mail"}, {"host", "lists.sourceforge.net"}, {"punctuated", "e-mail!"}, {"two", "会社"}, {"mixed", "お願い"}, {"absent", "zzzyx"}} {
+		b.Run(q.name, func(b *testing.B) { benchmarkFind(b, h, q.text) })
+	}
+	b.Run("header", func(b *testing.B) {
+		find := func() {
+			if _, err := h.FindHeader(b.Context(), h.folder, "spamassassin"); err != nil {
+				b.Fatal(err)
+			}
+		}
+		find() // takes in
+		for b.Loop() {
+			find()
+		}
+		size := h.count(b, `SELECT sum(size) FROM fulltext_segment WHERE state = 1 AND field = ?`, int64(inHeader))
+		b.ReportMetric(float64(size)/float64(len(messages)), "octets/message")
+	})
+	b.Run("scan", func(b *testing.B) { benchmarkScan(b, h) })
 }
 
 func benchmarkFind(b *testing.B, h *house, text string) {
@@ -116,55 +142,57 @@ func processorTime() time.Duration {
 // BenchmarkDeliveryDelay delivers messages one after the other, alone and while
 // a folder is taken in and merged.
 func BenchmarkDeliveryDelay(b *testing.B) {
-	for _, d := range []struct {
-		name string
-		open func(testing.TB) *db.DB
-	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
-		for _, beside := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/beside=%v", d.name, beside), func(b *testing.B) {
-				h, other := newHouse(b, d.open(b)), (*house)(nil)
-				c := newCorpus(false)
-				for n := 0; beside && n < *benchMessages; n += 100 {
-					var texts []string
-					for range 100 {
-						texts = append(texts, c.text(n))
-					}
-					h.deliver(b, texts...)
-				}
-				other = newHouse(b, h.DB)
-				ctx, cancel := context.WithCancel(b.Context())
-				var indexer sync.WaitGroup
-				if beside {
-					indexer.Go(func() {
-						for ctx.Err() == nil {
-							h.Find(ctx, h.folder, "absent")
-							h.Tend(ctx)
-							h.Drop(ctx, h.folder)
-						}
-					})
-				}
-				var delays []time.Duration
-				for b.Loop() {
-					begin := time.Now()
-					other.deliver(b, "a message")
-					delays = append(delays, time.Since(begin))
-					time.Sleep(2 * time.Millisecond)
-				}
-				cancel()
-				indexer.Wait()
-				slices.Sort(delays)
-				b.ReportMetric(float64(delays[len(delays)/2].Microseconds())/1000, "ms/median")
-				b.ReportMetric(float64(delays[len(delays)*99/100].Microseconds())/1000, "ms/99%")
-				b.ReportMetric(float64(delays[len(delays)-1].Microseconds())/1000, "ms/most")
-			})
+	for _, beside := range []bool{false, true} {
+		b.Run(fmt.Sprintf("sqlite/beside=%v", beside), func(b *testing.B) { benchmarkDelay(b, dbtest.SQLite(b), beside) })
+		b.Run(fmt.Sprintf("postgres/beside=%v", beside), func(b *testing.B) { benchmarkDelay(b, dbtest.Postgres(b), beside) })
+	}
+}
+
+func benchmarkDelay(b *testing.B, d *db.DB, beside bool) {
+	var indexer sync.WaitGroup
+	ctx, cancel := context.WithCancel(b.Context())
+	if beside {
+		h := newHouse(b, d)
+		h.fill(b, newCorpus(false))
+		indexer.Go(func() {
+			for ctx.Err() == nil {
+				h.Find(ctx, h.folder, "absent")
+				h.Tend(ctx)
+				h.drop(ctx, source{h.folder, inBody})
+			}
+		})
+	}
+	h := newHouse(b, d)
+	var delays []time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		h.deliver(b, "a message")
+		delays = append(delays, time.Since(begin))
+		time.Sleep(2 * time.Millisecond)
+	}
+	cancel()
+	indexer.Wait()
+	slices.Sort(delays)
+	for name, i := range map[string]int{"ms/median": len(delays) / 2, "ms/99%": len(delays) * 99 / 100, "ms/most": len(delays) - 1} {
+		b.ReportMetric(float64(delays[i].Microseconds())/1000, name)
+	}
+}
+
+// fill delivers the messages of a benchmark.
+func (h *house) fill(b *testing.B, c *corpus) {
+	for n := 0; n < *benchMessages; {
+		var texts []string
+		for ; len(texts) < 200; n++ {
+			texts = append(texts, c.text(n))
 		}
+		h.deliver(b, texts...)
 	}
 }
 
 func benchmarkScan(b *testing.B, h *house) {
 	for b.Loop() {
-		for m, err := range h.read(b.Context(), source{h.folder, inBody}, mailbox.All[0]) {
-			if err != nil || len(m.texts) == 0 {
+		for _, err := range h.read(b.Context(), source{h.folder, inBody}, mailbox.All[0]) {
+			if err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -22,9 +22,9 @@
 // last one the beginning, and one that is alone any part of a word. All words are
 // looked through for that, which is quick: they stand one behind the other in
 // a few megabytes. Where a string has several tokens, their places tell whether
-// they follow one another with nothing or one space between. Only strings with
-// other characters between their tokens, or outside, with very long tokens or many,
-// leave messages that must be looked at (Result.May).
+// they follow one another, and with which separator. Only strings with rare
+// characters between their tokens, with any outside, with very long tokens or
+// many, leave messages that must be looked at (Result.May).
 //
 // # On disk
 //

@@ -169,3 +169,13 @@ func (h *house) tend(t testing.TB) {
 		t.Fatal(err)
 	}
 }
+
+// dropAll drops the indexes of the folder.
+func (h *house) dropAll(t testing.TB) {
+	t.Helper()
+	for _, f := range []field{inBody, inHeader} {
+		if err := h.drop(t.Context(), source{h.folder, f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -105,17 +105,6 @@ func (x *Index) drop(ctx context.Context, src source) error {
 	})
 }
 
-// Drop takes the index of a folder away; the next search builds it anew.
-func (x *Index) Drop(ctx context.Context, folder int64) error {
-	for _, f := range []field{inBody, inHeader} {
-		src := source{folder, f}
-		if err := x.drop(ctx, src); err != nil {
-			return fmt.Errorf("drop index of %v: %w", src, err)
-		}
-	}
-	return nil
-}
-
 // segments gives the segments that are in use, in the order of their UIDs, and
 // the UID up to which they know all messages.
 func segments(tx *db.Tx, src source) (list []segment, upto uint32, err error) {

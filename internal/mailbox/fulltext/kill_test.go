@@ -42,7 +42,7 @@ func TestKilledIndexer(t *testing.T) {
 		if err := x.Tend(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		x.Drop(context.Background(), folder)
+		x.drop(context.Background(), source{folder, inBody})
 	}
 }
 
@@ -86,9 +86,7 @@ func TestKill(t *testing.T) {
 		if n := h.count(t, `SELECT count(*) FROM fulltext_block WHERE segment NOT IN (SELECT id FROM fulltext_segment)`); n != 0 {
 			t.Fatalf("%d blocks are left", n)
 		}
-		if err := h.Drop(t.Context(), h.folder); err != nil {
-			t.Fatal(err)
-		}
+		h.dropAll(t)
 		h.tend(t)
 	}
 	if partly == 0 {

@@ -201,9 +201,7 @@ func TestSpoiltRows(t *testing.T) {
 		if err := h.mergeDue(t.Context(), source{h.folder, inBody}, true); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Drop(t.Context(), h.folder); err != nil {
-			t.Fatal(err)
-		}
+		h.dropAll(t)
 		h.tend(t)
 	}
 }

@@ -63,13 +63,17 @@ func (x *Index) takeIn(ctx context.Context, src source) error {
 	return errConflict
 }
 
+// maxSlots bounds how many folders are taken in at a time, each with some 40 MB
+// of memory.
+const maxSlots = 4
+
 // enter waits until nobody in this process takes in the same, and for a slot.
 func (x *Index) enter(ctx context.Context, src source) (release func(), err error) {
 	done := make(chan struct{})
 	for {
 		x.mu.Lock()
 		if x.slots == nil {
-			x.slots, x.busy = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), map[source]chan struct{}{}
+			x.slots, x.busy = make(chan struct{}, min(max(1, runtime.GOMAXPROCS(0)/2), maxSlots)), map[source]chan struct{}{}
 		}
 		other := x.busy[src]
 		if other == nil {

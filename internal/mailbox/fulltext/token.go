@@ -1,6 +1,7 @@
 package fulltext
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -41,14 +42,17 @@ func classOf(r rune) class {
 	return symbol
 }
 
-// separation is what stands between a token and the one before it.
+// separation is what stands between a token and the one before it, by its
+// number in separators.
 type separation uint32
 
+// separators are those that are told apart: they join the words of phrases and
+// sentences, addresses, names of hosts and files.
+var separators = [...]string{"", " ", ".", "-", "@", "/", "_", "'", ":", "=", ", ", ". ", "://", "、", "。"}
+
 const (
-	nothing separation = iota
-	oneSpace
-	others // anything else, which must be looked at; also in front of the first token
-	separations
+	others      = separation(len(separators)) // anything else, which must be looked at; also in front of the first token
+	separations = others + 1
 )
 
 // A place is the number of a token in its text times separations, plus its
@@ -99,14 +103,9 @@ func (s *scanner) next() bool {
 }
 
 func (s *scanner) take(start, end, between int) {
-	first := s.token.word == ""
-	switch {
-	case !first && between == 0:
-		s.token.behind = nothing
-	case !first && s.text[:between] == " ":
-		s.token.behind = oneSpace
-	default:
-		s.token.behind = others
+	s.token.behind = others
+	if i := slices.Index(separators[:], s.text[:between]); i >= 0 && s.token.word != "" {
+		s.token.behind = separation(i)
 	}
 	s.token.word, s.text = s.text[start:end], s.text[end:]
 }

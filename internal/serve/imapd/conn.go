@@ -23,6 +23,7 @@ var (
 	errDraining = errors.New("server is shutting down")
 	errEnd      = errors.New("session ended")
 	errFaults   = errors.New("too many wrong commands")
+	errPanic    = errors.New("internal error")
 	errDeleted  = errors.New("selected mailbox was deleted")
 	errStartTLS = errors.New("begin TLS")
 	errCompress = errors.New("begin compression")
@@ -44,6 +45,7 @@ type conn struct {
 	state  *tls.ConnectionState // nil without TLS
 	start  time.Time
 
+	nap *nap // below TLS; nil: none
 	in  input
 	dec wire.Decoder
 	out output
@@ -140,6 +142,8 @@ func (c *conn) farewell(err error) {
 		c.line("* BYE Too many wrong commands")
 	case errors.Is(err, wire.ErrTooMuch):
 		c.line("* BYE [TOOBIG] Too much to read over")
+	case errors.Is(err, errPanic):
+		c.line("* BYE [SERVERBUG] Internal error")
 	case errors.Is(err, errDeleted):
 		c.line("* BYE The selected mailbox was deleted")
 	case isTimeout(err):
@@ -163,7 +167,11 @@ func isTimeout(err error) bool {
 func (c *conn) handshake(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.srv.limits.Handshake)
 	defer cancel()
-	t := tls.Server(c.raw, c.srv.TLS)
+	below := c.raw
+	if c.nap = newNap(c.raw); c.nap != nil {
+		below = c.nap
+	}
+	t := tls.Server(below, c.srv.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return false
 	}

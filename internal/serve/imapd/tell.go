@@ -11,11 +11,14 @@ import (
 
 // tell tells the client what is new: keywords, new messages, flags and, where
 // expunge is true, which messages are gone. It looks no further than what has
-// the mod-sequence atLeast (or newest). When the mailbox is no more it gives
-// mailbox.ErrNoFolder.
+// the mod-sequence atLeast (or newest). When the mailbox is no more, or not for
+// this user, it gives mailbox.ErrNoFolder.
 func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) error {
 	v.telling.Lock()
 	defer v.telling.Unlock()
+	if err := c.mayStill(ctx, false); err != nil {
+		return err
+	}
 	e, changed, err := v.place.look(ctx, c.srv.Mailboxes, v.folder.ModSeq, atLeast)
 	if err != nil {
 		return err

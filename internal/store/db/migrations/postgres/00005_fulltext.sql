@@ -32,6 +32,7 @@ CREATE TABLE fulltext_block (
     data    BYTEA NOT NULL,
     PRIMARY KEY (segment, kind, block)
 );
+ALTER TABLE fulltext_block ALTER COLUMN data SET STORAGE EXTERNAL; -- to compress it costs more than it saves
 
 -- +goose Down
 DROP TABLE fulltext_block;
