@@ -76,7 +76,7 @@ func (s *Store) Replace(ctx context.Context, from int64, uid uint32, to int64, m
 			return err
 		}
 		var gone []uint32
-		gone, modseq, err = s.expunge(tx, src, []Range{{uid, uid}}, false, true)
+		gone, modseq, err = s.expunge(tx, src, []Range{{uid, uid}}, 0, true)
 		if err != nil {
 			return err
 		}

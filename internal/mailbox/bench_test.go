@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -136,35 +137,69 @@ func benchmarkItems(b *testing.B, d *db.DB, n int) {
 	}
 }
 
-func BenchmarkList(b *testing.B) {
-	s := newStore(b, dbtest.SQLite(b))
-	a := addAccount(b, s, "a", 0)
+// BenchmarkFolder does to a folder of 100,000 messages, all seen and a few
+// with a keyword, what a session does when it selects one and works in it.
+func BenchmarkFolder(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) { benchmarkFolder(b, dbtest.SQLite(b)) })
+	b.Run("postgres", func(b *testing.B) { benchmarkFolder(b, dbtest.Postgres(b)) })
+}
+
+func benchmarkFolder(b *testing.B, d *db.DB) {
 	const n = 100_000
-	fill(b, s, a, n)
-	in := folder(b, s, a, "")
-	b.Run("messages", func(b *testing.B) {
-		for b.Loop() {
-			if got := len(list(b, s, in.ID)); got != n {
-				b.Fatal(got)
+	s := newStore(b, d)
+	a := addAccount(b, s, "a", 0)
+	fillDistinct(b, s, a, n, testBody)
+	id := folder(b, s, a, "").ID
+	store := func(first, last uint32, c FlagChange) error {
+		c.Unless = -1
+		_, err := s.StoreFlags(b.Context(), id, []Range{{first, last}}, c)
+		return err
+	}
+	if err := errors.Join(store(1, n, FlagChange{Op: Add, Flags: Seen}), store(1, n/100, FlagChange{Op: Add, Keywords: []string{"$Label1"}})); err != nil {
+		b.Fatal(err)
+	}
+	since := folder(b, s, a, "").ModSeq
+	if err := store(n/2, n/2+9, FlagChange{Op: Add, Flags: Flagged}); err != nil {
+		b.Fatal(err)
+	}
+	turn := 0
+	for _, c := range []struct {
+		name string
+		do   func() error
+	}{
+		{"contents", func() error { _, _, err := s.Contents(b.Context(), id); return err }},
+		{"first unseen", func() error { _, err := s.FirstUnseen(b.Context(), id); return err }},
+		{"keywords", func() error { _, err := s.Keywords(b.Context(), id); return err }},
+		{"deleted", func() error { _, _, err := s.DeletedCount(b.Context(), id); return err }},
+		{"10 changed", func() error { _, err := s.ChangedIn(b.Context(), id, All, since); return err }},
+		{"list", func() error {
+			for _, err := range s.List(b.Context(), id, All[0]) {
+				if err != nil {
+					return err
+				}
 			}
-		}
-	})
-	b.Run("UIDs", func(b *testing.B) {
-		for b.Loop() {
-			if uids, err := s.UIDs(b.Context(), in.ID); err != nil || len(uids) != n {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("expunge and copy 1000", func(b *testing.B) {
-		for b.Loop() {
+			return nil
+		}},
+		{"store 10000", func() error {
+			turn++
+			return store(1, 10_000, FlagChange{Op: Op(1 + turn%2), Flags: Answered})
+		}},
+		{"copy and expunge 10000", func() error {
 			f := folder(b, s, a, "")
-			if _, err := s.Copy(b.Context(), in.ID, in.ID, []Range{{f.UIDNext - 1000, f.UIDNext}}); err != nil {
-				b.Fatal(err)
+			_, err := s.Copy(b.Context(), id, id, []Range{{1, 10_000}})
+			if err == nil {
+				_, _, err = s.Expunge(b.Context(), id, []Range{{f.UIDNext, f.UIDNext + 9999}}, false)
 			}
-			if _, _, err := s.Expunge(b.Context(), in.ID, []Range{{f.UIDNext - 1000, f.UIDNext - 1}}, false); err != nil {
-				b.Fatal(err)
+			return err
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.do(); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+		})
+	}
 }

@@ -107,9 +107,10 @@ func check(tx *db.Tx) (found []Problem, err error) {
 	return found, nil
 }
 
-// Repair sets all counters to what is there. It takes no message away: a
-// message without its body, or one that is there and expunged, stays a
-// Problem of the next Check, but for the latter's memory, which goes.
+// Repair sets all counters to what is there, and takes away grants and
+// annotations that belong to nobody. It takes no message away: a message
+// without its body, or one that is there and expunged, stays a Problem of the
+// next Check, but for the latter's memory, which goes.
 func (s *Store) Repair(ctx context.Context) error {
 	var accounts []int64
 	err := s.DB.Read(ctx, func(tx *db.Tx) error {
@@ -127,13 +128,7 @@ func (s *Store) Repair(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		err = s.DB.Write(ctx, func(tx *db.Tx) error {
-			_, err := tx.Exec(`UPDATE body SET refs = (SELECT count(*) FROM message m WHERE m.body = body.id) +
-				(SELECT count(*) FROM queue_message q WHERE q.body = body.id)
-				WHERE refs <> (SELECT count(*) FROM message m WHERE m.body = body.id) +
-				(SELECT count(*) FROM queue_message q WHERE q.body = body.id)`)
-			return err
-		})
+		err = s.DB.Write(ctx, repairAll)
 	}
 	if err != nil {
 		return fmt.Errorf("repair mailboxes: %w", err)
@@ -159,4 +154,23 @@ func (s *Store) repair(tx *db.Tx, account int64) error {
 		}
 	}
 	return recount(tx, account)
+}
+
+// repairAll repairs what belongs to no one account.
+func repairAll(tx *db.Tx) error {
+	for _, q := range []string{
+		`UPDATE body SET refs = (SELECT count(*) FROM message m WHERE m.body = body.id) +
+			(SELECT count(*) FROM queue_message q WHERE q.body = body.id)
+			WHERE refs <> (SELECT count(*) FROM message m WHERE m.body = body.id) +
+			(SELECT count(*) FROM queue_message q WHERE q.body = body.id)`,
+		`DELETE FROM mailbox_grant WHERE rights <= 0 OR grantee = (SELECT b.account FROM mailbox b WHERE b.id = mailbox_grant.mailbox)
+			OR grantee <> 0 AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = mailbox_grant.grantee)`,
+		`DELETE FROM annotation WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.id = annotation.account)
+			OR mailbox <> 0 AND NOT EXISTS (SELECT 1 FROM mailbox b WHERE b.id = annotation.mailbox)`,
+	} {
+		if _, err := tx.Exec(q); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/migiwa/migiwa/internal/store/db"
 )
@@ -15,44 +16,75 @@ const (
 	trimEvery    = 500
 )
 
-// Expunge removes the messages of folder id with UIDs in set, in one
-// transaction; of them, when marked, only those with \Deleted. It gives the
-// UIDs removed and the folder's mod-sequence.
+// expungeChunk is how many messages one transaction expunges, so that others
+// get their turn.
+const expungeChunk = 1000
+
+// Expunge removes the messages of folder id with UIDs in set; of them, when
+// marked, only those with \Deleted. It gives the UIDs removed and the folder's
+// mod-sequence. Large sets are done piece by piece: after an error the first
+// ones may be gone, and the result says so.
 func (s *Store) Expunge(ctx context.Context, id int64, set []Range, marked bool) (uids []uint32, modseq int64, err error) {
-	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		f, err := lockBoth(tx, id)
-		if err != nil {
-			return err
-		}
-		uids, modseq, err = s.expunge(tx, f, set, marked, true)
+	var flags Flags
+	if marked {
+		flags = Deleted
+	}
+	var there []uint32
+	err = s.DB.Read(ctx, func(tx *db.Tx) error {
+		there, err = pick(tx, id, set, flags)
 		return err
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("expunge folder %d: %w", id, err)
 	}
+	for first := true; first || len(there) > 0; first = false {
+		piece := there[:min(len(there), expungeChunk)]
+		there = there[len(piece):]
+		var gone []uint32
+		err := s.DB.Write(ctx, func(tx *db.Tx) error {
+			f, err := lockBoth(tx, id)
+			if err != nil {
+				return err
+			}
+			gone, modseq, err = s.expunge(tx, f, Ranges(piece), flags, true)
+			return err
+		})
+		if err != nil {
+			return uids, modseq, fmt.Errorf("expunge folder %d: %w", id, err)
+		}
+		uids = append(uids, gone...)
+	}
 	return uids, modseq, nil
 }
 
-// chosen is the condition that a message is in a range and has flags.
-const chosen = `mailbox = ? AND uid BETWEEN ? AND ? AND flags & ? = ?`
+// chosen is the condition that a message is in a folder and a span, and has all
+// of flags; with its arguments.
+func chosen(tx *db.Tx, id int64, p span, flags Flags) (string, []any) {
+	where, args := p.where(tx)
+	return `mailbox = ? AND flags & ? = ? AND ` + where, append([]any{id, int64(flags), int64(flags)}, args...)
+}
 
-// releaseBodies takes the references of chosen messages from their bodies.
-const releaseBodies = `UPDATE body SET refs = refs - (SELECT count(*) FROM message WHERE message.body = body.id AND ` + chosen + `)
-	WHERE id IN (SELECT body FROM message WHERE ` + chosen + `)`
-
-// expunge removes messages of a locked folder. The references to their bodies
-// go, too, when release is set: when moving they stay.
-func (s *Store) expunge(tx *db.Tx, f Folder, set []Range, marked, release bool) (uids []uint32, modseq int64, err error) {
-	var flags int64
-	if marked {
-		flags = int64(Deleted)
+// countBodies adds to the references of bodies one for every chosen message,
+// or takes it away.
+func countBodies(tx *db.Tx, sign, where string, args []any) error {
+	_, err := tx.Exec(`UPDATE body SET refs = refs `+sign+` (SELECT count(*) FROM message WHERE message.body = body.id AND `+where+`)
+		WHERE id IN (SELECT body FROM message WHERE `+where+`)`, slices.Concat(args, args)...)
+	if err != nil {
+		return fmt.Errorf("count references of bodies: %w", err)
 	}
+	return nil
+}
+
+// expunge removes the messages of a locked folder that are in set and have all
+// of flags. The references to their bodies go, too, when release is set: when
+// moving they stay.
+func (s *Store) expunge(tx *db.Tx, f Folder, set []Range, flags Flags, release bool) (uids []uint32, modseq int64, err error) {
 	modseq = f.ModSeq + 1
 	var size, unseen int64
-	for _, r := range disjoint(set) {
-		args := []any{f.ID, int64(r.First), int64(r.Last), flags, flags}
+	for p := range spans(set) {
+		where, args := chosen(tx, f.ID, p, flags)
 		before := len(uids)
-		err := tx.Each(`SELECT uid, size, flags FROM message WHERE `+chosen+` ORDER BY uid`, args, func(scan func(...any) error) error {
+		err := tx.Each(`SELECT uid, size, flags FROM message WHERE `+where+` ORDER BY uid`, args, func(scan func(...any) error) error {
 			var uid uint32
 			var octets int64
 			var has Flags
@@ -60,22 +92,10 @@ func (s *Store) expunge(tx *db.Tx, f Folder, set []Range, marked, release bool) 
 			uids, size, unseen = append(uids, uid), size+octets, unseen+1-int64(has&Seen)
 			return err
 		})
+		if err == nil && len(uids) > before {
+			err = remove(tx, modseq, where, args, release)
+		}
 		if err != nil {
-			return nil, 0, err
-		}
-		if len(uids) == before {
-			continue
-		}
-		if release {
-			if _, err := tx.Exec(releaseBodies, append(args[:len(args):len(args)], args...)...); err != nil {
-				return nil, 0, fmt.Errorf("release bodies: %w", err)
-			}
-		}
-		if _, err := tx.Exec(`INSERT INTO expunged (mailbox, uid, modseq) SELECT mailbox, uid, CAST(? AS BIGINT) FROM message WHERE `+chosen,
-			append([]any{modseq}, args...)...); err != nil {
-			return nil, 0, fmt.Errorf("remember: %w", err)
-		}
-		if _, err := tx.Exec(`DELETE FROM message WHERE `+chosen, args...); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -92,6 +112,21 @@ func (s *Store) expunge(tx *db.Tx, f Folder, set []Range, marked, release bool) 
 	}
 	s.changed(tx, Change{Account: f.Account, Folder: f.ID, ModSeq: modseq})
 	return uids, modseq, trim(tx, f.ID, modseq, n)
+}
+
+// remove deletes the chosen messages and remembers them.
+func remove(tx *db.Tx, modseq int64, where string, args []any, release bool) error {
+	if release {
+		if err := countBodies(tx, "-", where, args); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(`INSERT INTO expunged (mailbox, uid, modseq) SELECT mailbox, uid, CAST(? AS BIGINT) FROM message WHERE `+where,
+		append([]any{modseq}, args...)...); err != nil {
+		return fmt.Errorf("remember: %w", err)
+	}
+	_, err := tx.Exec(`DELETE FROM message WHERE `+where, args...)
+	return err
 }
 
 // trim forgets the oldest expunged messages of a folder, once in a while. What
@@ -114,7 +149,8 @@ func trim(tx *db.Tx, id, modseq, n int64) error {
 }
 
 // Delete removes a folder with its messages, but none below it. The INBOX
-// stays: ErrInbox.
+// stays: ErrInbox. Of a large folder the messages go first, piece by piece, so
+// that others get their turn: after an error some may be gone.
 func (s *Store) Delete(ctx context.Context, account int64, name string) error {
 	name, err := NormalName(name)
 	if err != nil {
@@ -123,16 +159,19 @@ func (s *Store) Delete(ctx context.Context, account int64, name string) error {
 	if name == inbox {
 		return fmt.Errorf("delete: %w", ErrInbox)
 	}
-	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		if err := s.ensure(tx, account); err != nil {
-			return err
-		}
-		f, err := s.byName(tx, account, name)
-		if err != nil {
-			return err
-		}
-		return s.drop(tx, f)
-	})
+	f, err := s.Folder(ctx, account, name)
+	if err == nil && f.Messages > expungeChunk {
+		_, _, err = s.Expunge(ctx, f.ID, All, false)
+	}
+	if err == nil {
+		err = s.DB.Write(ctx, func(tx *db.Tx) error {
+			f, err := lockBoth(tx, f.ID)
+			if err != nil {
+				return err
+			}
+			return s.drop(tx, f)
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("delete folder %s: %w", name, err)
 	}
@@ -141,8 +180,8 @@ func (s *Store) Delete(ctx context.Context, account int64, name string) error {
 
 // drop removes a locked folder with all in it.
 func (s *Store) drop(tx *db.Tx, f Folder) error {
-	if _, err := tx.Exec(releaseBodies, f.ID, 0, noLimit, 0, 0, f.ID, 0, noLimit, 0, 0); err != nil {
-		return fmt.Errorf("release bodies: %w", err)
+	if err := countBodies(tx, "-", `mailbox = ?`, []any{f.ID}); err != nil {
+		return err
 	}
 	for _, q := range []string{`DELETE FROM message WHERE mailbox = ?`, `DELETE FROM expunged WHERE mailbox = ?`,
 		`DELETE FROM annotation WHERE mailbox = ?`, `DELETE FROM mailbox WHERE id = ?`} {

@@ -79,7 +79,7 @@ func (s *Store) StoreFlags(ctx context.Context, id int64, set []Range, c FlagCha
 // pick gives the UIDs of folder id that lie in set, in order, each once.
 func (s *Store) pick(ctx context.Context, id int64, set []Range) (uids []uint32, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		uids, err = pick(tx, id, set)
+		uids, err = pick(tx, id, set, 0)
 		return err
 	})
 	if err != nil {
@@ -88,19 +88,15 @@ func (s *Store) pick(ctx context.Context, id int64, set []Range) (uids []uint32,
 	return uids, nil
 }
 
-func pick(tx *db.Tx, id int64, set []Range) (uids []uint32, err error) {
+// pick gives the UIDs in set of messages that have all of flags.
+func pick(tx *db.Tx, id int64, set []Range, flags Flags) (uids []uint32, err error) {
 	for p := range spans(set) {
-		where, args := p.where(tx)
-		err = tx.Each(`SELECT uid FROM message WHERE mailbox = ? AND `+where+` ORDER BY uid`,
-			append([]any{id}, args...), func(scan func(...any) error) error {
-				var u uint32
-				err := scan(&u)
-				uids = append(uids, u)
-				return err
-			})
+		where, args := chosen(tx, id, p, flags)
+		part, err := readUIDs(tx, `message WHERE `+where, args...)
 		if err != nil {
 			return nil, err
 		}
+		uids = append(uids, part...)
 	}
 	return uids, nil
 }
@@ -110,38 +106,28 @@ func (s *Store) storeFlags(tx *db.Tx, id int64, uids []uint32, c FlagChange) (re
 	if err != nil {
 		return res, err
 	}
+	res.ModSeq = f.ModSeq
 	var unseen int64
-	for _, uid := range uids {
-		m, ok, err := getMessage(tx, id, uid)
+	row := newColumns()
+	for p := range spans(Ranges(uids)) {
+		where, args := chosen(tx, id, p, 0)
+		err := tx.Each(`SELECT `+messageColumns+` FROM message WHERE `+where+` ORDER BY uid`, args, func(scan func(...any) error) error {
+			m, err := row.message(scan)
+			if err == nil {
+				unseen += res.sort(m, c, f.ModSeq+1)
+			}
+			return err
+		})
 		if err != nil {
 			return res, err
 		}
-		flags, keywords := c.apply(m)
-		switch {
-		case !ok:
-		case c.Unless >= 0 && m.ModSeq > c.Unless:
-			res.Modified = append(res.Modified, uid)
-		case flags == m.Flags && slices.Equal(keywords, m.Keywords):
-			res.Same = append(res.Same, uid)
-		default:
-			unseen += int64(m.Flags&Seen) - int64(flags&Seen)
-			m.Flags, m.Keywords, m.ModSeq = flags, keywords, f.ModSeq+1
-			res.Changed = append(res.Changed, m)
-		}
 	}
-	res.ModSeq = f.ModSeq
 	if len(res.Changed) == 0 {
 		return res, nil
 	}
 	res.ModSeq++
-	for _, m := range res.Changed {
-		if len(m.Keywords) > MaxKeywords {
-			return res, fmt.Errorf("%w: more than %d", ErrKeyword, MaxKeywords)
-		}
-		if _, err := tx.Exec(`UPDATE message SET flags = ?, keywords = ?, modseq = ? WHERE mailbox = ? AND uid = ?`,
-			int64(m.Flags), strings.Join(m.Keywords, " "), m.ModSeq, id, int64(m.UID)); err != nil {
-			return res, err
-		}
+	if err := writeFlags(tx, id, res.Changed); err != nil {
+		return res, err
 	}
 	if _, err := tx.Exec(`UPDATE mailbox SET modseq = ?, unseen = unseen + ? WHERE id = ?`, res.ModSeq, unseen, id); err != nil {
 		return res, err
@@ -150,14 +136,48 @@ func (s *Store) storeFlags(tx *db.Tx, id int64, uids []uint32, c FlagChange) (re
 	return res, nil
 }
 
-func getMessage(tx *db.Tx, id int64, uid uint32) (m Message, ok bool, err error) {
-	err = tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND uid = ?`, []any{id, int64(uid)},
-		func(scan func(...any) error) error {
-			ok = true
-			m, err = scanMessage(scan)
-			return err
-		})
-	return m, ok, err
+// sort puts m where it belongs in the result, and tells how many more are
+// unseen then.
+func (res *FlagResult) sort(m Message, c FlagChange, modseq int64) (unseen int64) {
+	flags, keywords := c.apply(m)
+	switch {
+	case c.Unless >= 0 && m.ModSeq > c.Unless:
+		res.Modified = append(res.Modified, m.UID)
+	case flags == m.Flags && slices.Equal(keywords, m.Keywords):
+		res.Same = append(res.Same, m.UID)
+	default:
+		unseen = int64(m.Flags&Seen) - int64(flags&Seen)
+		m.Flags, m.Keywords, m.ModSeq = flags, keywords, modseq
+		res.Changed = append(res.Changed, m)
+	}
+	return unseen
+}
+
+// writeFlags writes what messages have now, those with the same flags together.
+func writeFlags(tx *db.Tx, id int64, messages []Message) error {
+	type state struct {
+		flags    Flags
+		keywords string
+	}
+	uids := map[state][]uint32{}
+	for _, m := range messages {
+		if len(m.Keywords) > MaxKeywords {
+			return fmt.Errorf("%w: more than %d", ErrKeyword, MaxKeywords)
+		}
+		has := state{m.Flags, strings.Join(m.Keywords, " ")}
+		uids[has] = append(uids[has], m.UID)
+	}
+	for has, uids := range uids {
+		for p := range spans(Ranges(uids)) {
+			where, args := chosen(tx, id, p, 0)
+			_, err := tx.Exec(`UPDATE message SET flags = ?, keywords = ?, modseq = ? WHERE `+where,
+				append([]any{int64(has.flags), has.keywords, messages[0].ModSeq}, args...)...)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // apply gives the flags that m has after the change.

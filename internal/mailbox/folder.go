@@ -113,7 +113,9 @@ func (s *Store) Status(ctx context.Context, id int64) (f Folder, err error) {
 // (STATUS DELETED, RFC 9051; DELETED-STORAGE, RFC 9208).
 func (s *Store) DeletedCount(ctx context.Context, id int64) (messages, size int64, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		return tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT) FROM message WHERE mailbox = ? AND flags & ? <> 0`,
+		return tx.Row(tx.Pick(`SELECT count(*), COALESCE(sum((SELECT size FROM message m WHERE m.mailbox = f.mailbox AND m.uid = f.uid)), 0)
+			FROM message f INDEXED BY message_modseq WHERE f.mailbox = ? AND f.flags & ? <> 0`,
+			`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT) FROM message WHERE mailbox = ? AND flags & ? <> 0`),
 			id, int64(Deleted)).Scan(&messages, &size)
 	})
 	if err != nil {
@@ -300,6 +302,7 @@ func (s *Store) Subscribe(ctx context.Context, account int64, name string, on bo
 		if err := s.ensure(tx, account); err != nil {
 			return err
 		}
+		s.changed(tx, Change{Account: account})
 		if on {
 			return subscribe(tx, account, name)
 		}

@@ -240,3 +240,33 @@ func testDeleteAll(t *testing.T, s *Store) {
 		t.Fatalf("%+v", f)
 	}
 }
+
+// A large folder goes as a small one does.
+func testDeleteLarge(t *testing.T, s *Store) {
+	a := addAccount(t, s, "a", 0)
+	mustDeliver(t, s, a, "", testBody(1), 0)
+	in := folder(t, s, a, "")
+	f, err := s.Create(t.Context(), a, "large", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range expungeChunk + 1 {
+		if c, err := s.Copy(t.Context(), in.ID, in.ID, All); err != nil {
+			t.Fatal(err)
+		} else if len(c.To) > expungeChunk {
+			break
+		}
+	}
+	if _, err := s.Copy(t.Context(), in.ID, f.ID, All); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(t.Context(), a, "large"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Status(t.Context(), f.ID); !errors.Is(err, ErrNoFolder) {
+		t.Errorf("after deleting: %v", err)
+	}
+	if n := count(t, s, `SELECT (SELECT count(*) FROM message WHERE mailbox = ?) + (SELECT count(*) FROM expunged WHERE mailbox = ?)`, f.ID, f.ID); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+}

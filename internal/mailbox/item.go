@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -70,24 +71,24 @@ func (s *Store) Items(ctx context.Context, id int64, set []Range, need Need) ite
 // readItems reads the first messages of a span. more tells that there may be
 // others.
 func readItems(tx *db.Tx, id int64, p span, need Need) (items []Item, more bool, err error) {
-	columns, from := messageColumns, ` FROM message`
+	query, from := `SELECT `+messageColumns, ` FROM message`
 	switch {
 	case need&NeedText != 0:
-		columns, from = columns+`, prefix, ref`, from+` JOIN body ON body.id = message.body`
+		query, from = query+`, prefix, ref`, from+` JOIN body ON body.id = message.body`
 	case need&NeedOutline != 0: // the place of a body whose outline is to be made
-		columns += `, '', CASE WHEN data IS NULL THEN (SELECT ref FROM body WHERE body.id = message.body) ELSE '' END`
+		query += `, '', CASE WHEN data IS NULL THEN (SELECT ref FROM body WHERE body.id = message.body) ELSE '' END`
 	}
 	if need&NeedOutline != 0 {
-		columns, from = columns+`, data`, from+` LEFT JOIN outline ON outline.body = message.body`
+		query, from = query+`, data`, from+` LEFT JOIN outline ON outline.body = message.body`
 	}
 	where, args := p.where(tx)
-	octets := 0
-	err = tx.Each(`SELECT `+columns+from+` WHERE mailbox = ? AND `+where+` ORDER BY uid LIMIT ?`,
+	row, octets := newItemColumns(need), 0
+	err = tx.Each(query+from+` WHERE mailbox = ? AND `+where+` ORDER BY uid LIMIT ?`,
 		append(append([]any{id}, args...), listChunk), func(scan func(...any) error) error {
-			it, n, err := scanItem(scan, need)
+			it, err := row.item(scan)
 			it.folder = id
 			items = append(items, it)
-			if octets += n; err == nil && octets > itemOctets {
+			if octets += len(row.prefix) + len(row.data); err == nil && octets > itemOctets {
 				return errEnough
 			}
 			return err
@@ -98,25 +99,36 @@ func readItems(tx *db.Tx, id int64, p span, need Need) (items []Item, more bool,
 	return items, len(items) == listChunk, err
 }
 
-// scanItem also gives the octets it read of what may be long.
-func scanItem(scan func(...any) error, need Need) (it Item, octets int, err error) {
-	var data sql.RawBytes
-	it.Message, err = scanMessage(func(to ...any) error {
-		if need != 0 {
-			to = append(to, &it.Prefix, &it.ref)
-		}
-		if need&NeedOutline != 0 {
-			to = append(to, &data)
-		}
-		return scan(to...)
-	})
-	if len(data) > 0 {
+// itemColumns takes the columns of readItems row by row.
+type itemColumns struct {
+	*columns
+	prefix, data sql.RawBytes
+	ref          string
+}
+
+func newItemColumns(need Need) *itemColumns {
+	c := &itemColumns{}
+	var more []any
+	if need != 0 {
+		more = append(more, &c.prefix, &c.ref)
+	}
+	if need&NeedOutline != 0 {
+		more = append(more, &c.data)
+	}
+	c.columns = newColumns(more...)
+	return c
+}
+
+func (c *itemColumns) item(scan func(...any) error) (it Item, err error) {
+	it.Message, err = c.message(scan)
+	it.Prefix, it.ref = bytes.Clone(c.prefix), blob.Ref(c.ref)
+	if len(c.data) > 0 {
 		// One that is damaged or of another version is as good as none.
-		if o, err := outline.Decode(data); err == nil {
+		if o, err := outline.Decode(c.data); err == nil {
 			it.Outline = o
 		}
 	}
-	return it, len(it.Prefix) + len(data), err
+	return it, err
 }
 
 // complete gives items to yield, with the outlines that are missing, and keeps

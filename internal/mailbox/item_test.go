@@ -302,3 +302,69 @@ func TestSpans(t *testing.T) {
 		}
 	})
 }
+
+func testChangedIn(t *testing.T, s *Store) {
+	a := addAccount(t, s, "a", 0)
+	for range 9 {
+		mustDeliver(t, s, a, "", testBody(1), 0)
+	}
+	in := folder(t, s, a, "")
+	if _, err := s.StoreFlags(t.Context(), in.ID, []Range{{2, 2}, {4, 6}, {9, 9}}, FlagChange{Op: Add, Flags: Seen, Unless: -1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		set   []Range
+		since int64
+		want  []uint32
+	}{
+		{All, in.ModSeq, []uint32{2, 4, 5, 6, 9}},
+		{[]Range{{5, 20}, {1, 3}}, in.ModSeq, []uint32{2, 5, 6, 9}},
+		{[]Range{{7, 8}}, in.ModSeq, nil},
+		{[]Range{{7, 8}}, 0, []uint32{7, 8}},
+		{nil, 0, nil},
+		{All, in.ModSeq + 1, nil},
+	} {
+		if got, err := s.ChangedIn(t.Context(), in.ID, c.set, c.since); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%v since %d: %v, %v", c.set, c.since, got, err)
+		}
+	}
+}
+
+// Flags of many messages, some alike and some not, with gaps among them.
+func testStoreFlagsOfMany(t *testing.T, s *Store) {
+	a := addAccount(t, s, "a", 0)
+	const n = 2*storeChunk + 10
+	fill(t, s, a, n)
+	in := folder(t, s, a, "")
+	var odd []Range
+	for u := uint32(1); u <= n; u += 2 {
+		odd = append(odd, Range{u, u})
+	}
+	res, err := s.StoreFlags(t.Context(), in.ID, odd, FlagChange{Op: Add, Flags: Seen, Keywords: []string{"k"}, Unless: -1})
+	if err != nil || len(res.Changed) != n/2 {
+		t.Fatalf("%d changed, %v", len(res.Changed), err)
+	}
+	res, err = s.StoreFlags(t.Context(), in.ID, []Range{{1, 100}}, FlagChange{Op: Add, Flags: Flagged, Unless: -1})
+	if err != nil || len(res.Changed) != 100 {
+		t.Fatalf("%d changed, %v", len(res.Changed), err)
+	}
+	for _, m := range list(t, s, in.ID) {
+		var want Flags
+		if m.UID%2 == 1 {
+			want |= Seen
+		}
+		if m.UID <= 100 {
+			want |= Flagged
+		}
+		if m.Flags != want || (len(m.Keywords) == 1) != (m.UID%2 == 1) {
+			t.Fatalf("message %d has %b %v", m.UID, m.Flags, m.Keywords)
+		}
+	}
+	if now := folder(t, s, a, ""); now.Unseen != n/2 || now.ModSeq != res.ModSeq {
+		t.Errorf("%+v", now)
+	}
+	gone, modseq, err := s.Expunge(t.Context(), in.ID, odd, false)
+	if err != nil || len(gone) != n/2 || modseq != folder(t, s, a, "").ModSeq {
+		t.Errorf("%d gone, mod-sequence %d, %v", len(gone), modseq, err)
+	}
+}

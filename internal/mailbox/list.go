@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,82 +21,71 @@ const listChunk = 500
 
 const messageColumns = `uid, message.size, flags, keywords, received, saved, modseq, emailid, message.body, trace`
 
-func scanMessage(scan func(...any) error) (Message, error) {
-	var m Message
-	var keywords, trace string
-	var received, saved int64
-	err := scan(&m.UID, &m.Size, &m.Flags, &keywords, &received, &saved, &m.ModSeq, &m.EmailID, &m.Body, &trace)
-	m.Keywords, m.Trace = splitKeywords(keywords), mail.TraceID(trace)
-	m.Received, m.Saved = time.UnixMilli(received), time.UnixMilli(saved)
-	return m, err
+// columns takes the columns of messageColumns row by row. All numbers are int64:
+// database/sql goes through their digits for any other.
+type columns struct {
+	uid, size, flags, received, saved, modseq, emailID, body int64
+	keywords, trace                                          string
+	into                                                     []any
+}
+
+// newColumns also takes those that follow.
+func newColumns(more ...any) *columns {
+	c := &columns{}
+	c.into = append([]any{&c.uid, &c.size, &c.flags, &c.keywords, &c.received, &c.saved, &c.modseq, &c.emailID, &c.body, &c.trace}, more...)
+	return c
+}
+
+func (c *columns) message(scan func(...any) error) (Message, error) {
+	err := scan(c.into...)
+	return Message{UID: uint32(c.uid), Size: c.size, Flags: Flags(c.flags), Keywords: splitKeywords(c.keywords),
+		Received: time.UnixMilli(c.received), Saved: time.UnixMilli(c.saved), ModSeq: c.modseq, EmailID: c.emailID,
+		Body: c.body, Trace: mail.TraceID(c.trace)}, err
 }
 
 // List gives the messages of folder id with UIDs of r, in their order. It reads
 // piece by piece and holds no transaction while the caller works: a message
 // that is expunged meanwhile may be missing or still be given.
 func (s *Store) List(ctx context.Context, id int64, r Range) iter.Seq2[Message, error] {
-	next := int64(r.First)
-	return s.pieces(ctx, id, func(tx *db.Tx, add func(func(...any) error) error) error {
-		return tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?`,
-			[]any{id, next, int64(r.Last), listChunk}, add)
-	}, func(last Message) { next = int64(last.UID) + 1 })
-}
-
-// ChangedSince gives the messages of folder id whose mod-sequence is larger
-// than since, the longest unchanged first.
-func (s *Store) ChangedSince(ctx context.Context, id, since int64) iter.Seq2[Message, error] {
-	uid := int64(1 << 32)
-	return s.pieces(ctx, id, func(tx *db.Tx, add func(func(...any) error) error) error {
-		return tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND (modseq, uid) > (?, ?) ORDER BY modseq, uid LIMIT ?`,
-			[]any{id, since, uid, listChunk}, add)
-	}, func(last Message) { since, uid = last.ModSeq, int64(last.UID) })
-}
-
-func (s *Store) pieces(ctx context.Context, id int64, query func(*db.Tx, func(func(...any) error) error) error, advance func(Message)) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		piece := make([]Message, 0, 64)
-		for {
-			piece = piece[:0]
-			err := s.DB.Read(ctx, func(tx *db.Tx) error {
-				return query(tx, func(scan func(...any) error) error {
-					m, err := scanMessage(scan)
-					piece = append(piece, m)
-					return err
-				})
-			})
-			if err != nil {
-				yield(Message{}, fmt.Errorf("list folder %d: %w", id, err))
+		for it, err := range s.Items(ctx, id, []Range{r}, 0) {
+			if !yield(it.Message, err) {
 				return
 			}
-			for _, m := range piece {
-				if !yield(m, nil) {
-					return
-				}
-			}
-			if len(piece) < listChunk {
-				return
-			}
-			advance(piece[len(piece)-1])
 		}
 	}
+}
+
+// ChangedIn gives, in order, the UIDs in set of the messages of folder id whose
+// mod-sequence is larger than since: what FETCH with CHANGEDSINCE (RFC 7162)
+// then asks Items for.
+func (s *Store) ChangedIn(ctx context.Context, id int64, set []Range, since int64) (uids []uint32, err error) {
+	err = s.DB.Read(ctx, func(tx *db.Tx) error {
+		uids, err = readUIDs(tx, `message WHERE mailbox = ? AND modseq > ?`, id, since)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list changes of folder %d: %w", id, err)
+	}
+	set = disjoint(set)
+	return slices.DeleteFunc(uids, func(u uint32) bool {
+		for len(set) > 0 && set[0].Last < u {
+			set = set[1:]
+		}
+		return len(set) == 0 || u < set[0].First
+	}), nil
 }
 
 // UIDs gives the UIDs of folder id in their order: what a session needs to
 // number messages, four octets each.
 func (s *Store) UIDs(ctx context.Context, id int64) (uids []uint32, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		uids = nil
-		return tx.Each(`SELECT uid FROM message WHERE mailbox = ?`, []any{id}, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			uids = append(uids, u)
-			return err
-		})
+		uids, err = readUIDs(tx, `message WHERE mailbox = ?`, id)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list UIDs of folder %d: %w", id, err)
 	}
-	slices.Sort(uids) // cheaper than by the database, which reads them off an index in another order
 	return uids, nil
 }
 
@@ -104,45 +94,50 @@ func (s *Store) UIDs(ctx context.Context, id int64) (uids []uint32, err error) {
 // every UID below UIDNext that is not in the folder may have gone since.
 func (s *Store) Expunged(ctx context.Context, id, since int64) (uids []uint32, complete bool, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		uids = nil
 		var forgotten int64
 		if err := tx.Row(`SELECT forgotten FROM mailbox WHERE id = ?`, id).Scan(&forgotten); err != nil {
 			return err
 		}
 		complete = since >= forgotten
-		return tx.Each(`SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			uids = append(uids, u)
-			return err
-		})
+		uids, err = readUIDs(tx, `expunged WHERE mailbox = ? AND modseq > ?`, id, since)
+		return err
 	})
 	if err != nil {
 		return nil, false, folderError(err, fmt.Sprint(id))
 	}
-	slices.Sort(uids)
 	return uids, complete, nil
 }
 
-// Keywords gives the keywords in use in folder id.
+// MaxKeywordsInUse is how many keywords of a folder Keywords tells.
+const MaxKeywordsInUse = 1000
+
+// Keywords gives the keywords in use in folder id, sorted, at most
+// MaxKeywordsInUse.
 func (s *Store) Keywords(ctx context.Context, id int64) ([]string, error) {
-	var words []string
+	var words map[string]bool
 	err := s.DB.Read(ctx, func(tx *db.Tx) error {
-		words = nil
-		return tx.Each(`SELECT DISTINCT keywords FROM message WHERE mailbox = ? AND keywords <> ''`, []any{id},
+		words = map[string]bool{}
+		err := tx.Each(`SELECT DISTINCT keywords FROM message WHERE mailbox = ? AND keywords <> ''`, []any{id},
 			func(scan func(...any) error) error {
 				var k string
 				err := scan(&k)
-				words = append(words, splitKeywords(k)...)
-				slices.SortStableFunc(words, foldCompare)
-				words = slices.Compact(words)
+				for _, w := range splitKeywords(k) {
+					words[w] = true
+				}
+				if len(words) >= MaxKeywordsInUse {
+					return errEnough
+				}
 				return err
 			})
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("keywords of folder %d: %w", id, err)
 	}
-	return words, nil
+	return slices.SortedStableFunc(maps.Keys(words), foldCompare), nil
 }
 
 // Message gives one message, or ErrNoMessage.

@@ -51,7 +51,7 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c C
 		return c, err
 	}
 	c.UIDValidity = dst.UIDValidity
-	if c.From, err = pick(tx, from, set); err != nil || len(c.From) == 0 {
+	if c.From, err = pick(tx, from, set, 0); err != nil || len(c.From) == 0 {
 		return c, err
 	}
 	if err := s.duplicate(tx, src, dst, &c, move); err != nil {
@@ -65,7 +65,7 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c C
 			return c, err
 		}
 	}
-	_, c.ModSeq, err = s.expunge(tx, src, Ranges(c.From), false, false)
+	_, c.ModSeq, err = s.expunge(tx, src, Ranges(c.From), 0, false)
 	return c, err
 }
 
@@ -76,24 +76,21 @@ func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, move bool) erro
 	now, modseq := time.Now().UnixMilli(), dst.ModSeq+1
 	next := int64(dst.UIDNext)
 	var size, unseen int64
-	for _, r := range Ranges(c.From) {
+	for p := range spans(Ranges(c.From)) {
 		var n, octets, fresh int64
-		args := []any{src.ID, int64(r.First), int64(r.Last), 0, 0}
-		err := tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT), CAST(COALESCE(sum(1 - (flags & 1)), 0) AS BIGINT) FROM message WHERE `+chosen,
+		where, args := chosen(tx, src.ID, p, 0)
+		err := tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT), CAST(COALESCE(sum(1 - (flags & 1)), 0) AS BIGINT) FROM message WHERE `+where,
 			args...).Scan(&n, &octets, &fresh)
+		if err == nil && !move {
+			err = countBodies(tx, "+", where, args)
+		}
 		if err != nil {
 			return err
 		}
 		size, unseen = size+octets, unseen+fresh
-		if !move {
-			_, err := tx.Exec(strings.Replace(releaseBodies, "refs - ", "refs + ", 1), append(args[:len(args):len(args)], args...)...)
-			if err != nil {
-				return fmt.Errorf("retain bodies: %w", err)
-			}
-		}
 		_, err = tx.Exec(`INSERT INTO message (mailbox, uid, body, size, received, saved, flags, keywords, modseq, emailid, trace, prefix)
 			SELECT CAST(? AS BIGINT), CAST(? AS BIGINT) + row_number() OVER (ORDER BY uid), body, size, received, CAST(? AS BIGINT), flags, keywords,
-			CAST(? AS BIGINT), emailid, trace, prefix FROM message WHERE `+chosen,
+			CAST(? AS BIGINT), emailid, trace, prefix FROM message WHERE `+where,
 			append([]any{dst.ID, next - 1, now, modseq}, args...)...)
 		if err != nil {
 			return fmt.Errorf("add messages: %w", err)

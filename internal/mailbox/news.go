@@ -2,8 +2,6 @@ package mailbox
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,21 +32,16 @@ func news(tx *db.Tx, id, since int64) (n News, err error) {
 	if err != nil || since >= n.Folder.ModSeq {
 		return n, err
 	}
+	row := newColumns()
 	err = tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
-		m, err := scanMessage(scan)
+		m, err := row.message(scan)
 		n.Changed = append(n.Changed, m)
 		return err
 	})
 	if err == nil {
-		err = tx.Each(`SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			n.Expunged = append(n.Expunged, u)
-			return err
-		})
+		n.Expunged, err = readUIDs(tx, `expunged WHERE mailbox = ? AND modseq > ?`, id, since)
 	}
 	slices.SortFunc(n.Changed, func(a, b Message) int { return int(int64(a.UID) - int64(b.UID)) })
-	slices.Sort(n.Expunged)
 	return n, err
 }
 
@@ -58,18 +51,12 @@ func (s *Store) Contents(ctx context.Context, id int64) (f Folder, uids []uint32
 		if f, err = scanFolder(tx.Row(`SELECT `+folderColumns+` FROM mailbox WHERE id = ?`, id).Scan); err != nil {
 			return err
 		}
-		uids = make([]uint32, 0, f.Messages)
-		return tx.Each(`SELECT uid FROM message WHERE mailbox = ?`, []any{id}, func(scan func(...any) error) error {
-			var u uint32
-			err := scan(&u)
-			uids = append(uids, u)
-			return err
-		})
+		uids, err = readUIDs(tx, `message WHERE mailbox = ?`, id)
+		return err
 	})
 	if err != nil {
 		return f, nil, folderError(err, fmt.Sprint(id))
 	}
-	slices.Sort(uids)
 	return f, uids, nil
 }
 
@@ -77,11 +64,9 @@ func (s *Store) Contents(ctx context.Context, id int64) (f Folder, uids []uint32
 // is none.
 func (s *Store) FirstUnseen(ctx context.Context, id int64) (uid uint32, err error) {
 	err = s.DB.Read(ctx, func(tx *db.Tx) error {
-		return tx.Row(`SELECT uid FROM message WHERE mailbox = ? AND flags & ? = 0 ORDER BY uid LIMIT 1`, id, int64(Seen)).Scan(&uid)
+		return tx.Row(`SELECT COALESCE(min(uid), 0) FROM message `+tx.Pick(`INDEXED BY message_modseq`, ``)+`
+			WHERE mailbox = ? AND flags & ? = 0 AND (SELECT unseen FROM mailbox WHERE id = ?) > 0`, id, int64(Seen), id).Scan(&uid)
 	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
 	if err != nil {
 		return 0, fmt.Errorf("first unseen message of folder %d: %w", id, err)
 	}

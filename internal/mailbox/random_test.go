@@ -2,14 +2,10 @@ package mailbox
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 
-	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/store/db"
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
 	"pgregory.net/rapid"
@@ -148,6 +144,40 @@ func (m *model) transfer(move bool) {
 	}
 }
 
+func (m *model) appendAll(outer testing.TB) {
+	name := m.existing("folder")
+	numbers := rapid.SliceOfN(rapid.IntRange(0, 20), 0, 3).Draw(m.t, "bodies")
+	f := m.folders[name]
+	got, err := m.s.AppendAll(m.t.Context(), m.id(name), prefixed(incoming(outer, m.s, numbers...)))
+	m.must("append", err, nil)
+	for i, n := range numbers {
+		if got.UIDs[i] != f.next {
+			m.t.Fatalf("appended as %d, want %d", got.UIDs[i], f.next)
+		}
+		f.add(modelMessage{flags: Seen, body: n})
+	}
+}
+
+// prefixed gives messages the prefix that compare looks for.
+func prefixed(messages []NewMessage) []NewMessage {
+	for i := range messages {
+		messages[i].Prefix = []byte(testPrefix)
+	}
+	return messages
+}
+
+func (m *model) replace(outer testing.TB) {
+	from, to, uid := m.existing("from"), m.existing("to"), m.set().First
+	var want error
+	if len(m.folders[from].take(Range{uid, uid}, false, true)) == 0 {
+		want = ErrNoMessage
+	}
+	_, _, err := m.s.Replace(m.t.Context(), m.id(from), uid, m.id(to), prefixed(incoming(outer, m.s, 7))[0])
+	if m.must("replace", err, want) {
+		m.folders[to].add(modelMessage{flags: Seen, body: 7})
+	}
+}
+
 func (m *model) create() {
 	name := m.name("name")
 	var want error
@@ -250,7 +280,7 @@ func TestAgainstModel(t *testing.T) {
 				if i%5 == 4 {
 					m.compare()
 				}
-				switch rapid.IntRange(0, 9).Draw(rt, "step") {
+				switch rapid.IntRange(0, 11).Draw(rt, "step") {
 				case 0:
 					m.flag()
 				case 1:
@@ -263,6 +293,10 @@ func TestAgainstModel(t *testing.T) {
 					m.create()
 				case 5:
 					m.delete()
+				case 10:
+					m.appendAll(t)
+				case 11:
+					m.replace(t)
 				case 6:
 					m.rename()
 				default:
@@ -272,63 +306,4 @@ func TestAgainstModel(t *testing.T) {
 			m.compare()
 		})
 	})
-}
-
-// Everything at once, on few folders; the invariants are checked at the end.
-func TestConcurrent(t *testing.T) {
-	dbtest.Run(t, func(t *testing.T, d *db.DB) {
-		s := newStore(t, d)
-		one := int64(len(testPrefix) + len(testBody(1)))
-		accounts := []int64{addAccount(t, s, "a", 0), addAccount(t, s, "b", 20*one)}
-		var wg sync.WaitGroup
-		for w := range 8 {
-			wg.Go(func() {
-				rnd := rand.New(rand.NewPCG(1, uint64(w)))
-				for range 60 {
-					if err := randomStep(t, s, rnd, accounts[rnd.IntN(2)]); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-	})
-}
-
-func randomStep(t *testing.T, s *Store, rnd *rand.Rand, account int64) error {
-	ctx := t.Context()
-	pick := func() Folder {
-		f, _ := s.Folder(ctx, account, []string{"INBOX", "Junk", "mine", "mine/too"}[rnd.IntN(4)])
-		return f // a zero one is as good
-	}
-	first := rnd.Uint32N(40) + 1
-	set := []Range{{first, first + rnd.Uint32N(10)}}
-	var err error
-	switch rnd.IntN(10) {
-	case 0:
-		_, err = s.StoreFlags(ctx, pick().ID, set, FlagChange{Op: Op(rnd.IntN(3)), Flags: Flags(rnd.IntN(32)), Unless: -1})
-	case 1:
-		_, _, err = s.Expunge(ctx, pick().ID, set, rnd.IntN(2) == 0)
-	case 2:
-		_, err = s.Copy(ctx, pick().ID, pick().ID, set)
-	case 3:
-		_, err = s.Move(ctx, pick().ID, pick().ID, set)
-	case 4:
-		_, err = s.Create(ctx, account, fmt.Sprintf("mine%s", []string{"", "/too"}[rnd.IntN(2)]), "")
-	case 5:
-		err = s.Delete(ctx, account, "mine")
-	case 6:
-		err = s.Rename(ctx, account, []string{"mine", "INBOX", "Junk"}[rnd.IntN(3)], []string{"mine", "other", "Junk"}[rnd.IntN(3)])
-	default:
-		_, err = deliver(t, s, account, []string{"", "Junk", "mine"}[rnd.IntN(3)], testBody(1), Flags(rnd.IntN(2)))
-	}
-	for _, ok := range []error{ErrNoFolder, ErrExists, ErrInbox, ErrName} {
-		if errors.Is(err, ok) {
-			return nil
-		}
-	}
-	if err != nil && mail.AsReply(err).Enhanced == "4.2.2" {
-		return nil
-	}
-	return err
 }

@@ -1,6 +1,8 @@
 package mailbox
 
 import (
+	"bytes"
+	"database/sql"
 	"iter"
 	"slices"
 	"strconv"
@@ -109,4 +111,31 @@ func (p span) where(tx *db.Tx) (string, []any) {
 	}
 	text = append(text, brackets[1])
 	return tx.Pick(`uid IN (SELECT value FROM json_each(?))`, `uid = ANY (CAST(CAST(? AS TEXT) AS BIGINT[]))`), []any{string(text)}
+}
+
+// readUIDs gives, in order, the UIDs of the rows of a table that meet a
+// condition. They come as one text: to take 100,000 rows from a driver lasts
+// ten times as long as to find them.
+func readUIDs(tx *db.Tx, from string, args ...any) (uids []uint32, err error) {
+	query := tx.Pick(`SELECT COALESCE(group_concat(uid), '') FROM `, `SELECT COALESCE(string_agg(CAST(uid AS TEXT), ','), '') FROM `)
+	err = tx.Each(query+from, args, func(scan func(...any) error) error {
+		var text sql.RawBytes
+		if err := scan(&text); err != nil || len(text) == 0 {
+			return err
+		}
+		uids = make([]uint32, 0, bytes.Count(text, []byte{','})+1)
+		var uid uint32
+		for _, c := range text {
+			if c == ',' {
+				uids = append(uids, uid)
+				uid = 0
+			} else {
+				uid = 10*uid + uint32(c-'0')
+			}
+		}
+		uids = append(uids, uid)
+		return nil
+	})
+	slices.Sort(uids)
+	return uids, err
 }

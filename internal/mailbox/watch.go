@@ -12,11 +12,12 @@ import (
 // account, the folder and its mod-sequence.
 const topic = "mailbox"
 
-// Change says that a folder is not as it was: messages, flags, its name, or it
-// is gone. It tells where to look; what is there, the database tells.
+// Change says that a folder is not as it was: messages, flags, its name, rights
+// or annotations, or it is gone; or that the account's subscriptions are not.
+// It tells where to look; what is there, the database tells.
 type Change struct {
-	Account int64
-	Folder  int64
+	Account int64 // the folder's
+	Folder  int64 // 0: the subscriptions
 	ModSeq  int64 // of the folder after the change
 }
 

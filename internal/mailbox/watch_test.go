@@ -131,3 +131,42 @@ func FuzzChange(f *testing.F) {
 		}
 	})
 }
+
+// What is not a message changes, too.
+func TestWatchFolders(t *testing.T) {
+	s := newStore(t, dbtest.SQLite(t))
+	ctx, a := t.Context(), addAccount(t, s, "a", 0)
+	b := neighbour(t, s, a)
+	folder(t, s, a, "")
+	f, err := s.Create(ctx, a, "f", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan Change, 100)
+	defer s.WatchAccount(a, func(c Change) { heard <- c })()
+	for _, c := range []struct {
+		what   string
+		folder int64
+		do     func() error
+	}{
+		{"grant", f.ID, func() error { return s.SetGrant(ctx, f.ID, b, Lookup) }},
+		{"no grant", f.ID, func() error { return s.RemoveGrant(ctx, f.ID, b) }},
+		{"annotation", f.ID, func() error { return annotate(t, s, b, f.ID, "/private/x", "x") }},
+		{"subscription", 0, func() error { return s.Subscribe(ctx, a, "f", true) }},
+		{"name", f.ID, func() error { return s.Rename(ctx, a, "f", "g") }},
+		{"end", f.ID, func() error { return s.Delete(ctx, a, "g") }},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-heard:
+			if got.Account != a || got.Folder != c.folder {
+				t.Errorf("%s: heard %+v", c.what, got)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s: heard nothing", c.what)
+		}
+		nothing(t, heard)
+	}
+}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/migiwa/migiwa/test/imap/script"
+	"github.com/migiwa/migiwa/test/imap/client"
 )
 
 // result is the outcome of one test of others.
@@ -19,7 +19,7 @@ type result struct {
 
 // skipped tells whether the server lacks what the test is about.
 func (r result) skipped() bool {
-	var missing *script.MissingError
+	var missing *client.MissingError
 	return errors.As(r.err, &missing)
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/serve/imapd"
 	"github.com/migiwa/migiwa/internal/serve/pop3d"
 	"github.com/migiwa/migiwa/internal/serve/receive"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
@@ -70,6 +71,7 @@ type protocol struct {
 	front *front
 	name  string
 	smtp  bool
+	imap  bool
 	held  string // what who is held hears
 	wrong string
 	right string
@@ -87,7 +89,7 @@ func (p *protocol) dial(from netip.Addr) (*talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &talk{conn: tls.Client(c, &tls.Config{InsecureSkipVerify: true}), smtp: p.smtp}
+	t := &talk{conn: tls.Client(c, &tls.Config{InsecureSkipVerify: true}), smtp: p.smtp, imap: p.imap}
 	t.conn.SetDeadline(time.Now().Add(time.Minute))
 	t.in = bufio.NewReader(t.conn)
 	t.reply()
@@ -102,20 +104,29 @@ type talk struct {
 	conn net.Conn
 	in   *bufio.Reader
 	smtp bool
+	imap bool
+	tag  string // of IMAP, with its space; empty up to the first command
 	err  error
 }
 
 func (t *talk) reply() string {
 	for t.err == nil {
 		var line string
-		if line, t.err = t.in.ReadString('\n'); t.err == nil && (!t.smtp || len(line) < 4 || line[3] == ' ') {
-			return strings.TrimSpace(line)
+		line, t.err = t.in.ReadString('\n')
+		switch {
+		case t.err != nil, t.smtp && len(line) >= 4 && line[3] != ' ', t.imap && t.tag != "" && !strings.HasPrefix(line, t.tag):
+			continue
 		}
+		return strings.TrimSpace(strings.TrimPrefix(line, t.tag))
 	}
 	return ""
 }
 
 func (t *talk) say(line string) string {
+	if t.imap {
+		t.tag = "a "
+		line = t.tag + line
+	}
 	if t.err == nil {
 		_, t.err = t.conn.Write([]byte(line + "\r\n"))
 	}
@@ -124,12 +135,16 @@ func (t *talk) say(line string) string {
 
 // login tries once and gives the answer and the time it took.
 func (t *talk) login(user, password string) (string, time.Duration) {
-	line := "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password))
+	verb := "AUTH"
+	if t.imap {
+		verb = "AUTHENTICATE"
+	}
+	line := verb + " PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password))
 	start := time.Now()
 	return t.say(line), time.Since(start)
 }
 
-// house is two servers that share their accounts and who may try them.
+// house is servers that share their accounts and who may try them.
 type house struct {
 	logins    *edge.Logins
 	protocols []*protocol
@@ -162,6 +177,7 @@ func newHouse(t *testing.T) *house {
 	server := &sasl.Server{Logins: h.logins, Verify: slowDirectory(strconv.FormatInt(taro.ID, 10))}
 	h.serveSubmission(t, dir, server)
 	h.servePOP3(t, d, server)
+	h.serveIMAP(t, d, server)
 	return h
 }
 
@@ -206,6 +222,14 @@ func (h *house) servePOP3(t *testing.T, d *db.DB, logins *sasl.Server) {
 		Limits:    pop3d.Limits{FailDelay: failDelay}}
 	h.protocols = append(h.protocols, &protocol{name: "pop3", front: serve(t, s.Serve, s.Shutdown),
 		held: "-ERR [SYS/TEMP] Temporary problem, try again later", wrong: "-ERR [AUTH] Authentication failed", right: "+OK "})
+}
+
+func (h *house) serveIMAP(t *testing.T, d *db.DB, logins *sasl.Server) {
+	s := &imapd.Server{Hostname: "imap.example.test", TLS: serverTLS(t), Implicit: true, SASL: logins, Mailboxes: &mailbox.Store{DB: d},
+		Account: func(_ context.Context, n string) (int64, error) { return strconv.ParseInt(n, 10, 64) },
+		Limits:  imapd.Limits{FailDelay: failDelay}}
+	h.protocols = append(h.protocols, &protocol{name: "imap", imap: true, front: serve(t, s.Serve, s.Shutdown),
+		held: "NO [UNAVAILABLE] Temporary problem, try again later", wrong: "NO [AUTHENTICATIONFAILED] Authentication failed", right: "OK "})
 }
 
 func serve(t *testing.T, run func(net.Listener) error, stop func(context.Context) error) *front {

@@ -17,9 +17,10 @@ const DovecotPassword = "read-it-back"
 
 // DovecotOptions say what a Dovecot does beyond LMTP, POP3 and IMAP without TLS.
 type DovecotOptions struct {
-	// Mailboxes are the addresses that have a mailbox, each with the password
-	// DovecotPassword. Others are unknown to it.
+	// Mailboxes are the addresses that have a mailbox. Others are unknown to it.
 	Mailboxes []string
+	// Password is that of each; empty: DovecotPassword.
+	Password string
 	// CertFile and KeyFile, when set, make it listen for IMAP over TLS, too.
 	CertFile, KeyFile string
 	// Location is its mail_location; empty: a Maildir, which Mailbox reads.
@@ -100,11 +101,21 @@ func StartDovecot(o DovecotOptions) (*DovecotServer, error) {
 	})
 }
 
+// Forget removes all that the addresses have: mail, mailboxes and settings.
+func (s *DovecotServer) Forget(addresses ...string) error {
+	for _, a := range addresses {
+		if err := removeAll(filepath.Join(s.root, mailboxPath(a))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // configureDovecot writes the configuration and the users.
 func configureDovecot(dir string, ports []int, nobody account, o DovecotOptions) error {
 	var users strings.Builder
 	for _, a := range o.Mailboxes {
-		fmt.Fprintf(&users, "%s:{PLAIN}%s:%d:%d::%s\n", a, DovecotPassword, nobody.uid, nobody.gid, filepath.Join(dir, "mail", mailboxPath(a)))
+		fmt.Fprintf(&users, "%s:{PLAIN}%s:%d:%d::%s\n", a, cmp.Or(o.Password, DovecotPassword), nobody.uid, nobody.gid, filepath.Join(dir, "mail", mailboxPath(a)))
 	}
 	conf, tls := dovecotConf, "ssl = no"
 	if o.Extensions {
@@ -157,6 +168,7 @@ mail_max_userip_connections = 10000
 default_client_limit = 4000
 default_process_limit = 4000
 login_trusted_networks = 127.0.0.0/8
+auth_default_realm = example.test
 passdb {
   driver = passwd-file
   args = username_format=%u DIR/users

@@ -159,21 +159,21 @@ func (p *addressParser) angle(a *Address) state {
 
 // route reads "@a,@b".
 func (p *addressParser) route() (string, state) {
-	route := ""
+	var b strings.Builder
 	for p.at('@') {
-		if route != "" {
-			route += ","
+		if b.Len() > 0 {
+			b.WriteByte(',')
 		}
 		host, st := p.domain()
-		route += "@" + host
+		b.WriteString("@" + host)
 		for st == more && p.take(',') {
 			st = p.space()
 		}
 		if st != more {
-			return route, st
+			return b.String(), st
 		}
 	}
-	return route, more
+	return b.String(), more
 }
 
 func (p *addressParser) local(a *Address) state {

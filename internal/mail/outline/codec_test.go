@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"reflect"
+	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -81,6 +84,31 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func FuzzAddresses(f *testing.F) {
+	f.Add(`g: "a" <@x,@y:a.b@c>, (c) d@[1.2.3.4] (e);, =?utf-8?q?x?= <>`)
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, a := range Addresses(value) {
+			if a.Role == Mailbox && a.Host == "" {
+				t.Fatalf("%+v", a)
+			}
+		}
+	})
+}
+
+func FuzzStripHTML(f *testing.F) {
+	f.Add([]byte(`<p class="a>b">x&amp;y</p><!-- c --><script>if(a<b)</script><style>`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole, err := io.ReadAll(StripHTML(bytes.NewReader(in)))
+		if err != nil || len(whole) > 2*len(in) {
+			t.Fatalf("%v: %d octets of %d", err, len(whole), len(in))
+		}
+		pieces, err := io.ReadAll(StripHTML(iotest.OneByteReader(bytes.NewReader(in))))
+		if err != nil || !bytes.Equal(whole, pieces) {
+			t.Fatalf("%v: %q in pieces, %q whole", err, pieces, whole)
+		}
+	})
+}
+
 func BenchmarkRead(b *testing.B) {
 	for name, raw := range map[string]string{
 		"small": sample,
@@ -90,7 +118,7 @@ func BenchmarkRead(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Read(bytes.NewReader([]byte(raw))); err != nil {
+				if _, err := Read(strings.NewReader(raw)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -66,9 +66,9 @@ func references(raw []byte) []string {
 	return out
 }
 
-// content reads the Content fields of a part of parent, or of a message. Of a
+// fields reads the Content fields of a part of parent, or of a message. Of a
 // field that stands more than once the first counts.
-func (p *Part) content(raw []byte, parent *Part) {
+func (p *Part) fields(raw []byte, parent *Part) {
 	typed := false
 	p.NoMIME = parent == nil || parent.Kind == Message
 	eachField(raw, func(name string, value []byte) {

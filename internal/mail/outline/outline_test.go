@@ -105,6 +105,18 @@ func TestReadGivesErrorsOfTheReader(t *testing.T) {
 	}
 }
 
+// TestHugeField: what is too much of a header is left out, and nothing else.
+func TestHugeField(t *testing.T) {
+	raw := "To: a@b, " + strings.Repeat("x@y, ", maxHeaders/5) + "\r\nSubject: s\r\nContent-Type: text/html\r\n\r\nbody"
+	o := read(t, raw)
+	if n := len(o.Envelope.To); n < maxLine/2 || n > maxLine || o.Envelope.Subject != "s" || !o.Root().Is("text/html") {
+		t.Errorf("%d octets of To, %+v", len(o.Envelope.To), o.Root())
+	}
+	if o.Root().BodySize != 4 || o.Root().HeaderSize != int64(len(raw)-4) {
+		t.Errorf("%+v", o.Root())
+	}
+}
+
 func TestSection(t *testing.T) {
 	o := read(t, sample)
 	for _, c := range []struct {
@@ -245,5 +257,51 @@ func TestStripHTMLInPieces(t *testing.T) {
 	small, err := io.ReadAll(StripHTML(iotest.OneByteReader(strings.NewReader(in))))
 	if err != nil || string(small) != string(whole) {
 		t.Errorf("other text in pieces: %v", err)
+	}
+}
+
+// TestReadIsLinear: what takes long with ordinary mail a hundred times over
+// would take hours here.
+func TestReadIsLinear(t *testing.T) {
+	const size = 1 << 18
+	for _, field := range []string{"To: ", "Content-Type: text/plain", "Content-Type: ", "Content-Disposition: x; a=", "Content-Language: ", "References: ", "Date: ", "Subject: "} {
+		for _, unit := range []string{"(", ")", "\"", "\\", "<", ">", "<@a,", "@a,", "a,", "a ", ":", ";", "g:", "; a*0=x", "; a=b", "=", "\r", "\r\n ", ",", ".", "a.", "[", "é", "<a@b>,", "=?utf-8?q?x?= "} {
+			raw := field + strings.Repeat(unit, size/len(unit)) + "\r\n\r\n"
+			start := time.Now()
+			o := read(t, raw)
+			Addresses(o.Envelope.To)
+			if d := time.Since(start); d > 10*time.Second {
+				t.Errorf("%q of %q: %v", field, unit, d)
+			}
+		}
+	}
+	nest := ""
+	for i := range 100 {
+		nest += fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
+	}
+	for _, unit := range []string{"--b\n\n", "--b\n", "--b1", "--\n", "\n", "--b\nContent-Type: message/rfc822\n\n", "--b\nContent-Type: multipart/digest; boundary=b\n\n", "a: b\n", "\n--", "-"} {
+		for _, head := range []string{"Content-Type: multipart/mixed; boundary=b\n\n", nest, "", "\n"} {
+			start := time.Now()
+			o := read(t, crlf(head+strings.Repeat(unit, size/len(unit))))
+			if _, err := Decode(o.Append(nil)); err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(start); d > 10*time.Second {
+				t.Errorf("%q: %v", unit, d)
+			}
+		}
+	}
+}
+
+// TestStripHTMLIsLinear is the same for HTML.
+func TestStripHTMLIsLinear(t *testing.T) {
+	for _, unit := range []string{"<", "<a", "<a ", "<a x=\"", "&", "&amp", "<!--", "<script>", "</script", "<style>x</style>", "<p>", "x", "--", "&#x10ffff;"} {
+		start := time.Now()
+		if _, err := io.Copy(io.Discard, StripHTML(strings.NewReader(strings.Repeat(unit, 1<<20/len(unit))))); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > 10*time.Second {
+			t.Errorf("%q: %v", unit, d)
+		}
 	}
 }

@@ -25,6 +25,7 @@ const (
 func Read(r io.Reader) (*Outline, error) {
 	o := &Outline{root: &Part{}}
 	w := walk{scanner: newScanner(r), out: o, headers: maxHeaders, bare: -1}
+	defer w.close()
 	raw := w.entity(o.root, nil, 0)
 	if w.err != nil && w.err != io.EOF {
 		return nil, w.err
@@ -56,15 +57,16 @@ func (w *walk) entity(p, parent *Part, depth int) []byte {
 	raw, cut := w.header(w.headers)
 	w.headers -= len(raw)
 	start := w.at
-	p.content(raw, parent)
+	p.fields(raw, parent)
 	p.classify()
 	if !cut {
 		w.content(p, depth)
-	} else if p.Kind == Message {
-		p.Envelope = &Envelope{}
-		p.Children = []Part{{Type: "text", Subtype: "plain", HeaderOffset: w.stop.off, BodyOffset: w.stop.off}}
 	}
 	w.place(p, start, cut)
+	if cut && p.Kind == Message { // of nothing at all
+		p.Envelope = &Envelope{}
+		p.Children = []Part{{Type: "text", Subtype: "plain", HeaderOffset: p.BodyOffset, BodyOffset: p.BodyOffset}}
+	}
 	return raw
 }
 
@@ -85,10 +87,12 @@ func (w *walk) place(p *Part, start mark, cut bool) {
 	p.BodySize, p.Lines = max(end.off-start.off, 0), max(end.lines-start.lines, 0)
 }
 
-// classify says what the body is.
+// classify says what the body is. A message/global may be encoded (RFC 6532
+// section 3.7); then it is taken for octets.
 func (p *Part) classify() {
-	switch {
-	case p.Is("message/rfc822"):
+	switch encoding, known := p.Transfer(); {
+	case p.Is("message/rfc822"),
+		p.Is("message/global") && known && encoding != "base64" && encoding != "quoted-printable":
 		p.Kind = Message
 	case p.Is("multipart/"):
 		p.Kind = Multipart

@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 )
 
 // scanBuffer is what is seen of a message at once. Longer header lines are
 // kept, boundaries are not looked for behind it.
 const scanBuffer = 32 << 10
+
+// maxLine is how much of one header line is kept.
+const maxLine = 1 << 20
 
 // scanner runs through a message, counts, and finds the boundary lines of the
 // multiparts that are open.
@@ -29,8 +33,20 @@ type scanner struct {
 // mark is a place in the message: octets and line ends before it.
 type mark struct{ off, lines int64 }
 
+// buffers are those of scanners that are done: a buffer is many times the size
+// of most messages.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, scanBuffer) }}
+
+// newScanner gives a scanner to be closed.
 func newScanner(r io.Reader) *scanner {
-	return &scanner{in: bufio.NewReaderSize(r, scanBuffer), hit: -1}
+	in := buffers.Get().(*bufio.Reader)
+	in.Reset(r)
+	return &scanner{in: in, hit: -1}
+}
+
+func (s *scanner) close() {
+	s.in.Reset(nil)
+	buffers.Put(s.in)
 }
 
 // pass counts b, which was read.
@@ -131,18 +147,26 @@ func (s *scanner) boundary(line []byte) bool {
 }
 
 // header reads a header section and the empty line behind it, of which it
-// keeps at most limit octets. A boundary line ends it too; that is told by
+// keeps at most limit octets: lines that are too much are left out. A boundary line ends it too; that is told by
 // cut. Whatever stands in it is header: where the empty line is missing, other
 // servers take the text for header as well.
 func (s *scanner) header(limit int) (raw []byte, cut bool) {
-	for {
+	for skip, length := false, 0; ; {
 		start := s.lineStart()
 		b := s.line()
 		if b == nil {
 			return raw, true
 		}
-		if len(raw)+len(b) <= limit {
+		if start {
+			skip, length = false, 0
+		}
+		length += len(b)
+		skip = skip || length > maxLine || len(raw)+len(b) > limit
+		switch {
+		case !skip:
 			raw = append(raw, b...)
+		case len(raw) > 0 && raw[len(raw)-1] != '\n':
+			raw = append(raw, '\n') // the line is cut
 		}
 		if start && (len(b) == 1 && b[0] == '\n' || len(b) == 2 && b[0] == '\r' && b[1] == '\n') {
 			return raw, false

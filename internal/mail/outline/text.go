@@ -52,10 +52,11 @@ const (
 	previewText = 16 << 10  // octets of the text in that
 )
 
-// previewed tells whether a part may give the preview: text that is shown and
-// not attached.
+// previewed tells whether a part may give the preview: text that can be read,
+// and is shown and not attached.
 func (p *Part) previewed() bool {
-	return (p.Type == "" || p.Is("text/plain") || p.Is("text/html")) && !strings.EqualFold(p.Disposition, "attachment")
+	_, known := p.Transfer()
+	return known && (p.Type == "" || p.Is("text/plain") || p.Is("text/html")) && !strings.EqualFold(p.Disposition, "attachment")
 }
 
 // preview gives the beginning of the text of a part. Of plain text, lines that

@@ -161,3 +161,36 @@ func TestSharedAdministration(t *testing.T) {
 		a.no(`SELECT "Other Users/alice@example.test/INBOX"`, "NO [NONEXISTENT]")
 	})
 }
+
+// TestRightsAreTaken takes them while the mailbox is selected.
+func TestRightsAreTaken(t *testing.T) {
+	h := newHouse(t)
+	a, b := h.login(t, "alice"), h.login(t, "bob")
+	const work = `"Other Users/alice@example.test/Work"`
+	a.ok("CREATE Work")
+	a.ok("SETACL Work bob@example.test lrw")
+	h.deliver(t, 1, "Work", "Subject: one\r\n\r\ntext\r\n")
+	b.ok("SELECT " + work)
+	b.ok(`STORE 1 +FLAGS (\Flagged)`)
+	a.ok("SETACL Work bob@example.test -w")
+	b.no(`STORE 1 -FLAGS (\Flagged)`, "NO [NOPERM]")
+	a.ok("SETACL Work bob@example.test -r")
+	if got, tagged := b.do("FETCH 1 BODY.PEEK[]"); !strings.HasPrefix(tagged, "NO [NONEXISTENT]") || len(got) > 0 {
+		t.Fatal(got, tagged)
+	}
+	if line := b.line(); !strings.HasPrefix(line, "* BYE") {
+		t.Fatal(line)
+	}
+
+	a.ok("SETACL Work bob@example.test lr")
+	b = h.login(t, "bob")
+	b.ok("SELECT " + work)
+	b.send("i IDLE\r\n")
+	if line := b.line(); !strings.HasPrefix(line, "+") {
+		t.Fatal(line)
+	}
+	a.ok("DELETEACL Work bob@example.test")
+	if line := b.line(); !strings.HasPrefix(line, "* BYE") {
+		t.Fatal(line)
+	}
+}

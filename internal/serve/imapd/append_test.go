@@ -31,8 +31,7 @@ func TestAppend(t *testing.T) {
 // TestAppendRefused: what is known before the literal is said before it, and a
 // literal that comes unasked is read over.
 func TestAppendRefused(t *testing.T) {
-	h := newHouse(t)
-	h.Limits.Append = 1000
+	h := newHouseWith(t, func(s *Server) { s.Limits.Append = 1000 })
 	c := h.login(t, "alice")
 	for _, x := range []struct{ args, want string }{
 		{"nowhere {10}", "NO [TRYCREATE] "},

@@ -44,6 +44,29 @@ func init() {
 	}}
 }
 
+// TestPanicEndsOneSession: and the others hear nothing of it.
+func TestPanicEndsOneSession(t *testing.T) {
+	h := newHouse(t)
+	other := h.login(t, "bob")
+	for _, shared := range []string{"", " shared"} {
+		c := h.login(t, "alice")
+		c.send("a XPANIC" + shared + "\r\n")
+		if line := c.line(); line != "* BYE [SERVERBUG] Internal error" {
+			t.Error(line)
+		}
+		c.closed()
+	}
+	other.ok("NOOP")
+}
+
+func init() {
+	sessionCommands["XPANIC"] = command{anywhere, func(c *conn, d *wire.Decoder) task {
+		shared := d.AcceptSP()
+		d.Text()
+		return task{shared: shared, run: func(context.Context) (string, error) { panic("test") }}
+	}}
+}
+
 // XUIDS tells where the UIDs lie.
 func init() {
 	sessionCommands["XUIDS"] = command{selected, func(c *conn, d *wire.Decoder) task {

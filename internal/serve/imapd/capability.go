@@ -21,6 +21,8 @@ var loginCapabilities = []string{
 	"BINARY",
 	"CATENATE",
 	"CHILDREN",
+	"CONTEXT=SEARCH",
+	"CONTEXT=SORT",
 	"CREATE-SPECIAL-USE",
 	"ESEARCH",
 	"ESORT",

@@ -88,8 +88,9 @@ func (t *taking) copyPart(u messageURL, m *incoming) error {
 		if err != nil {
 			return err
 		}
-		defer text.Close()
-		from, err := u.section.open(text, &it)
+		part := &opened{it: &it, text: text}
+		defer part.close()
+		from, err := u.section.open(part)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package imapd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
@@ -60,7 +62,8 @@ func commands(name string) (command, bool) {
 }
 
 // next reads one command and runs it. An error ends the connection.
-func (c *conn) next(ctx context.Context) error {
+func (c *conn) next(ctx context.Context) (err error) {
+	defer c.guard(&err)
 	if err := c.await(); err != nil {
 		return err
 	}
@@ -185,19 +188,26 @@ var numbered = map[string]bool{
 var errUIDRequired = &refusal{kind: "BAD", code: "UIDREQUIRED", text: "Message numbers are not used after ENABLE UIDONLY"}
 
 // carryOut runs a task in its place.
-func (c *conn) carryOut(ctx context.Context, name string, at place, t task) (string, error) {
+func (c *conn) carryOut(ctx context.Context, name string, at place, t task) (text string, err error) {
+	defer c.guard(&err)
 	if err := c.fits(at); err != nil {
 		return "", err
 	}
 	if c.enabled.uidOnly && numbered[name] {
 		return "", errUIDRequired
 	}
+	if at == selected {
+		if err := c.mayStill(ctx, !t.shared); err != nil {
+			return "", err
+		}
+	}
 	return t.run(ctx)
 }
 
 // finish tells what is new and writes the tagged response. An error ends the
 // connection.
-func (c *conn) finish(ctx context.Context, tag, name string, sync syncing, text string, err error) error {
+func (c *conn) finish(ctx context.Context, tag, name string, sync syncing, text string, err error) (end error) {
+	defer c.guard(&end)
 	if b := new(broken); errors.As(err, &b) {
 		return b.error
 	}
@@ -215,6 +225,14 @@ func (c *conn) finish(ctx context.Context, tag, name string, sync syncing, text 
 		return err
 	}
 	return lost
+}
+
+// guard makes a panic an error that ends the connection, and no other.
+func (c *conn) guard(err *error) {
+	if p := recover(); p != nil {
+		c.srv.Logger.Error("panic in an IMAP session", "account", c.name, "trace", string(c.trace), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*err = &broken{errPanic}
+	}
 }
 
 // fits tells whether a command may be given now.

@@ -72,6 +72,7 @@ func (c *conn) compress(tag, text string) error {
 	}
 	below := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), source{c}), 512)
 	c.in.release()
+	c.nap = nil // an inflater cannot be read from again after errAsleep
 	c.in.r = flate.NewReader(below)
 	c.out.init(deflater{deadlineWriter{c}})
 	return nil

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
@@ -21,6 +23,7 @@ var (
 	errDraining = errors.New("server is shutting down")
 	errEnd      = errors.New("session ended")
 	errFaults   = errors.New("too many wrong commands")
+	errPanic    = errors.New("internal error")
 	errDeleted  = errors.New("selected mailbox was deleted")
 	errStartTLS = errors.New("begin TLS")
 	errCompress = errors.New("begin compression")
@@ -42,6 +45,7 @@ type conn struct {
 	state  *tls.ConnectionState // nil without TLS
 	start  time.Time
 
+	nap *nap // below TLS; nil: none
 	in  input
 	dec wire.Decoder
 	out output
@@ -98,11 +102,19 @@ func (c *conn) Run(ctx context.Context) {
 	c.greet()
 	for {
 		if err := c.next(ctx); err != nil {
+			if left(err) {
+				cancel() // nobody waits for what still runs
+			}
 			c.running.Wait()
 			c.farewell(err)
 			return
 		}
 	}
+}
+
+// left tells whether an error of reading means that the peer is there no more.
+func left(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // respond writes one response line; its end is added.
@@ -130,6 +142,8 @@ func (c *conn) farewell(err error) {
 		c.line("* BYE Too many wrong commands")
 	case errors.Is(err, wire.ErrTooMuch):
 		c.line("* BYE [TOOBIG] Too much to read over")
+	case errors.Is(err, errPanic):
+		c.line("* BYE [SERVERBUG] Internal error")
 	case errors.Is(err, errDeleted):
 		c.line("* BYE The selected mailbox was deleted")
 	case isTimeout(err):
@@ -153,7 +167,11 @@ func isTimeout(err error) bool {
 func (c *conn) handshake(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.srv.limits.Handshake)
 	defer cancel()
-	t := tls.Server(c.raw, c.srv.TLS)
+	below := c.raw
+	if c.nap = newNap(c.raw); c.nap != nil {
+		below = c.nap
+	}
+	t := tls.Server(below, c.srv.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return false
 	}

@@ -3,6 +3,7 @@ package imapd
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"iter"
@@ -20,37 +21,53 @@ import (
 	"github.com/migiwa/migiwa/test/peers"
 )
 
-// dovecot is a session with a Dovecot that has a mailbox selected.
-type dovecot struct {
-	t    testing.TB
-	peer *peers.DovecotServer
-	nc   net.Conn
-	r    *bufio.Reader
-	gone bool // it closed the session
+// told is a session that tells what a server says of messages.
+type told struct {
+	t     testing.TB
+	name  string
+	dial  func() (net.Conn, error)
+	login string
+	nc    net.Conn
+	r     *bufio.Reader
+	gone  bool // the server closed the session
 }
 
-func newDovecot(t testing.TB) *dovecot {
+// byDovecot is a session with a Dovecot.
+func byDovecot(t testing.TB) *told {
 	t.Helper()
-	d := &dovecot{t: t, peer: peers.DovecotLMTP(t, "ann@example.test")}
+	p := peers.DovecotLMTP(t, "ann@example.test")
+	d := &told{t: t, name: "Dovecot", login: "ann@example.test " + peers.DovecotPassword}
+	d.dial = func() (net.Conn, error) { return net.Dial("tcp", p.IMAP) }
 	d.connect()
 	t.Cleanup(func() { d.nc.Close() })
 	return d
 }
 
-func (d *dovecot) connect() {
+// byUs is a session with our server.
+func byUs(t testing.TB) *told {
+	t.Helper()
+	h := newHouse(t)
+	d := &told{t: t, name: "our server", login: `alice "open sesame"`}
+	d.dial = func() (net.Conn, error) { return tls.Dial("tcp", h.addr, &tls.Config{InsecureSkipVerify: true}) }
+	d.connect()
+	t.Cleanup(func() { d.nc.Close() })
+	return d
+}
+
+func (d *told) connect() {
 	d.t.Helper()
-	nc, err := net.Dial("tcp", d.peer.IMAP)
+	nc, err := d.dial()
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	d.nc, d.r, d.gone = nc, bufio.NewReader(nc), false
 	d.line()
-	d.do("LOGIN ann@example.test " + peers.DovecotPassword)
+	d.do("LOGIN " + d.login)
 	d.do("SELECT INBOX")
 }
 
 // line reads one response line with its literals.
-func (d *dovecot) line() string {
+func (d *told) line() string {
 	d.t.Helper()
 	d.nc.SetDeadline(time.Now().Add(time.Minute))
 	var b strings.Builder
@@ -61,7 +78,7 @@ func (d *dovecot) line() string {
 			return "a GONE"
 		}
 		if err != nil {
-			d.t.Fatalf("dovecot: %v", err)
+			d.t.Fatalf("%s: %v", d.name, err)
 		}
 		b.WriteString(s)
 		n := literalSize(strings.TrimRight(s, "\r\n"))
@@ -69,7 +86,7 @@ func (d *dovecot) line() string {
 			return b.String()
 		}
 		if _, err := io.CopyN(&b, d.r, n); err != nil {
-			d.t.Fatalf("dovecot: %v", err)
+			d.t.Fatalf("%s: %v", d.name, err)
 		}
 	}
 }
@@ -88,7 +105,7 @@ func literalSize(s string) int64 {
 }
 
 // do sends a command and gives the FETCH responses and the tagged one.
-func (d *dovecot) do(cmd string) (fetch []string, tagged string) {
+func (d *told) do(cmd string) (fetch []string, tagged string) {
 	d.t.Helper()
 	d.nc.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(d.nc, "a "+cmd+"\r\n"); err != nil {
@@ -107,7 +124,7 @@ func (d *dovecot) do(cmd string) (fetch []string, tagged string) {
 }
 
 // fetch gives the items of the last message.
-func (d *dovecot) fetch(items ...string) (map[string]string, string) {
+func (d *told) fetch(items ...string) (map[string]string, string) {
 	d.t.Helper()
 	list, tagged := d.do("FETCH * (" + strings.Join(items, " ") + ")")
 	got := map[string]string{}
@@ -273,13 +290,13 @@ func sectionOf(o *outline.Outline, raw string, path []int, put func(item, value 
 	sections(o, raw, path, put)
 }
 
-// ask gives what Dovecot says of the items of a message. What it does not say,
-// because it fails, is not there.
-func (d *dovecot) ask(raw string, items []string) map[string]string {
+// ask gives what the server says of the items of a message. What it does not
+// say, because it fails, is not there.
+func (d *told) ask(raw string, items []string) map[string]string {
 	d.t.Helper()
 	_, tagged := d.do(fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(raw), raw))
 	if !strings.HasPrefix(tagged, "a OK") {
-		d.t.Fatalf("dovecot: %s", tagged)
+		d.t.Fatalf("%s: APPEND: %s", d.name, tagged)
 	}
 	var plain, binary []string
 	for _, item := range items {
@@ -291,7 +308,7 @@ func (d *dovecot) ask(raw string, items []string) map[string]string {
 	}
 	got, tagged := d.fetch(plain...)
 	if !strings.HasPrefix(tagged, "a OK") {
-		d.t.Errorf("dovecot: %s", tagged)
+		d.t.Errorf("%s: FETCH: %s", d.name, tagged)
 	}
 	for _, item := range binary {
 		m, tagged := d.fetch(strings.Replace(item, "BINARY[", "BINARY.PEEK[", 1))
@@ -311,12 +328,15 @@ func (d *dovecot) ask(raw string, items []string) map[string]string {
 // compare tells how what Dovecot says of a message differs from what we say,
 // "" when it does not or when the difference is one that we want, whose reason
 // is counted.
-func (d *dovecot) compare(raw string, reasons map[string]int) string {
-	d.t.Helper()
-	mine, items := ours(d.t, raw)
-	theirs := d.ask(raw, items)
+func compare(us, dovecot *told, raw string, reasons map[string]int) string {
+	us.t.Helper()
+	meant, items := ours(us.t, raw)
+	mine, theirs := us.ask(raw, items), dovecot.ask(raw, items)
 	var out []string
 	for _, item := range items {
+		if mine[item] != meant[item] {
+			out = append(out, item+" of our server is not of the outline"+difference(mine[item], meant[item]))
+		}
 		if mine[item] == theirs[item] {
 			continue
 		}
@@ -368,6 +388,7 @@ var digits = regexp.MustCompile(`[0-9]+`)
 var ourWay = map[string]string{
 	"empty boundary":          "a boundary of no octets is none",
 	"encoding with semicolon": "an encoding that cannot be read is 7bit for BINARY, as BODYSTRUCTURE says",
+	"message/global":          "HEADER and TEXT of a message/global are what they are of a message/rfc822",
 	"fields of white space":   "a field of white space is an empty field",
 	"long boundary":           "Dovecot cuts boundaries at 80 octets",
 	"pieces":                  "Dovecot gives name* the number of the parameter before it",
@@ -387,12 +408,12 @@ func difference(ours, theirs string) string {
 // compareAll reports each difference that is not wanted, and how many messages
 // agree.
 func compareAll(t *testing.T, messages iter.Seq2[string, string]) {
-	d := newDovecot(t)
+	dovecot, us := byDovecot(t), byUs(t)
 	agree, all, reasons := 0, 0, map[string]int{}
 	for name, raw := range messages {
 		all++
 		here := map[string]int{}
-		diff := d.compare(raw, here)
+		diff := compare(us, dovecot, raw, here)
 		switch why := ourWay[name]; {
 		case diff != "" && why != "":
 			reasons[why]++

@@ -11,6 +11,7 @@ import (
 type returns struct {
 	given                      bool // RETURN was: the answer is ESEARCH
 	min, max, all, count, save bool
+	update                     bool // tell changes of the result (RFC 5267)
 	partial                    portion
 }
 
@@ -33,6 +34,9 @@ func parseReturns(d *wire.Decoder) returns {
 			r.count = true
 		case "SAVE":
 			r.save = true
+		case "UPDATE":
+			r.update = true
+		case "CONTEXT": // a hint that the client may come back to this search
 		case "PARTIAL":
 			d.SP()
 			if r.partial != (portion{}) {

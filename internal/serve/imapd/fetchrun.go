@@ -71,23 +71,12 @@ func (c *conn) fetch(ctx context.Context, f *fetching) (string, error) {
 // changedOf gives which of the UIDs have changed since f.since, and tells which
 // messages are gone where that is asked for.
 func (c *conn) changedOf(ctx context.Context, f *fetching, uids []uint32) ([]uint32, error) {
-	id := c.sel.folder.ID
 	if f.vanished {
 		if err := c.tellVanished(ctx, f.since, f.set); err != nil {
 			return nil, err
 		}
 	}
-	var changed []uint32
-	for m, err := range c.srv.Mailboxes.ChangedSince(ctx, id, f.since) {
-		if err != nil {
-			return nil, err
-		}
-		if _, found := slices.BinarySearch(uids, m.UID); found {
-			changed = append(changed, m.UID)
-		}
-	}
-	slices.Sort(changed)
-	return changed, nil
+	return c.srv.Mailboxes.ChangedIn(ctx, c.sel.folder.ID, mailbox.Ranges(uids), f.since)
 }
 
 // markSeen marks messages as read that are not, and gives them.
@@ -145,7 +134,6 @@ var errUnknownCTE = errors.New("unknown transfer encoding")
 type response struct {
 	*fetching
 	it       *mailbox.Item
-	text     io.ReaderAt
 	sections []*io.SectionReader // by item
 	binaries []decoded           // by item
 }
@@ -159,9 +147,9 @@ func (c *conn) fetchOne(ctx context.Context, f *fetching, n uint32, it *mailbox.
 		if err != nil {
 			return err
 		}
-		defer text.Close()
-		r.text = text
-		if err := r.open(ctx); err != nil {
+		m := &opened{it: it, text: text}
+		defer m.close()
+		if err := r.open(ctx, m); err != nil {
 			return err
 		}
 		if f.read {
@@ -176,19 +164,19 @@ func (c *conn) fetchOne(ctx context.Context, f *fetching, n uint32, it *mailbox.
 }
 
 // open finds the sections.
-func (r *response) open(ctx context.Context) error {
+func (r *response) open(ctx context.Context, m *opened) error {
 	r.sections, r.binaries = make([]*io.SectionReader, len(r.items)), make([]decoded, len(r.items))
 	for i := range r.items {
 		item := &r.items[i]
 		switch item.kind {
 		case itemSection:
-			s, err := item.section.open(r.text, r.it)
+			s, err := item.section.open(m)
 			if err != nil {
 				return err
 			}
 			r.sections[i] = s
 		case itemBinary, itemBinarySize:
-			b, known, err := item.section.decode(ctx, r.text, r.it)
+			b, known, err := item.section.decode(ctx, m)
 			if err != nil {
 				return err
 			}

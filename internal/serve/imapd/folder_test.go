@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
@@ -17,9 +16,8 @@ import (
 
 // onBoth runs a test on SQLite and PostgreSQL.
 func onBoth(t *testing.T, f func(t *testing.T, h *house)) {
-	recent := func(s *Server) { s.Shelf = &Shelf{} }
-	t.Run("sqlite", func(t *testing.T) { f(t, newHouseOn(t, dbtest.SQLite(t), recent)) })
-	t.Run("postgres", func(t *testing.T) { f(t, newHouseOn(t, dbtest.Postgres(t), recent)) })
+	t.Run("sqlite", func(t *testing.T) { f(t, newHouseOn(t, dbtest.SQLite(t))) })
+	t.Run("postgres", func(t *testing.T) { f(t, newHouseOn(t, dbtest.Postgres(t))) })
 }
 
 // says fails unless the command succeeds with exactly these responses, in any
@@ -231,12 +229,11 @@ func TestStatus(t *testing.T) {
 		}
 		h.deliver(t, 1, "", "Subject: three\r\n\r\n")
 		f, _ = h.Mailboxes.Folder(t.Context(), 1, "INBOX")
-		want := fmt.Sprintf(`* STATUS INBOX (MESSAGES 3 RECENT %d UIDNEXT 4 UIDVALIDITY %d UNSEEN 1 SIZE 62 DELETED 2 HIGHESTMODSEQ %d APPENDLIMIT 104857600 MAILBOXID (F%d) DELETED-STORAGE 44)`,
-			3, f.UIDValidity, f.ModSeq, f.ID)
+		want := fmt.Sprintf(`* STATUS INBOX (MESSAGES 3 RECENT 0 UIDNEXT 4 UIDVALIDITY %d UNSEEN 1 SIZE 62 DELETED 2 HIGHESTMODSEQ %d APPENDLIMIT 104857600 MAILBOXID (F%d) DELETED-STORAGE 44)`,
+			f.UIDValidity, f.ModSeq, f.ID)
 		ask := "(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN SIZE DELETED HIGHESTMODSEQ APPENDLIMIT MAILBOXID DELETED-STORAGE)"
 		c.says("STATUS inbox "+ask, want)
 		c.ok("SELECT INBOX")
-		want = strings.Replace(want, "RECENT 3", "RECENT 0", 1)
 		has(t, c.ok("STATUS INBOX "+ask), want) // news of the selected mailbox may come with it
 		c.no("STATUS nowhere (MESSAGES)", "NO [NONEXISTENT]")
 		c.no(`STATUS "" (MESSAGES)`, "NO [CANNOT]")
@@ -246,6 +243,16 @@ func TestStatus(t *testing.T) {
 		c.no("STATUS INBOX MESSAGES", "BAD")
 		c.no("STATUS INBOX", "BAD")
 	})
+}
+
+func TestStatusRecent(t *testing.T) {
+	h := newHouseWith(t, func(s *Server) { s.Shelf = &Shelf{} })
+	c := h.login(t, "alice")
+	h.deliver(t, 1, "", "Subject: one\r\n\r\ntext\r\n")
+	c.says("STATUS INBOX (RECENT)", "* STATUS INBOX (RECENT 1)")
+	c.says("STATUS INBOX (RECENT)", "* STATUS INBOX (RECENT 1)") // asking is not being told
+	c.ok("SELECT INBOX")
+	c.says("STATUS INBOX (RECENT)", "* STATUS INBOX (RECENT 0)")
 }
 
 func TestNames(t *testing.T) {
@@ -303,15 +310,15 @@ func TestRev2(t *testing.T) {
 	has(t, d.ok("STATUS up/&ZeVnLA- (HIGHESTMODSEQ)"), fmt.Sprintf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence", f.ModSeq))
 }
 
-// fillFolders gives an account 10,000 folders.
-func (h *house) fillFolders(t testing.TB, account int64) {
+// fillFolders gives an account n folders, the first ones included.
+func (h *house) fillFolders(t testing.TB, account int64, n int) {
 	t.Helper()
 	first, err := h.Mailboxes.Folders(t.Context(), account)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = h.Mailboxes.DB.Write(t.Context(), func(tx *db.Tx) error {
-		for i := range 10_000 - len(first) {
+		for i := range n - len(first) {
 			if _, err := tx.Exec(`INSERT INTO mailbox (account, name, uidvalidity, created) VALUES (?, ?, 1, 1)`, account, fmt.Sprintf("dir%d/sub%d/folder%d", i%10, i%100, i)); err != nil {
 				return err
 			}
@@ -323,24 +330,22 @@ func (h *house) fillFolders(t testing.TB, account int64) {
 	}
 }
 
+// TestManyFolders counts; BenchmarkList has the time.
 func TestManyFolders(t *testing.T) {
 	h := newHouse(t)
-	h.fillFolders(t, 1)
+	h.fillFolders(t, 1, 2000)
 	c := h.login(t, "alice")
-	for command, want := range map[string]int{`LIST "" *`: 10_000, `LIST "" %`: 16, `LIST "" * RETURN (STATUS (MESSAGES UIDNEXT))`: 20_000, `LIST "" *%*%9`: 999} {
-		start := time.Now()
-		got := c.ok(command)
-		if took := time.Since(start); len(got) != want || took > 5*time.Second {
-			t.Errorf("%s: %d lines in %v, want %d", command, len(got), took, want)
+	for command, want := range map[string]int{`LIST "" *`: 2000, `LIST "" %`: 16, `LIST "" * RETURN (STATUS (MESSAGES UIDNEXT))`: 4000, `LIST "" *%*%9`: 199} {
+		if got := c.ok(command); len(got) != want {
+			t.Errorf("%s: %d lines, want %d", command, len(got), want)
 		}
 	}
-	c.no("CREATE one-more", "NO [LIMIT]")
 }
 
 // BenchmarkList lists 10,000 folders, as a client sees it.
 func BenchmarkList(b *testing.B) {
 	h := newHouse(b)
-	h.fillFolders(b, 1)
+	h.fillFolders(b, 1, 10_000)
 	c := h.login(b, "alice")
 	for _, command := range []string{`LIST "" *`, `LIST "" %`, `LIST "" INBOX`} {
 		b.Run(command, func(b *testing.B) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"regexp"
 	"runtime"
@@ -62,7 +63,8 @@ func FuzzSession(f *testing.F) {
 		h.refresh(t)
 		client, server := pipe()
 		c := newConn(&Server{Hostname: "x", TLS: h.TLS, Mailboxes: h.Mailboxes, SASL: h.SASL, Account: h.Account, Owner: h.Owner, Address: h.Address,
-			Shelf: h.Shelf, Limits: Limits{FailDelay: time.Nanosecond, Append: 1 << 20}}, server)
+			Shelf: h.Shelf, Limits: Limits{FailDelay: time.Nanosecond, Append: 1 << 20},
+			Logger: slog.New(panics{slog.DiscardHandler, t})}, server)
 		c.srv.init()
 		if loggedIn {
 			c.account, c.name = 1, "1"
@@ -88,6 +90,24 @@ func FuzzSession(f *testing.F) {
 			checkLines(t, heard)
 		}
 	})
+}
+
+// panics fails the test when a panic is logged.
+type panics struct {
+	slog.Handler
+	t *testing.T
+}
+
+func (p panics) Enabled(context.Context, slog.Level) bool { return true }
+
+func (p panics) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "stack" {
+			p.t.Error(r.Message, a.Value)
+		}
+		return true
+	})
+	return nil
 }
 
 // refresh makes alice's mailbox small again when it has grown.

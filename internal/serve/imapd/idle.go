@@ -45,6 +45,13 @@ func (c *conn) wake(change mailbox.Change) {
 func (c *conn) pushNews() {
 	c.work.Lock()
 	defer c.work.Unlock()
+	var err error
+	defer func() {
+		if err != nil {
+			c.hangUp(err)
+		}
+	}()
+	defer c.guard(&err)
 	c.push.pending.Store(false)
 	if !c.push.idling.Load() || c.sel == nil {
 		return
@@ -52,14 +59,14 @@ func (c *conn) pushNews() {
 	c.push.pause.Store(time.Now().Add(pushPause).UnixNano())
 	ctx, cancel := context.WithTimeout(c.srv.door.Context(), time.Minute)
 	defer cancel()
-	switch err := c.sel.tell(ctx, c, true, c.push.modseq.Load()); {
-	case errors.Is(err, mailbox.ErrNoFolder):
-		c.hangUp(errDeleted)
-		return
-	case err != nil:
-		c.srv.Logger.Error("telling an idle client", "account", c.name, "err", err)
+	switch e := c.sel.tell(ctx, c, true, c.push.modseq.Load()); {
+	case errors.Is(e, mailbox.ErrNoFolder):
+		err = errDeleted
+	case e != nil:
+		c.srv.Logger.Error("telling an idle client", "account", c.name, "err", e)
+	default:
+		c.out.flush()
 	}
-	c.out.flush()
 }
 
 // parseIdle is RFC 2177. While the client idles its reader waits for DONE

@@ -27,7 +27,7 @@ type listing struct {
 	recursive              bool // RECURSIVEMATCH
 
 	// What else is told.
-	tellSubscribed, tellRights bool
+	tellSubscribed, tellRights bool     // RFC 5258, RFC 8440
 	status                     []string // RFC 5819
 	metadata                   inquiry  // RFC 9590
 }

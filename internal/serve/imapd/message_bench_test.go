@@ -80,6 +80,7 @@ func BenchmarkFetch(b *testing.B) {
 
 // drain gives a command and reads over what comes, up to the tagged response.
 func (c *client) drain(command string) (octets int64) {
+	c.nc.SetReadDeadline(time.Now().Add(5 * time.Minute))
 	c.send("drain " + command + "\r\n")
 	for {
 		line, err := c.r.ReadSlice('\n')

@@ -26,12 +26,13 @@ const (
 	adminEntry = "/shared/admin"       // RFC 5464 section 6.2.1.2; of the server
 )
 
-// entryName reads the name of an entry (RFC 5464 section 3.2), in lower case.
+// entryName reads the name of an entry (RFC 5464 section 3.2), in lower case,
+// or one of the two that all others lie below.
 func entryName(d *wire.Decoder) string {
 	name := strings.ToLower(d.Astring())
 	odd := strings.IndexFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) >= 0
 	if odd || len(name) > mailbox.MaxEntry || strings.Contains(name, "//") || strings.HasSuffix(name, "/") ||
-		!strings.HasPrefix(name, privateEntry) && !strings.HasPrefix(name, sharedEntry) {
+		!strings.HasPrefix(name+"/", privateEntry) && !strings.HasPrefix(name+"/", sharedEntry) {
 		d.Fail("Not the name of an entry")
 	}
 	return name
@@ -216,6 +217,9 @@ func (c *conn) parseSetMetadata(d *wire.Decoder) task {
 	var set []mailbox.Annotation
 	d.List(func() {
 		a := mailbox.Annotation{Entry: entryName(d)}
+		if strings.Count(a.Entry, "/") == 1 {
+			d.Fail("Not the name of an entry")
+		}
 		d.SP()
 		a.Value = d.Octets()
 		if set = append(set, a); len(set) > maxAsked {

@@ -22,6 +22,8 @@ func TestMetadata(t *testing.T) {
 		a.says(`GETMETADATA (DEPTH 0) INBOX (/private/vendor/x)`, `* METADATA INBOX (/private/vendor/x "")`)
 		a.says(`GETMETADATA INBOX (DEPTH infinity) (/private/vendor)`,
 			`* METADATA INBOX (/private/vendor/x "" /private/vendor/x/y "12" /private/vendor/x/y/z "123")`)
+		a.says(`GETMETADATA INBOX (DEPTH infinity) /shared`, `* METADATA INBOX (/shared/comment "ours!")`)
+		a.no(`SETMETADATA INBOX (/shared "x")`, "BAD")
 		got, tagged := a.do(`GETMETADATA INBOX (MAXSIZE 1 DEPTH infinity) (/private/vendor/x)`)
 		if len(got) != 1 || got[0] != `* METADATA INBOX (/private/vendor/x "")` || !strings.HasPrefix(tagged, "OK [METADATA LONGENTRIES 3] ") {
 			t.Fatal(got, tagged)
@@ -36,7 +38,7 @@ func TestMetadata(t *testing.T) {
 		a.says(`GETMETADATA INBOX /private/big`, `* METADATA INBOX (/private/big NIL)`)
 		a.no(`SETMETADATA nowhere (/private/comment "x")`, "NO [NONEXISTENT]")
 		a.no(`GETMETADATA nowhere /private/comment`, "NO [NONEXISTENT]")
-		for _, name := range []string{"comment", "/comment", "/private", "/private/", "/shared//x", "/private/x/", `"/private/a*"`, `"/private/a%"`, "{11+}\r\n/private/\x01x",
+		for _, name := range []string{"comment", "/comment", "/private/", "/privatex", "/shared//x", "/private/x/", `"/private/a*"`, `"/private/a%"`, "{11+}\r\n/private/\x01x",
 			`"/private/ü"`, "/private/" + strings.Repeat("x", mailbox.MaxEntry), "/other/x"} {
 			a.no("GETMETADATA INBOX "+name, "BAD")
 			a.no("SETMETADATA INBOX ("+name+` "x")`, "BAD")

@@ -124,6 +124,30 @@ func suffice(rights, need mailbox.Rights) error {
 	return no("NOPERM", "You may not do that with this mailbox")
 }
 
+// mayStill looks again at the rights to the selected mailbox when it is somebody
+// else's. Without the right to read it is gone: mailbox.ErrNoFolder. What else
+// was taken counts at once where the caller is alone with the view; what was
+// given counts from the next SELECT on, which says what can be done.
+func (c *conn) mayStill(ctx context.Context, alone bool) error {
+	v := c.sel
+	v.mu.Lock()
+	f := v.folder
+	v.mu.Unlock()
+	if f.Account == c.account {
+		return nil
+	}
+	rights, err := c.srv.Mailboxes.RightsOf(ctx, f, c.account)
+	switch {
+	case err != nil:
+		return err
+	case rights&mailbox.ReadRight == 0:
+		return mailbox.ErrNoFolder
+	case alone:
+		v.rights &= rights
+	}
+	return nil
+}
+
 // parent gives the name one level above, "" at the top.
 func parent(name string) string { return name[:max(0, strings.LastIndexByte(name, '/'))] }
 

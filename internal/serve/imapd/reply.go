@@ -14,8 +14,9 @@ import (
 // refusal is NO or BAD as the client hears it.
 type refusal struct {
 	kind string // NO, BAD
-	code string // response code without brackets (RFC 9051 section 7.1); "": none
+	code string // response code without brackets (RFC 9051 section 7.1, RFC 5530); "": none
 	text string
+	last bool // the connection ends behind it
 }
 
 // Error gives the response without its tag.
@@ -77,7 +78,13 @@ func (c *conn) tagged(tag, name, text string, err error) error {
 		}
 		return err
 	case err != nil:
-		text = c.refuse(name, err).Error()
+		r := c.refuse(name, err)
+		if r.last {
+			c.line("* BYE Too many failures")
+			c.line(tag + " " + r.Error())
+			return errEnd
+		}
+		text = r.Error()
 	case text == "":
 		text = "OK " + name + " completed"
 	default:

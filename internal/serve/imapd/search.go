@@ -22,6 +22,8 @@ var searchCommands = map[string]command{
 	"UID SORT":   {selected, func(c *conn, d *wire.Decoder) task { return c.parseSort(d, true) }},
 	"THREAD":     {selected, func(c *conn, d *wire.Decoder) task { return c.parseThread(d, false) }},
 	"UID THREAD": {selected, func(c *conn, d *wire.Decoder) task { return c.parseThread(d, true) }},
+
+	"CANCELUPDATE": {selected, (*conn).parseCancelUpdate},
 }
 
 // maxSearch is how long a search may take.
@@ -39,7 +41,7 @@ type seeking struct {
 // task makes a task of a seeking. What keeps its result for "$", or turns
 // CONDSTORE on, changes the session.
 func (q *seeking) task(run func(context.Context) error) task {
-	t := task{shared: !q.returns.save && !q.program.ModSeq, sync: syncNoExpunge}
+	t := task{shared: !q.returns.save && !q.returns.update && !q.program.ModSeq, sync: syncNoExpunge}
 	if q.byUID {
 		t.sync = syncAll
 	}
@@ -127,7 +129,7 @@ func (q *seeking) name(h hit) uint32 {
 
 // answerSearch carries out SEARCH and SORT.
 func (c *conn) answerSearch(ctx context.Context, q *seeking) error {
-	hits, err := c.seek(ctx, q)
+	hits, err := c.seek(ctx, q, nil)
 	if q.returns.save {
 		if err != nil {
 			hits = nil
@@ -136,6 +138,9 @@ func (c *conn) answerSearch(ctx context.Context, q *seeking) error {
 	}
 	if err != nil {
 		return err
+	}
+	if q.returns.update {
+		defer c.keepLive(q, hits)
 	}
 	if q.returns.silent() {
 		return nil
@@ -154,8 +159,9 @@ func (c *conn) answerSearch(ctx context.Context, q *seeking) error {
 	})
 }
 
-// seek gives the messages that fit, in the order that was asked for.
-func (c *conn) seek(ctx context.Context, q *seeking) ([]hit, error) {
+// seek gives the messages that fit, in the order that was asked for. Where only
+// is not nil a search, not a sort, looks at no others.
+func (c *conn) seek(ctx context.Context, q *seeking, only []uint32) ([]hit, error) {
 	want := search.WantNumber
 	switch {
 	case order.NeedsOutline(q.sort):
@@ -165,7 +171,7 @@ func (c *conn) seek(ctx context.Context, q *seeking) ([]hit, error) {
 	}
 	var hits []hit
 	sorter := order.NewSorter(q.sort)
-	err := c.each(ctx, q, want, func(f search.Found) error {
+	err := c.each(ctx, q, only, want, func(f search.Found) error {
 		if q.sort != nil {
 			sorter.Add(order.Message{Number: f.Number, Arrival: f.Received, Size: f.Size, Outline: f.Outline})
 		}
@@ -188,12 +194,12 @@ func (c *conn) seek(ctx context.Context, q *seeking) ([]hit, error) {
 }
 
 // each runs a program over the selected mailbox.
-func (c *conn) each(ctx context.Context, q *seeking, want search.Want, found func(search.Found) error) error {
+func (c *conn) each(ctx context.Context, q *seeking, only []uint32, want search.Want, found func(search.Found) error) error {
 	p, v := q.program, c.sel
 	switch {
 	case p.BadCharset:
 		return no("BADCHARSET ("+search.Charsets+")", "Charset is not known")
-	case p.CharsetGiven && c.enabled.utf8 && q.sort == nil:
+	case p.CharsetGiven && c.enabled.utf8:
 		return bad("No CHARSET after ENABLE UTF8=ACCEPT") // RFC 6855 section 3
 	case p.Numbers && c.enabled.uidOnly:
 		return errUIDRequired
@@ -201,6 +207,9 @@ func (c *conn) each(ctx context.Context, q *seeking, want search.Want, found fun
 	box := search.Mailbox{Store: c.srv.Mailboxes, Folder: v.folder.ID, UIDs: v.snapshot(), Index: c.srv.Fulltext, EmailID: emailID}
 	if !c.enabled.rev2 {
 		box.Recent = v.isRecent
+	}
+	if q.sort == nil {
+		box.Only = only
 	}
 	if p.Saved {
 		box.Saved, _ = v.resolve(wire.Set{Saved: true}, true)
@@ -234,7 +243,7 @@ func (v *view) save(uids []uint32) {
 // answerThread carries out THREAD.
 func (c *conn) answerThread(ctx context.Context, q *seeking, byReference bool) error {
 	t := order.NewThreader(byReference)
-	err := c.each(ctx, q, search.WantOutline, func(f search.Found) error {
+	err := c.each(ctx, q, nil, search.WantOutline, func(f search.Found) error {
 		t.Add(order.Message{Number: q.name(hit{number: f.Number, uid: f.UID}), Arrival: f.Received, Size: f.Size, Outline: f.Outline})
 		return nil
 	})

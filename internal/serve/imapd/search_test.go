@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
 )
@@ -63,7 +64,7 @@ func TestSearchKeys(t *testing.T) {
 		"(1) UID 1": "1", "OR 1 OR 2 OR UID 3 7": "1 2 3", "NOT (OR 1 2) NOT NOT 3": "3",
 
 		"SEEN": "1 2", "UNSEEN": "3 4", "FLAGGED": "1", "SEEN UNFLAGGED": "2", "UNDELETED UNDRAFT UNANSWERED": "1 2 3 4", "DELETED": "",
-		"KEYWORD $work": "2", "UNKEYWORD $Work": "1 3 4", "NEW": "3 4", "OLD": "", "RECENT": "1 2 3 4",
+		"KEYWORD $work": "2", "UNKEYWORD $Work": "1 3 4",
 
 		"FROM alice": "1", `FROM "aoki <ALICE@"`: "1", `FROM "Bob Baba"`: "2", "TO 青木": "2", "TO 青": "2", "CC team": "2", "CC carol@example": "2",
 		"BCC a": "", `SUBJECT "minutes of"`: "1 3", "SUBJECT 議事": "2", "SUBJECT ＭＯＮＤＡＹ": "1 3", `SUBJECT ""`: "1 2 3 4",
@@ -266,4 +267,59 @@ func TestSort(t *testing.T) {
 			t.Errorf("%s: %q, want %q", command, got, want)
 		}
 	}
+}
+
+func TestSearchRecent(t *testing.T) {
+	h := newHouse(t)
+	h.Shelf.mu.Lock()
+	h.Shelf.begun = time.Now().Add(-time.Hour)
+	h.Shelf.mu.Unlock()
+	h.fill(t, 2)
+	h.flag(t, h.inbox(t), 1, mailbox.Add, mailbox.Seen)
+	c := h.login(t, "alice")
+	c.ok("SELECT INBOX")
+	for keys, want := range map[string]string{"RECENT": " 1 2", "NEW": " 2", "OLD": "", "NOT RECENT": "", "OR OLD SEEN": " 1"} {
+		if got := c.first("SEARCH " + keys); got != "* SEARCH"+want {
+			t.Errorf("%s: %q", keys, got)
+		}
+	}
+	c.ok("ENABLE IMAP4rev2")
+	if got := c.first("SEARCH RECENT"); got != fmt.Sprintf(`* ESEARCH (TAG "t%d")`, c.tag) {
+		t.Error(got)
+	}
+}
+
+// TestSearchEndsWithTheConnection does not wait for a search that nobody waits
+// for.
+func TestSearchEndsWithTheConnection(t *testing.T) {
+	h := newHouse(t)
+	h.fill(t, 300)
+	c := h.login(t, "alice")
+	c.ok("SELECT INBOX")
+	for range 3 {
+		c.send("a SEARCH " + strings.Repeat("OR BODY nowhere ", 500) + "BODY x\r\n")
+	}
+	c.nc.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := h.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSearchAfterEnable(t *testing.T) {
+	_, c := letterbox(t)
+	c.ok("ENABLE IMAP4rev2")
+	same(t, c.ok("SEARCH SUBJECT minutes"), fmt.Sprintf(`* ESEARCH (TAG "t%d") ALL 1,3`, c.tag))
+	same(t, c.ok("UID SEARCH 7"), fmt.Sprintf(`* ESEARCH (TAG "t%d") UID`, c.tag))
+	same(t, c.ok("SEARCH CHARSET utf-8 SUBJECT 議事"), fmt.Sprintf(`* ESEARCH (TAG "t%d") ALL 2`, c.tag))
+	same(t, c.ok("SORT (SUBJECT) utf-8 ALL"), "* SORT 4 1 3 2")
+	c.ok("ENABLE UTF8=ACCEPT")
+	c.no("SEARCH CHARSET utf-8 SUBJECT a", "BAD ")
+	same(t, c.ok("SEARCH SUBJECT 議事"), fmt.Sprintf(`* ESEARCH (TAG "t%d") ALL 2`, c.tag))
+	c.ok("ENABLE UIDONLY")
+	for _, command := range []string{"SEARCH ALL", "UID SEARCH 1", "UID SEARCH NOT 1:2", "SORT (DATE) utf-8 ALL", "THREAD REFERENCES utf-8 ALL", "UID THREAD REFERENCES utf-8 1"} {
+		c.no(command, "BAD [UIDREQUIRED]")
+	}
+	same(t, c.ok("UID SEARCH UID 1:2"), fmt.Sprintf(`* ESEARCH (TAG "t%d") UID ALL 1:2`, c.tag))
 }

@@ -3,13 +3,11 @@ package imapd
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
 	"github.com/migiwa/migiwa/internal/mail/outline"
-	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
@@ -111,8 +109,8 @@ func (s *section) write(e *wire.Encoder) {
 func (s *section) header() bool { return s.what != wholeBody && s.what != textOnly }
 
 // needsOutline tells whether one must know the structure of the message to find
-// the section.
-func (s *section) needsOutline() bool { return len(s.path) > 0 || s.what != wholeBody }
+// the section. Its own header is found without.
+func (s *section) needsOutline() bool { return len(s.path) > 0 }
 
 // span is a place in the text of a message, which is prefix and body.
 type span struct{ at, size int64 }
@@ -120,41 +118,50 @@ type span struct{ at, size int64 }
 // find gives the place of the section, or of the header that its fields are
 // taken from. What a message does not have is found to be empty, as with other
 // servers.
-func (s *section) find(it *mailbox.Item) span {
-	if !s.needsOutline() {
-		return span{0, it.Size}
+func (s *section) find(m *opened) (span, error) {
+	if len(s.path) == 0 {
+		return s.findWhole(m)
 	}
-	prefix := int64(len(it.Prefix))
-	p, ok := it.Outline.Section(s.path)
-	if ok && len(s.path) > 0 && s.what != wholeBody && s.what != mimeHeader {
+	p, ok := m.it.Outline.Section(s.path)
+	if ok && s.what != wholeBody && s.what != mimeHeader {
 		p, ok = p.Inner()
 	}
+	prefix := int64(len(m.it.Prefix))
 	switch {
 	case !ok:
-		return span{}
-	case s.what != wholeBody && s.what != textOnly:
-		if p == it.Outline.Root() { // whose header begins with the prefix
-			return span{0, prefix + p.HeaderOffset + p.HeaderSize}
-		}
-		return span{prefix + p.HeaderOffset, p.HeaderSize}
-	case s.what == wholeBody && len(s.path) == 0:
-		return span{0, it.Size}
+		return span{}, nil
+	case s.what == wholeBody || s.what == textOnly:
+		return span{prefix + p.BodyOffset, p.BodySize}, nil
+	case p == m.it.Outline.Root(): // number 1 of what has no parts
+		return span{0, prefix + p.HeaderSize}, nil
 	}
-	return span{prefix + p.BodyOffset, p.BodySize}
+	return span{prefix + p.HeaderOffset, p.HeaderSize}, nil
 }
 
-// maxHeader is how much of a header is searched for fields.
-const maxHeader = 4 << 20
-
-// open gives the octets of the section in text, and their number.
-func (s *section) open(text io.ReaderAt, it *mailbox.Item) (*io.SectionReader, error) {
-	at := s.find(it)
-	if s.what != headerFields && s.what != headerFieldsNot {
-		return io.NewSectionReader(text, at.at, at.size), nil
+// findWhole is find for the message itself.
+func (s *section) findWhole(m *opened) (span, error) {
+	if s.what == wholeBody {
+		return span{0, m.it.Size}, nil
 	}
-	header := make([]byte, min(at.size, maxHeader))
-	if _, err := io.ReadFull(io.NewSectionReader(text, at.at, at.size), header); err != nil {
-		return nil, fmt.Errorf("read header: %w", err)
+	size, err := m.headerSize()
+	if s.what == textOnly {
+		return span{size, m.it.Size - size}, err
+	}
+	return span{0, size}, err
+}
+
+// open gives the octets of the section, and their number.
+func (s *section) open(m *opened) (*io.SectionReader, error) {
+	at, err := s.find(m)
+	if err != nil {
+		return nil, err
+	}
+	if s.what != headerFields && s.what != headerFieldsNot {
+		return io.NewSectionReader(m.text, at.at, at.size), nil
+	}
+	header, err := m.read(at)
+	if err != nil {
+		return nil, err
 	}
 	picked := outline.Fields(header, s.fields, s.what == headerFieldsNot)
 	return io.NewSectionReader(bytes.NewReader(picked), 0, int64(len(picked))), nil
@@ -212,21 +219,24 @@ type decoded struct {
 
 // decode measures what BINARY gives of a section, which takes reading it
 // through. It gives false where the encoding is unknown.
-func (s *section) decode(ctx context.Context, text io.ReaderAt, it *mailbox.Item) (out decoded, known bool, err error) {
-	at := s.find(it)
-	stands := func() io.Reader { return io.NewSectionReader(text, at.at, at.size) }
+func (s *section) decode(ctx context.Context, m *opened) (out decoded, known bool, err error) {
+	at, err := s.find(m)
+	if err != nil {
+		return out, true, err
+	}
+	stands := func() io.Reader { return io.NewSectionReader(m.text, at.at, at.size) }
 	out.from = stands
 	if len(s.path) > 0 {
-		if part, ok := it.Outline.Section(s.path); ok {
+		if part, ok := m.it.Outline.Section(s.path); ok {
 			if _, known = part.Decode(stands()); !known {
 				return out, false, nil
 			}
 			out.from = func() io.Reader { r, _ := part.Decode(stands()); return r }
 		}
 	}
-	m := measure{ctx: ctx}
-	_, err = io.Copy(&m, out.from())
-	out.size, out.nul = m.size, m.nul
+	c := measure{ctx: ctx}
+	_, err = io.Copy(&c, out.from())
+	out.size, out.nul = c.size, c.nul
 	return out, true, err
 }
 

@@ -218,9 +218,6 @@ func (c *conn) loginFailed(ctx context.Context, start time.Time, e event.Event, 
 	case <-delay.C:
 	case <-ctx.Done():
 	}
-	if c.failures >= c.srv.limits.Failures {
-		c.line("* BYE Too many failures")
-		return errEnd
-	}
+	answer.last = c.failures >= c.srv.limits.Failures
 	return answer
 }

@@ -17,16 +17,22 @@ import (
 // clear connects to a server that begins without TLS.
 func clear(t testing.TB, h *house) *client {
 	t.Helper()
-	nc, err := net.Dial("tcp", h.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Close() })
-	c := &client{t: t, nc: nc, r: bufio.NewReader(nc)}
+	c := &client{t: t}
+	c.connect(h.addr)
 	if line := c.line(); !strings.HasPrefix(line, "* OK [CAPABILITY ") {
 		t.Fatalf("greeting %q", line)
 	}
 	return c
+}
+
+func (c *client) connect(addr string) {
+	c.t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { nc.Close() })
+	c.nc, c.r = nc, bufio.NewReader(nc)
 }
 
 // startTLS turns the connection of a client into TLS.

@@ -70,7 +70,8 @@ func TestLargeMessagesAreStreamed(t *testing.T) {
 		}
 	}
 	runtime.ReadMemStats(&behind)
-	if grown := behind.TotalAlloc - before.TotalAlloc; grown > size/4 {
+	// Three ways, of which each would take more than that if it were not streamed.
+	if grown := behind.TotalAlloc - before.TotalAlloc; grown > 2*size {
 		t.Errorf("%d octets allocated on the way of a message of %d", grown, size)
 	}
 }

@@ -104,7 +104,8 @@ func writePart(e *wire.Encoder, p *outline.Part, extensible bool) {
 	if p.NoMIME {
 		p = &outline.Part{Type: p.Type, Subtype: p.Subtype, BodySize: p.BodySize, Lines: p.Lines}
 	}
-	if p.Kind == outline.Message {
+	rfc822 := p.Is("message/rfc822")
+	if rfc822 {
 		e.Raw(`"message" "rfc822" `)
 	} else {
 		e.String(p.Type)
@@ -129,13 +130,15 @@ func writePart(e *wire.Encoder, p *outline.Part, extensible bool) {
 	}
 	e.Raw(" ")
 	e.Number(p.BodySize)
-	if p.Kind == outline.Message {
+	// Only RFC 9051 has message/global show what is in it.
+	message := p.Kind == outline.Message && (rfc822 || e.UTF8)
+	if message {
 		e.Raw(" ")
 		writeEnvelope(e, p.Envelope)
 		e.Raw(" ")
 		writeStructure(e, &p.Children[0], extensible)
 	}
-	if p.Kind == outline.Message || p.Is("text/") {
+	if message || p.Is("text/") {
 		e.Raw(" ")
 		e.Number(p.Lines)
 	}

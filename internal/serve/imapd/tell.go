@@ -11,11 +11,14 @@ import (
 
 // tell tells the client what is new: keywords, new messages, flags and, where
 // expunge is true, which messages are gone. It looks no further than what has
-// the mod-sequence atLeast (or newest). When the mailbox is no more it gives
-// mailbox.ErrNoFolder.
+// the mod-sequence atLeast (or newest). When the mailbox is no more, or not for
+// this user, it gives mailbox.ErrNoFolder.
 func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) error {
 	v.telling.Lock()
 	defer v.telling.Unlock()
+	if err := c.mayStill(ctx, false); err != nil {
+		return err
+	}
 	e, changed, err := v.place.look(ctx, c.srv.Mailboxes, v.folder.ModSeq, atLeast)
 	if err != nil {
 		return err
@@ -32,7 +35,10 @@ func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) e
 		}
 	}
 	if news {
-		return v.tellChanges(ctx, c, e, changed)
+		if err := v.tellChanges(ctx, c, e, changed); err != nil {
+			return err
+		}
+		v.tellLive(ctx, c, changed)
 	}
 	return nil
 }
@@ -119,6 +125,7 @@ func (v *view) tellFlags(c *conn, m mailbox.Message) {
 // that those of others stay, or their UIDs (VANISHED, RFC 7162 section 3.2.10).
 func (v *view) tellGone(c *conn) {
 	gone := missing(v.uids, v.now)
+	v.tellLeft(c, gone)
 	if c.enabled.qresync || v.uidOnly {
 		c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED "); e.Set(gone); return nil })
 	} else {

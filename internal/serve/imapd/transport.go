@@ -64,14 +64,14 @@ func (in *input) Read(p []byte) (int, error) {
 func (in *input) buffered() bool { return in.buf != nil && in.buf.Buffered() > 0 }
 
 // wait waits for an octet, without a buffer, and gives the buffer that has it.
-func (in *input) wait() (*bufio.Reader, error) {
+func (in *input) wait(n *nap) (*bufio.Reader, error) {
 	if in.buffered() {
 		return in.buf, nil
 	}
 	in.release()
-	for n := 0; n == 0; {
+	for got := 0; got == 0; {
 		var err error
-		if n, err = in.r.Read(in.first[:]); n == 0 && err != nil {
+		if got, err = n.read(in.r, in.first[:]); got == 0 && err != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +92,7 @@ func (in *input) release() {
 
 // await waits for the first octet of a command or of an answer to a challenge.
 func (c *conn) await() (err error) {
-	c.dec.R, err = c.in.wait()
+	c.dec.R, err = c.in.wait(c.nap)
 	if err != nil {
 		return c.why(err)
 	}

@@ -25,6 +25,7 @@ type view struct {
 	telling  sync.Mutex
 	now      []uint32 // UIDs in the store at folder.ModSeq; others of uids are gone, and the client not yet told
 	keywords int      // of the edition's that were told
+	live     []*live  // searches whose results are kept up to date (context.go)
 
 	mu     sync.Mutex
 	uids   []uint32

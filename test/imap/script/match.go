@@ -199,7 +199,7 @@ func (s *scope) try(want, got *client.Response) bool {
 	if status(got) || len(want.Values) != len(got.Values) {
 		return false
 	}
-	name := want.Name()
+	name := got.Name() // that of the other may stand behind $2
 	for i, w := range want.Values {
 		if !s.valueOf(w, got.Values[i], defaults(name, i), name == "FETCH") {
 			return false

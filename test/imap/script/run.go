@@ -15,37 +15,13 @@ import (
 // like that.
 const mailbox = "imaptest"
 
-// Account is a user whose mailboxes a script may delete.
-type Account struct {
-	User, Password string
-}
-
 // Target is a server and two of its users.
 type Target struct {
 	client.Server
-	First, Second Account
+	First, Second client.Account
 }
 
-// Failure is what went otherwise than a script wants.
-type Failure struct {
-	Line          int    // of the script
-	Command       string // as it was sent
-	Expected, Got string
-}
-
-func (f *Failure) Error() string {
-	return fmt.Sprintf("line %d: %s: expected %s, got %s", f.Line, f.Command, f.Expected, f.Got)
-}
-
-// MissingError is returned for a script that wants capabilities which the
-// server does not have.
-type MissingError struct{ Capabilities []string }
-
-func (e *MissingError) Error() string {
-	return "the server has no " + strings.Join(e.Capabilities, ", ")
-}
-
-// Run runs the script. The error is a *Failure, a *MissingError, or says why
+// Run runs the script. The error is a *client.Failure, a *client.MissingError, or says why
 // it could not run. All mailboxes of the users whose names begin with
 // "imaptest" are deleted before.
 func (s *Script) Run(t Target) error {
@@ -65,7 +41,7 @@ func (s *Script) Run(t Target) error {
 // variables are those that every script has.
 func variables(t Target) map[string]string {
 	vars := map[string]string{"mailbox": mailbox, "mailbox_url": mailbox, "password": t.First.Password}
-	for suffix, a := range map[string]Account{"": t.First, "2": t.Second} {
+	for suffix, a := range map[string]client.Account{"": t.First, "2": t.Second} {
 		name, domain, _ := strings.Cut(a.User, "@")
 		vars["user"+suffix], vars["username"+suffix], vars["domain"+suffix] = a.User, name, domain
 	}
@@ -120,7 +96,7 @@ func (r *run) prepare() error {
 func (r *run) greeting(greeting *client.Response) error {
 	for _, e := range r.script.groups[0].untagged {
 		if r.scope.response(e.want, greeting) != (e.kind == '*') {
-			return &Failure{Line: e.line, Command: "the greeting", Expected: expected(e), Got: greeting.String()}
+			return &client.Failure{Line: e.line, Command: "the greeting", Expected: expected(e), Got: greeting.String()}
 		}
 	}
 	return nil
@@ -155,7 +131,7 @@ func (r *run) missing() error {
 		}
 	}
 	if len(missing) > 0 {
-		return &MissingError{Capabilities: missing}
+		return &client.MissingError{Capabilities: missing}
 	}
 	return nil
 }
@@ -299,7 +275,7 @@ func (r *run) group(g *group) error {
 }
 
 func (x *exchange) failure(expected, got string) error {
-	return &Failure{Line: x.commands[0].line, Command: client.Brief(x.sent), Expected: expected, Got: got}
+	return &client.Failure{Line: x.commands[0].line, Command: client.Brief(x.sent), Expected: expected, Got: got}
 }
 
 func (x *exchange) seen() string {
@@ -447,7 +423,7 @@ func (x *exchange) finish() error {
 			if full, err := x.scope.expand(string(e.want.Raw)); err == nil {
 				want = "* " + full
 			}
-			f := x.failure(want, x.seen()).(*Failure)
+			f := x.failure(want, x.seen()).(*client.Failure)
 			f.Line = e.line
 			return f
 		}

@@ -35,6 +35,7 @@ func TestMatch(t *testing.T) {
 		{"1 fetch (envelope (nil))", "1 FETCH (ENVELOPE (NIL))", true},
 		{"1 fetch (envelope (nil))", "1 FETCH (ENVELOPE (\"NIL\"))", false},
 		{"$3 fetch (uid 9)", "2 FETCH (UID 9)", true}, // message 1 is expunged
+		{"$3 fetch (flags (\\seen))", "2 FETCH (UID 9 FLAGS (\\Seen))", true},
 		{"$1 expunge", "1 EXPUNGE", false},
 		{"list () $sep INBOX", `LIST (\HasNoChildren) "/" inbox`, true},
 		{"list () $sep ${case:INBOX}", `LIST () "/" inbox`, false},

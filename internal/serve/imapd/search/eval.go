@@ -133,11 +133,7 @@ func (k *key) names(s *subject) bool {
 		_, found := slices.BinarySearch(k.uids, s.uid)
 		return found
 	}
-	n := s.number
-	if k.op == opUIDs {
-		n = s.uid
-	}
-	_, found := slices.BinarySearchFunc(k.numbers, n, func(r wire.Range, n uint32) int {
+	_, found := slices.BinarySearchFunc(k.numbers, s.uid, func(r wire.Range, n uint32) int {
 		switch {
 		case r.Last < n:
 			return -1

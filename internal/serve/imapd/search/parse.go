@@ -33,6 +33,7 @@ func Parse(d *wire.Decoder, first string) *Program {
 	if first == "CHARSET" {
 		d.SP()
 		p.charset(d.Astring())
+		p.prog.CharsetGiven = true
 		d.SP()
 		first = ""
 	}
@@ -55,7 +56,7 @@ type parser struct {
 }
 
 func (p *parser) charset(name string) {
-	p.from, p.prog.CharsetGiven = name, true
+	p.from = name
 	switch strings.ToUpper(name) {
 	case "US-ASCII", "ASCII":
 	default:
@@ -231,6 +232,7 @@ func (p *parser) or() *key {
 }
 
 func (p *parser) interval() int64 {
+	p.prog.Timed = true
 	n := p.d.Number64()
 	if n == 0 {
 		p.d.Fail("Interval must not be 0")

@@ -70,8 +70,9 @@ type key struct {
 	level   level
 	kids    []*key
 	set     wire.Set
-	numbers []wire.Range // set, once it is bound
-	uids    []uint32     // likewise, of "$"
+	bound   bool         // set has been given its meaning:
+	numbers []wire.Range // UIDs
+	uids    []uint32     // of "$"
 	flags   mailbox.Flags
 	days    dayRange
 	n       int64
@@ -102,13 +103,15 @@ type Program struct {
 
 	// BadCharset says that the charset is not known: NO [BADCHARSET].
 	BadCharset bool
-	// CharsetGiven says that the client named one.
+	// CharsetGiven says that the client named one by CHARSET.
 	CharsetGiven bool
 	// ModSeq says that mod-sequences belong in the result (RFC 7162 section 3.1.5).
 	ModSeq bool
 	// Numbers says that a key has sequence numbers, forbidden with UIDONLY
 	// (RFC 9586 section 3).
 	Numbers bool
+	// Timed says that the answer changes with time.
+	Timed bool
 	// Saved says that a key has "$".
 	Saved bool
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/migiwa/migiwa/internal/mail/outline"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/mailbox/fulltext"
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
 // Mailbox is where a search looks.
@@ -19,6 +20,7 @@ type Mailbox struct {
 	Store  *mailbox.Store
 	Folder int64
 	UIDs   []uint32          // by sequence number, as the client knows them: no other message is found
+	Only   []uint32          // of UIDs those that are looked at; nil: all
 	Saved  []uint32          // what "$" stands for, in order
 	Recent func(uint32) bool // tells whether a message, by its UID, is \Recent; nil: none is
 	// EmailID gives the object identifier of a message as clients know it.
@@ -49,6 +51,9 @@ type Found struct {
 // were looked at.
 func (p *Program) Run(ctx context.Context, box Mailbox, want Want, found func(Found) error) error {
 	r := run{Program: p, Mailbox: box, want: level(want), found: found, now: time.Now()}
+	if r.Only == nil {
+		r.Only = r.UIDs
+	}
 	p.root.bind(box)
 	left := r.numbers()
 	var err error
@@ -98,17 +103,27 @@ type run struct {
 // is wanted.
 func (r *run) deepest() level { return max(r.root.level, r.want) }
 
-// bind gives sets their meaning in a mailbox.
+// bind gives sets their meaning in a mailbox. They keep it: a search that is
+// run again is about the same messages, whatever their numbers are then.
 func (k *key) bind(box Mailbox) {
 	for _, kid := range k.kids {
 		kid.bind(box)
 	}
+	if k.op != opNumbers && k.op != opUIDs || k.bound {
+		return
+	}
+	k.bound = true
 	switch {
-	case k.op != opNumbers && k.op != opUIDs || len(box.UIDs) == 0:
 	case k.set.Saved:
 		k.uids = box.Saved
+	case len(box.UIDs) == 0:
 	case k.op == opNumbers:
-		k.numbers = k.set.Normal(uint32(len(box.UIDs)))
+		n := uint32(len(box.UIDs))
+		for _, r := range k.set.Normal(n) {
+			if r.First <= n {
+				k.numbers = append(k.numbers, wire.Range{First: box.UIDs[r.First-1], Last: box.UIDs[min(r.Last, n)-1]})
+			}
+		}
 	default:
 		k.numbers = k.set.Normal(box.UIDs[len(box.UIDs)-1])
 	}
@@ -138,9 +153,9 @@ func (r *run) tell(s *subject) bool {
 // more must be known.
 func (r *run) numbers() (left []uint32) {
 	if r.root.level > byNumber && len(r.root.kids) > 0 && r.root.kids[0].level > byNumber {
-		return r.UIDs // no key to ask
+		return r.Only // no key to ask
 	}
-	for _, uid := range r.UIDs {
+	for _, uid := range r.Only {
 		s := r.subject(byNumber, uid)
 		switch t := r.root.ask(s); {
 		case t == no:

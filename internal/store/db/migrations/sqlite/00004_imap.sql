@@ -25,7 +25,14 @@ CREATE TABLE annotation (
 ) WITHOUT ROWID;
 CREATE INDEX annotation_mailbox ON annotation(mailbox);
 
+-- The rows of message are long; what is asked of all messages of a folder,
+-- which, flags and keywords, is here together. These change with modseq anyway.
+DROP INDEX message_modseq;
+CREATE INDEX message_modseq ON message(mailbox, modseq, uid, flags, keywords);
+
 -- +goose Down
+DROP INDEX message_modseq;
+CREATE INDEX message_modseq ON message(mailbox, modseq);
 DROP TABLE annotation;
 DROP TABLE mailbox_grant;
 DROP TABLE outline;
