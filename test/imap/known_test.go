@@ -17,8 +17,6 @@ var jamesOnly = map[string]string{
 	"MetadataWithBinaryData":      "wants a line end within a quoted string, which RFC 9051 forbids",
 	"FetchMultipartBodyStructure": "wants FETCH 1:* () to succeed, which RFC 9051 forbids",
 	"FetchSimpleBodyStructure":    "wants FETCH 1:* () to succeed, which RFC 9051 forbids",
-	"FetchSingleMessage":          "wants FETCH 1 (ALL) to succeed; a macro stands alone (RFC 9051 6.4.5)",
-	"TextPartialFetch":            "wants BAD for <0.0>; other servers give nothing",
 	"Quota":                       "James's quota roots and the sizes its set-up allows",
 	"SearchOptionSave":            "wants SEARCH beside RETURN (SAVE), which RFC 9051 6.4.4.1 forbids",
 	"SharedMailbox":               "names of James's namespaces",
@@ -54,6 +52,8 @@ func with(more map[string]string) map[string]string {
 // dovecotDialogues are the dialogues that Dovecot answers otherwise, and why
 // that says nothing against the runner.
 var dovecotDialogues = with(map[string]string{
+	"FetchSingleMessage":          "Dovecot refuses FETCH 1 (ALL); a macro stands alone (RFC 9051 6.4.5)",
+	"TextPartialFetch":            "Dovecot gives nothing for <0.0>, which RFC 9051 section 9 does not know",
 	"ConcurrentCrossExpunge":      "Dovecot does not tell of a STORE that changes nothing",
 	"ConcurrentFetchResponse":     "Dovecot tells news after some commands only",
 	"ConcurrentRenameSelected":    "Dovecot ends the session when its mailbox is renamed",

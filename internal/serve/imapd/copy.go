@@ -26,7 +26,7 @@ func (c *conn) copyTo(ctx context.Context, t target, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.folder.ID, to.ID, mailbox.Ranges(uids))
+	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.told().ID, to.ID, mailbox.Ranges(uids))
 	if err == nil {
 		err = c.trimFlags(ctx, to, rights, copied)
 	}
@@ -98,7 +98,7 @@ func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	moved, err := c.srv.Mailboxes.Move(ctx, v.folder.ID, to.ID, mailbox.Ranges(uids))
+	moved, err := c.srv.Mailboxes.Move(ctx, v.told().ID, to.ID, mailbox.Ranges(uids))
 	if err == nil {
 		err = c.trimFlags(ctx, to, rights, moved)
 	}
@@ -146,7 +146,7 @@ func (c *conn) expunge(ctx context.Context, set []mailbox.Range) (string, error)
 	if err := v.writable(mailbox.ExpungeRight); err != nil {
 		return "", err
 	}
-	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.folder.ID, set, true)
+	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.told().ID, set, true)
 	if err != nil {
 		return "", err
 	}
