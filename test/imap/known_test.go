@@ -75,16 +75,12 @@ var dovecotDialogues = with(map[string]string{
 })
 
 // knownScripts are the scripts of imaptest that our server fails.
-var knownScripts = map[string]string{
-	"search-flags": "SEARCH does not know \\Recent yet",
-	"search-sets":  "UID SEARCH takes 4294967295 for *",
-}
+var knownScripts = map[string]string{}
 
 // knownDialogues are the dialogues that our server answers otherwise.
 var knownDialogues = with(map[string]string{
 	"ListSubscribed":                       "wants CHILDINFO that repeats what is listed anyway; RFC 5258 3.5: servers SHOULD leave it out",
 	"ListWithPercentWildcardInMailboxName": "we refuse names with wildcards, as RFC 9051 5.1 lets us",
 	"PeekMultipartMixedComplex":            "not looked into yet",
-	"Recent":                               "SEARCH does not know \\Recent yet",
 	"RenameInbox":                          "James numbers INBOX anew after RENAME INBOX; ours goes on",
 })
