@@ -12,7 +12,12 @@ import (
 // Resident sums the resident memory of a process and all its descendants, in
 // bytes. Pages that they share are counted for each.
 func Resident(pid int) (int64, error) {
-	sum, err := status(pid, "VmRSS")
+	return sum(pid, func(pid int) (int64, error) { return status(pid, "VmRSS") })
+}
+
+// sum adds something up over a process and all its descendants.
+func sum(pid int, of func(pid int) (int64, error)) (int64, error) {
+	total, err := of(pid)
 	if err != nil {
 		return 0, err
 	}
@@ -29,20 +34,24 @@ func Resident(pid int) (int64, error) {
 			if err != nil || slices.Contains(family, int64(child)) || !slices.Contains(family, parent) {
 				continue // it may have ended meanwhile
 			}
-			rss, err := status(child, "VmRSS")
+			n, err := of(child)
 			if err != nil {
 				continue
 			}
 			family, grown = append(family, int64(child)), true
-			sum += rss
+			total += n
 		}
 	}
-	return sum, nil
+	return total, nil
 }
 
 // status reads one number of /proc/PID/status; kB become bytes.
 func status(pid int, key string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return field(fmt.Sprintf("/proc/%d/status", pid), key)
+}
+
+func field(path, key string) (int64, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
@@ -58,5 +67,11 @@ func status(pid int, key string) (int64, error) {
 		}
 		return n, err
 	}
-	return 0, fmt.Errorf("process %d has no %s", pid, key)
+	return 0, fmt.Errorf("%s has no %s", path, key)
+}
+
+// Proportional sums the memory of a process and all its descendants, in bytes,
+// with pages that several processes share divided among them.
+func Proportional(pid int) (int64, error) {
+	return sum(pid, func(pid int) (int64, error) { return field(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss") })
 }

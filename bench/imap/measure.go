@@ -336,7 +336,7 @@ func (j *job) idle() error {
 		return err
 	}
 	defer first.Close()
-	before, err := contestant.Resident(j.server.Pid())
+	before, err := contestant.Proportional(j.server.Pid())
 	if err != nil {
 		return err
 	}
@@ -354,7 +354,7 @@ func (j *job) idle() error {
 		}
 	}
 	time.Sleep(2 * time.Second)
-	after, err := contestant.Resident(j.server.Pid())
+	after, err := contestant.Proportional(j.server.Pid())
 	if err != nil {
 		return err
 	}
