@@ -158,22 +158,22 @@ func testTransferBetweenAccounts(t *testing.T, s *Store) {
 		mustDeliver(t, s, a, "", testBody(1), 0)
 	}
 	from, to := folder(t, s, a, ""), folder(t, s, b, "")
-	c, err := s.Copy(t.Context(), from.ID, to.ID, []Range{{1, 1}})
+	c, err := s.Copy(t.Context(), from.ID, to.ID, []Range{{1, 1}}, Shed{})
 	if err != nil || len(c.To) != 1 || c.UIDValidity != to.UIDValidity {
 		t.Fatalf("copy: %+v, %v", c, err)
 	}
-	if c, err = s.Move(t.Context(), from.ID, to.ID, []Range{{1, 1}}); err != nil || len(c.To) != 1 {
+	if c, err = s.Move(t.Context(), from.ID, to.ID, []Range{{1, 1}}, Shed{}); err != nil || len(c.To) != 1 {
 		t.Fatalf("move: %+v, %v", c, err)
 	}
 	for _, do := range []func() error{
-		func() error { _, err := s.Move(t.Context(), from.ID, to.ID, All); return err },
-		func() error { _, err := s.Copy(t.Context(), from.ID, to.ID, All); return err },
+		func() error { _, err := s.Move(t.Context(), from.ID, to.ID, All, Shed{}); return err },
+		func() error { _, err := s.Copy(t.Context(), from.ID, to.ID, All, Shed{}); return err },
 	} {
 		if r := new(mail.Reply); !errors.As(do(), &r) || r.Enhanced != "4.2.2" {
 			t.Error("a full account takes more")
 		}
 	}
-	if _, err := s.Move(t.Context(), to.ID, from.ID, All); err != nil {
+	if _, err := s.Move(t.Context(), to.ID, from.ID, All, Shed{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

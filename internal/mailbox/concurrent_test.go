@@ -224,7 +224,7 @@ func (m *member) transfer(ctx context.Context) error {
 	if m.rnd.IntN(2) == 0 {
 		do = m.s.Move
 	}
-	c, err := do(ctx, from, to, m.set())
+	c, err := do(ctx, from, to, m.set(), Shed{})
 	m.claim(m.t, to, c.To...)
 	return err
 }

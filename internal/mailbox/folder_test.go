@@ -251,13 +251,13 @@ func testDeleteLarge(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	for range expungeChunk + 1 {
-		if c, err := s.Copy(t.Context(), in.ID, in.ID, All); err != nil {
+		if c, err := s.Copy(t.Context(), in.ID, in.ID, All, Shed{}); err != nil {
 			t.Fatal(err)
 		} else if len(c.To) > expungeChunk {
 			break
 		}
 	}
-	if _, err := s.Copy(t.Context(), in.ID, f.ID, All); err != nil {
+	if _, err := s.Copy(t.Context(), in.ID, f.ID, All, Shed{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Delete(t.Context(), a, "large"); err != nil {

@@ -40,6 +40,7 @@ var suite = []struct {
 	{"Expunge", testExpunge},
 	{"ExpungeMemoryIsBounded", testExpungeMemoryIsBounded},
 	{"CopyMove", testCopyMove},
+	{"Shed", testShed},
 	{"CopyOverQuota", testCopyOverQuota},
 	{"Repair", testRepair},
 	{"AppendAll", testAppendAll},

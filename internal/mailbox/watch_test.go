@@ -50,9 +50,9 @@ func TestWatch(t *testing.T) {
 			_, err := s.StoreFlags(ctx, in.ID, All, FlagChange{Op: Add, Flags: Seen, Unless: -1})
 			return err
 		},
-		func() error { _, err := s.Copy(ctx, junk.ID, in.ID, All); return err },
+		func() error { _, err := s.Copy(ctx, junk.ID, in.ID, All, Shed{}); return err },
 		func() error { _, _, err := s.Expunge(ctx, in.ID, []Range{{1, 1}}, false); return err },
-		func() error { _, err := s.Move(ctx, in.ID, sent.ID, []Range{{2, 2}}); return err },
+		func() error { _, err := s.Move(ctx, in.ID, sent.ID, []Range{{2, 2}}, Shed{}); return err },
 	} {
 		if err := change(); err != nil {
 			t.Fatal(err)
