@@ -1,0 +1,102 @@
+package imapd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/migiwa/migiwa/internal/mailbox"
+)
+
+const sharedWork = `"Other Users/alice@example.test/Work"`
+
+// shared is a house in which alice shares Work, with one message, with bob.
+func shared(t *testing.T, rights string) (h *house, alice, bob *client) {
+	t.Helper()
+	h = newHouse(t)
+	alice, bob = h.login(t, "alice"), h.login(t, "bob")
+	alice.ok("CREATE Work")
+	alice.ok("SETACL Work bob@example.test " + rights)
+	h.deliver(t, 1, "Work", "Subject: secret\r\n\r\nsecret\r\n")
+	return h, alice, bob
+}
+
+// TestCatenateWithoutRight: a URL of the selected mailbox gives nothing when
+// the right to read it was taken meanwhile.
+func TestCatenateWithoutRight(t *testing.T) {
+	h, a, b := shared(t, "lr")
+	b.ok("SELECT " + sharedWork)
+	a.ok("SETACL Work bob@example.test -r")
+	b.no(`APPEND INBOX CATENATE (URL ";UID=1")`, "NO [BADURL")
+	b = h.login(t, "bob")
+	b.tells("STATUS INBOX (MESSAGES)", "OK", "* STATUS INBOX (MESSAGES 0)")
+}
+
+// TestAppendWithoutRight: the right to append is one that there is when the
+// message is there.
+func TestAppendWithoutRight(t *testing.T) {
+	_, a, b := shared(t, "lrit")
+	b.send("x APPEND " + sharedWork + " (\\Deleted) {20}\r\n")
+	if line := b.line(); !strings.HasPrefix(line, "+") {
+		t.Fatal(line)
+	}
+	a.ok("SETACL Work bob@example.test -it")
+	b.send("Subject: x\r\n\r\ntext\r\n\r\n")
+	if line := b.line(); !strings.HasPrefix(line, "x NO [NOPERM]") {
+		t.Fatal(line)
+	}
+	a.tells("STATUS Work (MESSAGES)", "OK", "* STATUS Work (MESSAGES 1)")
+}
+
+// TestReplaceWithoutRight: a REPLACE that may not be leaves no body open.
+func TestReplaceWithoutRight(t *testing.T) {
+	h, a, b := shared(t, "lrite")
+	b.ok("SELECT " + sharedWork)
+	text := "Subject: x\r\n\r\n" + strings.Repeat("text\r\n", 1<<18)
+	b.send(fmt.Sprintf("x REPLACE 1 INBOX {%d}\r\n", len(text)))
+	if line := b.line(); !strings.HasPrefix(line, "+") {
+		t.Fatal(line)
+	}
+	a.ok("SETACL Work bob@example.test -r")
+	b.send(text + "\r\n")
+	if line := b.line(); !strings.HasPrefix(line, "x NO [NONEXISTENT]") {
+		t.Fatal(line)
+	}
+	if left, err := h.Mailboxes.Bodies.Blobs.Files(0, "", 10); err != nil || len(left) > 0 {
+		t.Fatal(left, err)
+	}
+}
+
+// TestUIDsAreNotDisclosed: who may not read a mailbox does not hear what
+// messages become there (RFC 4315 section 3).
+func TestUIDsAreNotDisclosed(t *testing.T) {
+	_, _, b := shared(t, "li")
+	for _, text := range []string{"one", "two"} {
+		b.append("INBOX", "Subject: "+text+"\r\n\r\ntext\r\n")
+	}
+	b.ok("SELECT INBOX")
+	for _, command := range []string{"COPY 1 ", "MOVE 1 "} {
+		responses, tagged := b.do(command + sharedWork)
+		if text := strings.Join(append(responses, tagged), "\n"); strings.Contains(text, "COPYUID") || !strings.HasPrefix(tagged, "OK") {
+			t.Error(command, text)
+		}
+	}
+	for _, command := range []string{"APPEND ", "REPLACE 1 "} {
+		responses, tagged := b.do(command + sharedWork + " {15+}\r\nSubject: x\r\n\r\n.")
+		if text := strings.Join(append(responses, tagged), "\n"); strings.Contains(text, "APPENDUID") || !strings.HasPrefix(tagged, "OK") {
+			t.Error(command, text)
+		}
+	}
+}
+
+// TestSilentStoreHidesNothing: .SILENT spares the client what it did itself,
+// not what another session did to the same message before.
+func TestSilentStoreHidesNothing(t *testing.T) {
+	h := newHouse(t)
+	f := h.fill(t, 2)
+	c := h.login(t, "alice")
+	c.ok("SELECT INBOX")
+	h.flag(t, f, 1, mailbox.Add, mailbox.Flagged)
+	c.tells(`STORE 1:2 +FLAGS.SILENT (\Seen)`, "OK", `* 1 FETCH (UID 1 FLAGS (\Flagged \Seen))`)
+	c.tells(`STORE 1:2 +FLAGS.SILENT (\Answered)`, "OK")
+}
