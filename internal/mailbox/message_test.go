@@ -318,6 +318,40 @@ func testShed(t *testing.T, s *Store) {
 	sound(t, s)
 }
 
+// testLastUID: a folder that has no UIDs left can be read, and mail finds
+// another one.
+func testLastUID(t *testing.T, s *Store) {
+	ctx, a := t.Context(), addAccount(t, s, "a", 0)
+	mustDeliver(t, s, a, "", testBody(0), 0)
+	in, trash := folder(t, s, a, ""), folder(t, s, a, "Trash")
+	err := s.DB.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.Exec(`UPDATE mailbox SET uidnext = 4294967294 WHERE id = ?`, trash.ID)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := mustDeliver(t, s, a, "Trash", testBody(1), 0); uid != 4294967294 {
+		t.Fatalf("UID %d", uid)
+	}
+	if uid := mustDeliver(t, s, a, "Trash", testBody(2), 0); uid != 2 {
+		t.Fatalf("UID %d of what should be in the INBOX", uid)
+	}
+	if _, err := s.Copy(ctx, in.ID, trash.ID, All, Shed{}); !errors.Is(err, ErrUIDs) {
+		t.Error(err)
+	}
+	if _, err := s.Move(ctx, in.ID, trash.ID, All, Shed{}); !errors.Is(err, ErrUIDs) {
+		t.Error(err)
+	}
+	if _, err := s.AppendAll(ctx, trash.ID, []NewMessage{{Body: list(t, s, in.ID)[0].Body}}); !errors.Is(err, ErrUIDs) {
+		t.Error(err)
+	}
+	if f := folder(t, s, a, "Trash"); f.UIDNext != 4294967295 || f.Messages != 1 {
+		t.Errorf("%+v", f)
+	}
+	sound(t, s)
+}
+
 func testCopyOverQuota(t *testing.T, s *Store) {
 	one := int64(len(testPrefix) + len(testBody(0)))
 	a := addAccount(t, s, "a", 3*one)

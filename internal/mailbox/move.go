@@ -81,6 +81,9 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, shed Shed, move
 func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, shed Shed, move bool) error {
 	now, modseq := time.Now().UnixMilli(), dst.ModSeq+1
 	next := int64(dst.UIDNext)
+	if next+int64(len(c.From)) > lastUIDNext {
+		return ErrUIDs
+	}
 	var size, unseen int64
 	keep, keywords := allFlags&^shed.Flags, `keywords`
 	if shed.Keywords {

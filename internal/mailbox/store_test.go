@@ -41,6 +41,7 @@ var suite = []struct {
 	{"ExpungeMemoryIsBounded", testExpungeMemoryIsBounded},
 	{"CopyMove", testCopyMove},
 	{"Shed", testShed},
+	{"LastUID", testLastUID},
 	{"CopyOverQuota", testCopyOverQuota},
 	{"Repair", testRepair},
 	{"AppendAll", testAppendAll},
