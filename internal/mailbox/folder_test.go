@@ -250,10 +250,10 @@ func testDeleteLarge(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range expungeChunk + 1 {
+	for range ExpungeChunk + 1 {
 		if c, err := s.Copy(t.Context(), in.ID, in.ID, All, Shed{}); err != nil {
 			t.Fatal(err)
-		} else if len(c.To) > expungeChunk {
+		} else if len(c.To) > ExpungeChunk {
 			break
 		}
 	}

@@ -89,6 +89,33 @@ func TestUIDsAreNotDisclosed(t *testing.T) {
 	}
 }
 
+// TestCloseAfterOthers: a mod-sequence is not told with CLOSE when the client
+// does not know what others did before.
+func TestCloseAfterOthers(t *testing.T) {
+	h := newHouse(t)
+	f := h.fill(t, 4)
+	c := h.login(t, "alice")
+	c.ok("ENABLE QRESYNC")
+	c.ok("SELECT INBOX")
+	c.ok(`STORE 1 +FLAGS (\Deleted)`)
+	_, tagged := c.do("CLOSE")
+	if !strings.HasPrefix(tagged, "OK [HIGHESTMODSEQ") {
+		t.Error(tagged)
+	}
+	c.ok("SELECT INBOX")
+	c.ok(`STORE 1 +FLAGS (\Deleted)`)
+	h.flag(t, f, 4, mailbox.Add, mailbox.Flagged)
+	if _, tagged = c.do("CLOSE"); tagged != "OK CLOSE completed" {
+		t.Error(tagged)
+	}
+	c.ok("SELECT INBOX")
+	h.expunge(t, f, 3)
+	c.ok(`STORE 1:2 +FLAGS (\Deleted)`) // the other one may not be told yet
+	if _, tagged = c.do("CLOSE"); tagged != "OK CLOSE completed" {
+		t.Error(tagged)
+	}
+}
+
 // TestSilentStoreHidesNothing: .SILENT spares the client what it did itself,
 // not what another session did to the same message before.
 func TestSilentStoreHidesNothing(t *testing.T) {
