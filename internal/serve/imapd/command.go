@@ -226,6 +226,7 @@ func (c *conn) finish(ctx context.Context, tag, name string, sync syncing, text 
 		case err == nil:
 			err = e
 		}
+		c.sel.tellBehind(c)
 	}
 	c.open.Add(-1)
 	if err := c.tagged(tag, name, text, err); err != nil {

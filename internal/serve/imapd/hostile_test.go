@@ -116,6 +116,24 @@ func TestCloseAfterOthers(t *testing.T) {
 	}
 }
 
+// TestBehind: a client that is told of changes, but may not be told yet what is
+// gone, hears up to where it knows all.
+func TestBehind(t *testing.T) {
+	h := newHouse(t)
+	f := h.fill(t, 3)
+	c := h.login(t, "alice")
+	c.ok("ENABLE QRESYNC")
+	known := number(t, strings.Join(c.ok("SELECT INBOX"), "\n"), "HIGHESTMODSEQ")
+	h.expunge(t, f, 2)
+	seen := h.flag(t, f, 3, mailbox.Add, mailbox.Flagged).ModSeq
+	flags := fmt.Sprintf(`* 3 FETCH (UID 3 FLAGS (\Flagged) MODSEQ (%d))`, seen)
+	behind := "* OK [HIGHESTMODSEQ " + known + "] More is to be told"
+	c.tells("FETCH 1 UID", "OK", "* 1 FETCH (UID 1)", flags, behind)
+	c.tells("FETCH 3 MODSEQ", "OK", fmt.Sprintf("* 3 FETCH (MODSEQ (%d))", seen), behind)
+	c.tells("NOOP", "OK", "* VANISHED 2")
+	c.tells("FETCH 1 UID", "OK", "* 1 FETCH (UID 1)")
+}
+
 // TestSilentStoreHidesNothing: .SILENT spares the client what it did itself,
 // not what another session did to the same message before.
 func TestSilentStoreHidesNothing(t *testing.T) {

@@ -68,7 +68,7 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 	v.place = c.srv.Shelf.take(f.ID)
 	e, _, err := v.place.look(ctx, c.srv.Mailboxes, newest, newest)
 	if err == nil {
-		v.folder, v.uids, v.now, v.keywords = e.folder, e.uids, e.uids, len(e.keywords)
+		v.folder, v.whole, v.uids, v.now, v.keywords = e.folder, e.folder.ModSeq, e.uids, e.uids, len(e.keywords)
 		c.sel = v
 		err = c.describe(ctx, v, e)
 		c.tellName(o.name, at.shown())
