@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
@@ -187,10 +189,7 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 		c.srv.Events.Record(e)
 		return "[CAPABILITY " + c.capability() + "] Logged in", nil
 	}
-	e.Account, e.Reason = user, err.Error()
-	if name != "" {
-		e.Account = name
-	}
+	e.Account, e.Reason = cut(cmp.Or(name, user), mail.MaxPath), cut(err.Error(), mail.MaxPath)
 	return "", c.loginFailed(ctx, start, e, err)
 }
 
