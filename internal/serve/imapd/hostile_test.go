@@ -1,11 +1,15 @@
 package imapd
 
 import (
+	"encoding/base64"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/store/db"
 )
 
 const sharedWork = `"Other Users/alice@example.test/Work"`
@@ -132,6 +136,54 @@ func TestBehind(t *testing.T) {
 	c.tells("FETCH 3 MODSEQ", "OK", fmt.Sprintf("* 3 FETCH (MODSEQ (%d))", seen), behind)
 	c.tells("NOOP", "OK", "* VANISHED 2")
 	c.tells("FETCH 1 UID", "OK", "* 1 FETCH (UID 1)")
+}
+
+// TestLongNames: what a stranger says his name is fills no journal.
+func TestLongNames(t *testing.T) {
+	dir := t.TempDir()
+	r, err := event.Open(event.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHouseWith(t, func(s *Server) { s.Events = r })
+	c := h.dial(t)
+	long := strings.Repeat("x", 60_000)
+	c.no("LOGIN "+long+" x", "NO [AUTHENTICATIONFAILED]")
+	c.no("AUTHENTICATE PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+long[:40_000]+"\x00x")), "NO [AUTHENTICATIONFAILED]")
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		t.Fatal(entries, err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Size() > 4000 || info.Size() == 0 {
+			t.Errorf("%s has %d octets, %v", e.Name(), info.Size(), err)
+		}
+	}
+}
+
+// TestReadWithoutRoom: what cannot be marked as read can be read.
+func TestReadWithoutRoom(t *testing.T) {
+	h, c := boxed(t, 2)
+	err := h.Mailboxes.DB.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(`CREATE TRIGGER full BEFORE UPDATE ON message BEGIN SELECT RAISE(ABORT, 'no room'); END`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.tells("FETCH 1:2 BODY[TEXT]", "OK", "* 1 FETCH (BODY[TEXT] {6}\r\nbody\r\n)", "* 2 FETCH (BODY[TEXT] {6}\r\nbody\r\n)")
+}
+
+// TestManyBinaries: decoding is paid by the server, so it is not asked for at
+// will.
+func TestManyBinaries(t *testing.T) {
+	_, c := boxed(t, 1)
+	c.ok("FETCH 1 (" + strings.Repeat("BINARY.SIZE[1] ", maxBinaries) + ")")
+	c.no("FETCH 1 ("+strings.Repeat("BINARY.PEEK[1]<0.1> ", maxBinaries+1)+")", "BAD Too many items")
+	c.no("STATUS INBOX ()", "BAD")
 }
 
 // TestSilentStoreHidesNothing: .SILENT spares the client what it did itself,
