@@ -180,6 +180,11 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 	if err == nil {
 		account, err = c.srv.Account(ctx, name)
 	}
+	if err == nil && !c.client().Exempt {
+		if c.guest = c.srv.Shelf.enter(account, c.srv.limits.PerAccount); !c.guest {
+			err = errCrowded
+		}
+	}
 	e := c.event(event.Login)
 	e.Verb, e.Millis = verb, time.Since(start).Milliseconds()
 	if err == nil {
@@ -193,6 +198,9 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 	return "", c.loginFailed(ctx, start, e, err)
 }
 
+// errCrowded is why a login fails whose account has too many sessions.
+var errCrowded = errors.New("too many sessions of the account")
+
 func (c *conn) loginFailed(ctx context.Context, start time.Time, e event.Event, err error) error {
 	var answer *refusal
 	switch {
@@ -202,6 +210,8 @@ func (c *conn) loginFailed(ctx context.Context, start time.Time, e event.Event, 
 		return no("CANNOT", "Mechanism not available")
 	case errors.Is(err, sasl.ErrDenied), errors.Is(err, sasl.ErrMalformed):
 		answer = no("AUTHENTICATIONFAILED", "Authentication failed")
+	case errors.Is(err, errCrowded):
+		answer = no("LIMIT", "Too many connections of this account")
 	case errors.Is(err, sasl.ErrHeld):
 		answer = no("UNAVAILABLE", "Temporary problem, try again later")
 	default:
