@@ -1,11 +1,15 @@
 package imapd
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mailbox"
@@ -184,6 +188,58 @@ func TestManyBinaries(t *testing.T) {
 	c.ok("FETCH 1 (" + strings.Repeat("BINARY.SIZE[1] ", maxBinaries) + ")")
 	c.no("FETCH 1 ("+strings.Repeat("BINARY.PEEK[1]<0.1> ", maxBinaries+1)+")", "BAD Too many items")
 	c.no("STATUS INBOX ()", "BAD")
+}
+
+// TestNothingStays: of clients that go away in the middle of anything there is
+// nothing left, neither goroutines nor files nor readers of the shelf.
+func TestNothingStays(t *testing.T) {
+	h, c := boxed(t, 300)
+	c.ok("LOGOUT")
+	before := runtime.NumGoroutine()
+	large := strings.Repeat("x", 1<<20)
+	for _, last := range []string{
+		"a APPEND INBOX {2000000+}\r\n" + large,
+		"a APPEND INBOX {1048576+}\r\n" + large + " {10}\r\n",
+		"a APPEND INBOX CATENATE (TEXT {1048576+}\r\n" + large + " URL \"/INBOX/;UID=1\"",
+		"a REPLACE 1 INBOX {2000000+}\r\n" + large,
+		"a IDLE\r\n",
+		"a IDLE\r\nDONE",
+		"a FETCH 1:* BODY[]\r\nb FETCH 1:* BODY.PEEK[]\r\nc SEARCH TEXT body\r\nd LOGOUT\r\n",
+		"a UID FETCH 1:* BODY.PEEK[]\r\nb UID FETCH 1:* BODY.PEEK[]\r\nc UID SEARCH RETURN (UPDATE) TEXT body\r\nd IDLE\r\n",
+		"a COMPRESS DEFLATE\r\nnothing compressed\r\n",
+		"a LOGIN {5",
+		strings.Repeat("a NOOP\r\n", 5000),
+	} {
+		for range 5 {
+			c := h.login(t, "alice")
+			c.ok("SELECT INBOX")
+			go io.WriteString(c.nc, last)
+			time.Sleep(5 * time.Millisecond)
+			c.nc.(*tls.Conn).NetConn().Close()
+		}
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if now := runtime.NumGoroutine(); now > before {
+		stacks := make([]byte, 1<<20)
+		t.Errorf("%d goroutines became %d:\n%s", before, now, stacks[:runtime.Stack(stacks, true)])
+	}
+	files, err := h.Mailboxes.Bodies.Blobs.Files(0, "", 100)
+	for _, f := range files {
+		if h.Mailboxes.Bodies.Blobs.BeingWritten(f) {
+			t.Errorf("%s is being written", f)
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	for id, f := range h.Shelf.folders {
+		if f.readers != 0 {
+			t.Errorf("%d read folder %d", f.readers, id)
+		}
+	}
 }
 
 // TestSilentStoreHidesNothing: .SILENT spares the client what it did itself,
