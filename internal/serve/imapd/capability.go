@@ -35,6 +35,7 @@ var loginCapabilities = []string{
 	"MOVE",
 	"MULTIAPPEND",
 	"NAMESPACE",
+	"NOTIFY",
 	"PREVIEW",
 	"QUOTA",
 	"QUOTA=RES-STORAGE",

@@ -26,6 +26,8 @@ type view struct {
 	now      []uint32 // UIDs in the store at folder.ModSeq; others of uids are gone, and the client not yet told
 	keywords int      // of the edition's that were told
 	live     []*live  // searches whose results are kept up to date (context.go)
+	owed     bool     // what is new is told next time whatever NOTIFY asked for
+	made     []uint32 // new messages that this session made and was not told of
 
 	mu     sync.Mutex
 	uids   []uint32
