@@ -31,7 +31,7 @@ fuzz:
 
 # The real clients and servers, and the kill and disk-full runs at full length.
 e2e:
-	scripts/test-deps
+	E2E=1 scripts/test-deps
 	MIGIWA_REQUIRE_PEERS=1 MIGIWA_LONG=1 $(GO) test -count=1 -timeout 60m -v ./test/...
 
 bench: build

@@ -121,6 +121,7 @@ type setUp struct {
 	dsn   string // of its database; empty: SQLite
 	relay map[string]string
 	crowd *Crowd
+	extra string // lines of its configuration
 }
 
 func startMigiwa(binary string, o setUp) (*MigiwaServer, error) {
@@ -153,6 +154,9 @@ func (m *MigiwaServer) start(o setUp) error {
 		return err
 	}
 	if err := m.addRoutes(o.relay); err != nil {
+		return err
+	}
+	if err := m.configure(o.extra); err != nil {
 		return err
 	}
 	if o.dsn != "" {

@@ -18,9 +18,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,7 +69,7 @@ func run(addr string, pid, n int, rest time.Duration, metrics string) error {
 	if err := allowFiles(uint64(n) + 200); err != nil {
 		return err
 	}
-	before, err := resident(pid)
+	before, err := contestant.Resident(pid)
 	if err != nil {
 		return err
 	}
@@ -87,7 +84,7 @@ func run(addr string, pid, n int, rest time.Duration, metrics string) error {
 	}
 	opened := time.Since(begin)
 	time.Sleep(rest)
-	after, err := resident(pid)
+	after, err := contestant.Resident(pid)
 	if err != nil {
 		return err
 	}
@@ -223,58 +220,6 @@ func closeAll(conns []net.Conn) {
 	for _, c := range conns {
 		c.Close()
 	}
-}
-
-// resident sums the resident memory of a process and all its descendants, in
-// bytes. Pages that they share are counted for each.
-func resident(pid int) (int64, error) {
-	sum, err := status(pid, "VmRSS")
-	if err != nil {
-		return 0, err
-	}
-	stats, err := filepath.Glob("/proc/[0-9]*/status")
-	if err != nil {
-		return 0, err
-	}
-	family := []int64{int64(pid)}
-	for grown := true; grown; {
-		grown = false
-		for _, path := range stats {
-			child, _ := strconv.Atoi(strings.Split(path, "/")[2]) // the pattern says it is one
-			parent, err := status(child, "PPid")
-			if err != nil || slices.Contains(family, int64(child)) || !slices.Contains(family, parent) {
-				continue // it may have ended meanwhile
-			}
-			rss, err := status(child, "VmRSS")
-			if err != nil {
-				continue
-			}
-			family, grown = append(family, int64(child)), true
-			sum += rss
-		}
-	}
-	return sum, nil
-}
-
-// status reads one number of /proc/PID/status; kB become bytes.
-func status(pid int, key string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(line, ":")
-		if name != key {
-			continue
-		}
-		value, kB := strings.CutSuffix(strings.TrimSpace(value), " kB")
-		n, err := strconv.ParseInt(value, 10, 64)
-		if kB {
-			n *= 1024
-		}
-		return n, err
-	}
-	return 0, fmt.Errorf("process %d has no %s", pid, key)
 }
 
 // tellGoroutines prints the server's go_goroutines if it has metrics.

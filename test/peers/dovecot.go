@@ -92,13 +92,25 @@ func StartDovecot(o DovecotOptions) (*DovecotServer, error) {
 	if o.CertFile != "" {
 		s.IMAPS = loopback(ports[3])
 	}
+	return s, s.start(binary, dir)
+}
+
+func (s *DovecotServer) start(binary, dir string) (err error) {
 	cmd := exec.Command(binary, "-F", "-c", filepath.Join(dir, "dovecot.conf"))
 	if s.process, err = startProcess(dir, cmd, syscall.SIGTERM, nil); err != nil {
-		return nil, err
+		return err
 	}
-	return s, s.waitReady(func() error {
+	return s.waitReady(func() error {
 		return errors.Join(greets(s.LMTP, "220 ")(), greets(s.POP3, "+OK ")(), greets(s.IMAP, "* OK ")())
 	})
+}
+
+// Restart ends it and starts it again on the same mailboxes.
+func (s *DovecotServer) Restart() error {
+	if err := s.end(); err != nil {
+		return err
+	}
+	return s.start(s.cmd.Path, s.dir)
 }
 
 // Forget removes all that the addresses have: mail, mailboxes and settings.

@@ -121,7 +121,10 @@ func (p *process) Log() string {
 }
 
 // Close ends the peer and every process it started, and removes its directory.
-func (p *process) Close() error {
+func (p *process) Close() error { return errors.Join(p.end(), removeAll(p.dir)) }
+
+// end ends the peer and every process it started.
+func (p *process) end() error {
 	var err error
 	select {
 	case <-p.done:
@@ -136,7 +139,7 @@ func (p *process) Close() error {
 	// The group was made for this peer: what is left of it is ours to end.
 	_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
 	<-p.done
-	return errors.Join(err, removeAll(p.dir))
+	return err
 }
 
 // removeAll tries again for a moment, as the last of a peer's processes may

@@ -1,10 +1,12 @@
 package fulltext
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -185,8 +187,9 @@ func (l *look) messages() (set, error) {
 	var all set
 	counts := make([]int, len(l.tokens))
 	for _, i := range order {
-		if all != nil && len(l.found[i]) > manyWords && all.count() <= fewMessages {
-			l.inexact = true
+		if all != nil && len(l.found[i]) > manyWords { // their places will tell, if it is worth it
+			l.inexact = l.inexact || all.count() <= fewMessages
+			counts[i] = math.MaxInt
 			continue
 		}
 		s, err := l.union(l.found[i])
@@ -203,7 +206,7 @@ func (l *look) messages() (set, error) {
 	if len(l.tokens) == 1 || l.inexact || l.cut() {
 		return all, nil
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return counts[i] - counts[j] })
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(counts[i], counts[j]) })
 	return l.inPlace(order, all)
 }
 
@@ -256,6 +259,11 @@ func (l *look) inPlace(order []int, all set) (set, error) {
 // has then. They ascend for each word.
 func (l *look) eachPlace(i int, all set, yield func(uint64)) error {
 	return l.eachWord(l.found[i], true, func(d, p []byte) error {
+		some := false
+		err := eachDoc(d, func(uid, _ uint32) { some = some || all.has(uid) })
+		if err != nil || !some {
+			return err
+		}
 		return eachPlaces(d, p, func(uid uint32, places []uint32) {
 			if !all.has(uid) {
 				return

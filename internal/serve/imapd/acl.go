@@ -26,14 +26,26 @@ func parseRights(d *wire.Decoder) (op byte, rights mailbox.Rights) {
 // anyone is the identifier of mailbox.Anyone.
 const anyone = "anyone"
 
-// grantee gives the account of an identifier.
+// grantee gives the account of an identifier. One without a domain is of the
+// user's own.
 func (c *conn) grantee(ctx context.Context, identifier string) (int64, error) {
 	if identifier == anyone {
 		return mailbox.Anyone, nil
 	}
 	unknown := no("CANNOT", "Rights are given to addresses of accounts, or to anyone")
+	if c.srv.Owner == nil {
+		return 0, unknown
+	}
+	if !strings.Contains(identifier, "@") {
+		own, err := c.srv.Address(ctx, c.account)
+		if err != nil {
+			return 0, err
+		}
+		_, domain, _ := strings.Cut(own[strings.LastIndexByte(own, '"')+1:], "@")
+		identifier += "@" + domain
+	}
 	a, err := mail.ParseAddress(identifier)
-	if err != nil || c.srv.Owner == nil {
+	if err != nil {
 		return 0, unknown
 	}
 	account, err := c.srv.Owner(ctx, a)

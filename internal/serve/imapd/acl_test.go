@@ -38,7 +38,7 @@ func TestACL(t *testing.T) {
 		a.ok("SETACL Work alice@example.test " + all)
 		a.ok("SETACL Work alice@example.test +l")
 
-		for _, who := range []string{"nobody@example.test", "-bob@example.test", "bob", `""`, "administrators", `"Other Users/bob@example.test"`} {
+		for _, who := range []string{"nobody@example.test", "-bob@example.test", `""`, "administrators", "-bob", `"Other Users/bob@example.test"`} {
 			a.no("SETACL Work "+who+" lr", "NO [CANNOT]")
 			a.no("DELETEACL Work "+who, "NO [CANNOT]")
 			a.no("LISTRIGHTS Work "+who, "NO [CANNOT]")
@@ -134,7 +134,7 @@ func TestSharedAdministration(t *testing.T) {
 		h.deliver(t, 1, "Work", "Subject: one\r\n\r\ntext\r\n")
 		// Who administers may give, and take it all back from himself.
 		a.ok("SETACL Work bob@example.test lra")
-		b.ok("SETACL " + work + " carol@example.test lr")
+		b.ok("SETACL " + work + " carol lr")
 		b.no("SETACL "+work+" alice@example.test l", "NO [CANNOT]")
 		b.ok("SETACL " + work + " bob@example.test -lra")
 		b.no("MYRIGHTS "+work, "NO [NONEXISTENT]")

@@ -224,7 +224,10 @@ func (c *client) count(line string, round int, count *int) int {
 // TestPushToMany: a thousand sessions idle on one mailbox, and hear of bursts
 // of mail soon, all of it, and not message by message.
 func TestPushToMany(t *testing.T) {
-	const sessions, burst = 300, 50
+	sessions, burst := 1000, 50
+	if raced {
+		sessions = 300
+	}
 	h := newHouse(t)
 	f := h.fill(t, 1)
 	clients := make([]*client, sessions)

@@ -112,7 +112,7 @@ func (t *taking) folderOf(u messageURL) (mailbox.Folder, error) {
 		if t.c.sel == nil || t.c.sel.rights&mailbox.ReadRight == 0 {
 			return mailbox.Folder{}, errURL
 		}
-		return t.c.sel.folder, nil
+		return t.c.sel.told(), nil
 	}
 	f, _, err := t.c.find(t.ctx, u.mailbox, mailbox.ReadRight)
 	if err == nil && u.validity != 0 && u.validity != f.UIDValidity {

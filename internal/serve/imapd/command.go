@@ -61,14 +61,14 @@ func commands(name string) (command, bool) {
 	return command{}, false
 }
 
-// next reads one command and runs it. An error ends the connection.
+// next reads one command, whose first octet is there, and runs it. An error ends the connection.
 func (c *conn) next(ctx context.Context) (err error) {
 	defer c.guard(&err)
-	if err := c.await(); err != nil {
-		return err
-	}
 	c.reading(true)
 	defer c.reading(false)
+	if c.idle != "" {
+		return c.endIdle(ctx)
+	}
 	c.open.Add(1)
 	d := &c.dec
 	d.Next()
@@ -136,6 +136,9 @@ func (c *conn) begin(ctx context.Context, tag, name string, at place, t task) er
 		case errors.Is(err, errStartTLS):
 			c.open.Add(-1)
 			return c.startTLS(ctx, tag)
+		case errors.Is(err, errIdling):
+			c.idle = tag
+			return nil
 		case errors.Is(err, errCompress):
 			c.open.Add(-1)
 			return c.compress(tag, text)

@@ -26,6 +26,7 @@ var (
 	errPanic    = errors.New("internal error")
 	errDeleted  = errors.New("selected mailbox was deleted")
 	errStartTLS = errors.New("begin TLS")
+	errIdling   = errors.New("begin to idle")
 	errCompress = errors.New("begin compression")
 )
 
@@ -73,6 +74,7 @@ type conn struct {
 	sel        *view // nil when no mailbox is selected; changed under work only
 	push       pusher
 	watching   *watching // by NOTIFY; nil: it was not used. Changed under work only
+	idle       string    // the tag of IDLE while it lasts
 }
 
 // maxStranger is how much of a command is kept in memory before login, in octets.
@@ -103,7 +105,12 @@ func (c *conn) Run(ctx context.Context) {
 	c.transport()
 	c.greet()
 	for {
-		if err := c.next(ctx); err != nil {
+		// Where a connection spends its life: few frames lie on the stack.
+		err := c.await()
+		if err == nil {
+			err = c.next(ctx)
+		}
+		if err != nil {
 			if left(err) {
 				cancel() // nobody waits for what still runs
 			}

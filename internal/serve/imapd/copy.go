@@ -26,7 +26,7 @@ func (c *conn) copyTo(ctx context.Context, t target, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.folder.ID, to.ID, mailbox.Ranges(uids))
+	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.told().ID, to.ID, mailbox.Ranges(uids))
 	c.made(to.ID, copied.To)
 	if err == nil {
 		err = c.trimFlags(ctx, to, rights, copied)
@@ -99,7 +99,7 @@ func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	moved, err := c.srv.Mailboxes.Move(ctx, v.folder.ID, to.ID, mailbox.Ranges(uids))
+	moved, err := c.srv.Mailboxes.Move(ctx, v.told().ID, to.ID, mailbox.Ranges(uids))
 	v.owed = true
 	c.made(to.ID, moved.To)
 	if err == nil {
@@ -149,7 +149,7 @@ func (c *conn) expunge(ctx context.Context, set []mailbox.Range) (string, error)
 	if err := v.writable(mailbox.ExpungeRight); err != nil {
 		return "", err
 	}
-	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.folder.ID, set, true)
+	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.told().ID, set, true)
 	v.owed = true
 	if err != nil {
 		return "", err

@@ -75,19 +75,15 @@ func (c *conn) parseFetch(d *wire.Decoder, byUID bool) task {
 	}
 	d.SP()
 	if d.Peek() == '(' {
-		d.List(func() {
-			f.parseItem(d, d.Word())
+		d.List(func() { // where macros should not stand, but with some clients do
+			f.parseWord(d, d.Word())
 			f.parseLazy(d)
 		})
 		if len(f.items) == 0 {
 			d.Fail("Nothing to fetch")
 		}
-	} else if word := d.Word(); macros[word] != nil {
-		for _, name := range macros[word] {
-			f.add(d, name)
-		}
 	} else {
-		f.parseItem(d, word)
+		f.parseWord(d, d.Word())
 	}
 	for d.AcceptSP() {
 		d.List(func() { f.parseModifier(d) })
@@ -114,6 +110,16 @@ func (f *fetching) parseModifier(d *wire.Decoder) {
 		}
 	default:
 		d.Fail("Unknown FETCH modifier")
+	}
+}
+
+// parseWord reads what is left of an item, or of a macro, that begins with word.
+func (f *fetching) parseWord(d *wire.Decoder, word string) {
+	if macros[word] == nil {
+		f.parseItem(d, word)
+	}
+	for _, name := range macros[word] {
+		f.add(d, name)
 	}
 }
 

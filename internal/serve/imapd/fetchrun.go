@@ -76,12 +76,12 @@ func (c *conn) changedOf(ctx context.Context, f *fetching, uids []uint32) ([]uin
 			return nil, err
 		}
 	}
-	return c.srv.Mailboxes.ChangedIn(ctx, c.sel.folder.ID, mailbox.Ranges(uids), f.since)
+	return c.srv.Mailboxes.ChangedIn(ctx, c.sel.told().ID, mailbox.Ranges(uids), f.since)
 }
 
 // markSeen marks messages as read that are not, and gives them.
 func (c *conn) markSeen(ctx context.Context, uids []uint32) (marked []uint32, err error) {
-	id := c.sel.folder.ID
+	id := c.sel.told().ID
 	for it, err := range c.srv.Mailboxes.Items(ctx, id, mailbox.Ranges(uids), 0) {
 		if err != nil {
 			return nil, err
@@ -100,7 +100,7 @@ func (c *conn) markSeen(ctx context.Context, uids []uint32) (marked []uint32, er
 
 // fetchPiece tells messages of which those in marked have just become \Seen.
 func (c *conn) fetchPiece(ctx context.Context, f *fetching, uids, marked []uint32, done *fetched) error {
-	for it, err := range c.srv.Mailboxes.Items(ctx, c.sel.folder.ID, mailbox.Ranges(uids), f.need) {
+	for it, err := range c.srv.Mailboxes.Items(ctx, c.sel.told().ID, mailbox.Ranges(uids), f.need) {
 		if err != nil && it.UID == 0 {
 			return err
 		}

@@ -2,36 +2,46 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
-// parseIdle is RFC 2177. While the client idles its reader waits for DONE
-// and holds no lock.
+// parseIdle is RFC 2177. The reader waits for DONE where it waits for commands,
+// and holds no lock meanwhile.
 func (c *conn) parseIdle(d *wire.Decoder) task {
 	d.End()
 	return task{run: func(ctx context.Context) (string, error) {
 		c.push.idling.Store(true)
-		err := c.proceed("idling")
-		if err == nil && c.sel != nil {
+		if err := c.proceed("idling"); err != nil {
+			return "", &broken{err}
+		}
+		if c.sel != nil {
 			// What came before; a mailbox that is gone is told of afterwards.
 			c.sel.tell(ctx, c, true, newest)
-			err = c.out.flush()
 		}
-		c.work.Unlock()
-		var line string
-		if err == nil {
-			line, err = c.answer()
-		}
-		c.work.Lock()
-		c.push.idling.Store(false)
-		switch {
-		case err != nil:
-			return "", &broken{err}
-		case !strings.EqualFold(strings.TrimSpace(line), "DONE"):
-			return "", bad("Expected DONE")
-		}
-		return "", nil
+		return "", errIdling
 	}}
+}
+
+// endIdle reads what ends IDLE and answers that.
+func (c *conn) endIdle(ctx context.Context) error {
+	c.dec.Next()
+	line := c.dec.Text()
+	err := c.dec.Err()
+	c.work.Lock()
+	defer c.work.Unlock()
+	tag := c.idle
+	c.idle = ""
+	c.push.idling.Store(false)
+	switch syntax := new(wire.SyntaxError); {
+	case errors.As(err, &syntax):
+		return c.reject(tag, err)
+	case err != nil:
+		return c.why(err)
+	case !strings.EqualFold(strings.TrimSpace(line), "DONE"):
+		return c.finish(ctx, tag, "IDLE", syncAll, "", bad("Expected DONE"))
+	}
+	return c.finish(ctx, tag, "IDLE", syncAll, "", nil)
 }

@@ -102,7 +102,7 @@ func serveIdle(t *testing.T) {
 	h.fill(t, 3)
 	fmt.Printf("\naddress %s\n", h.addr)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		for range 3 { // stacks shrink by half at each
+		for range 6 { // stacks shrink by half at each
 			debug.FreeOSMemory()
 		}
 		var m runtime.MemStats

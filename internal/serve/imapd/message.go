@@ -50,6 +50,14 @@ func (t target) sync() syncing {
 // chosen gives the UIDs of a target, in order.
 func (c *conn) chosen(t target) ([]uint32, error) { return c.sel.resolve(t.set, t.byUID) }
 
+// told gives the selected folder; mod-sequence and next UID are as far as the
+// client was told.
+func (v *view) told() mailbox.Folder {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.folder
+}
+
 // writable tells whether messages of the selected mailbox may be changed by
 // who has one of the rights.
 func (v *view) writable(one mailbox.Rights) error {
@@ -69,7 +77,7 @@ func (c *conn) useCondstore() {
 		return
 	}
 	c.enabled.condstore = true
-	c.line("* OK " + highest(c.sel.folder.ModSeq) + "Highest mod-sequence")
+	c.line("* OK " + highest(c.sel.told().ModSeq) + "Highest mod-sequence")
 }
 
 // flagSet is flags as a client names them.

@@ -79,8 +79,11 @@ func TestFetchItems(t *testing.T) {
 	if got := c.ok("FETCH 1 (SAVEDATE)")[0]; !strings.HasPrefix(got, `* 1 FETCH (SAVEDATE "`) {
 		t.Error(got)
 	}
-	for _, wrong := range []string{"FETCH 1 ()", "FETCH 1 (ALL)", "FETCH 1 FROB", "FETCH 1 RFC822.PEEK", "FETCH 0 UID", "FETCH 1 BODY[MIME]",
-		"FETCH 1 BODY[HEADER.FIELDS ()]", "FETCH 1 BODY[1.]", "FETCH 1 BODY[FOO]", "FETCH 1 BINARY[TEXT]", "FETCH 1 BINARY.SIZE.PEEK[1]", "FETCH 1 BODY[]<1>",
+	if got := c.ok("FETCH 1 (FAST UID)")[0]; !strings.HasSuffix(got, " UID 1)") {
+		t.Error(got)
+	}
+	for _, wrong := range []string{"FETCH 1 ()", "FETCH 1 FROB", "FETCH 1 RFC822.PEEK", "FETCH 0 UID", "FETCH 1 BODY[MIME]",
+		"FETCH 1 BODY[HEADER.FIELDS ()]", "FETCH 1 BODY[1.]", "FETCH 1 BODY[FOO]", "FETCH 1 BINARY[TEXT]", "FETCH 1 BINARY.SIZE.PEEK[1]", "FETCH 1 BODY[]<1>", "FETCH 1 BODY[]<0.0>",
 		"FETCH 1 UID (FOO)", "FETCH 1 UID (VANISHED)", "FETCH 1 UID (CHANGEDSINCE 1 VANISHED)", "FETCH 1 UID (LAZY)", "FETCH 1", "FETCH"} {
 		c.no(wrong, "BAD")
 	}
@@ -235,4 +238,31 @@ func TestFetchOfTheGone(t *testing.T) {
 	c.tells("FETCH 1:3 UID", "OK [EXPUNGEISSUED]", "* 1 FETCH (UID 1)", "* 3 FETCH (UID 3)")
 	c.tells("UID FETCH 2 BODY[]", "OK [EXPUNGEISSUED]", "* 2 EXPUNGE")
 	c.tells("FETCH 2 UID", "OK", "* 2 FETCH (UID 3)")
+}
+
+// TestFetchesSideBySide: many commands at a time give what each alone gives,
+// while other sessions change the mailbox.
+func TestFetchesSideBySide(t *testing.T) {
+	h, c := boxed(t, 20)
+	other := h.login(t, "alice")
+	other.ok("ENABLE IMAP4rev2")
+	other.ok("SELECT INBOX")
+	for round := range 10 {
+		var b strings.Builder
+		for i := range 8 {
+			fmt.Fprintf(&b, "p%d UID FETCH %d (BODY.PEEK[HEADER.FIELDS (FROM)] RFC822.SIZE)\r\n", i, 1+(round+i)%20)
+		}
+		c.send(b.String())
+		other.ok(fmt.Sprintf(`STORE %d +FLAGS.SILENT (k%d)`, 1+round, round))
+		for answered := 0; answered < 8; {
+			if line := c.line(); line[0] == 'p' {
+				if !strings.Contains(line, " OK UID FETCH completed") {
+					t.Error(line)
+				}
+				answered++
+			} else if strings.Contains(line, "RFC822.SIZE") && !strings.HasSuffix(line, fmt.Sprintf("}\r\nFrom: a@example.test\r\n\r\n RFC822.SIZE %d)", len(simple))) {
+				t.Error(line)
+			}
+		}
+	}
 }

@@ -44,8 +44,8 @@ func (t *taking) replaced(old target) (uint32, error) {
 	if err := v.writable(mailbox.ExpungeRight); err != nil {
 		return 0, err
 	}
-	m, err := t.c.srv.Mailboxes.Message(t.ctx, v.folder.ID, uids[0])
-	if err == nil && v.folder.Account == t.to.Account {
+	m, err := t.c.srv.Mailboxes.Message(t.ctx, v.told().ID, uids[0])
+	if err == nil && v.told().Account == t.to.Account {
 		t.room += min(m.Size, 1<<63-1-t.room)
 	}
 	return uids[0], err
@@ -58,7 +58,7 @@ func (t *taking) replace(ctx context.Context, uid uint32) (string, error) {
 		return "", err
 	}
 	c := t.c
-	done, modseq, err := c.srv.Mailboxes.Replace(ctx, c.sel.folder.ID, uid, t.to.ID, messages[0])
+	done, modseq, err := c.srv.Mailboxes.Replace(ctx, c.sel.told().ID, uid, t.to.ID, messages[0])
 	if err != nil {
 		return "", targetGone(err)
 	}

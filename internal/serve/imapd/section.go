@@ -179,7 +179,9 @@ func parsePartial(d *wire.Decoder) (p partial) {
 	}
 	p.given, p.offset = true, d.Number64()
 	d.Expect('.')
-	p.length = d.Number64()
+	if p.length = d.Number64(); p.length == 0 {
+		d.Fail("0 octets are no part")
+	}
 	d.Expect('>')
 	return p
 }

@@ -78,7 +78,7 @@ func (c *conn) store(ctx context.Context, s *storing) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	res, err := c.srv.Mailboxes.StoreFlags(ctx, v.folder.ID, mailbox.Ranges(uids), change)
+	res, err := c.srv.Mailboxes.StoreFlags(ctx, v.told().ID, mailbox.Ranges(uids), change)
 	v.hush(res.Changed)
 	if err == nil && len(change.Keywords) > 0 { // a new one is told of before it is seen
 		err = v.tell(ctx, c, false, newest)
@@ -134,7 +134,7 @@ func (c *conn) tellStored(ctx context.Context, s *storing, res mailbox.FlagResul
 	}
 	if !s.silent && len(res.Same) > 0 {
 		told = slices.Clone(told)
-		for m, err := range c.srv.Mailboxes.Items(ctx, c.sel.folder.ID, mailbox.Ranges(res.Same), 0) {
+		for m, err := range c.srv.Mailboxes.Items(ctx, c.sel.told().ID, mailbox.Ranges(res.Same), 0) {
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,8 @@ import (
 const (
 	User     = "imapuser"
 	Password = "password"
+	// Domain is that of both, where the server wants one in an ACL.
+	Domain = "example.test"
 )
 
 // silence is how long a server may wait with news that nobody asked for.
@@ -176,7 +178,11 @@ func share(server client.Server) error {
 		if err := fillMailbox(c, name); err != nil {
 			return err
 		}
-		if _, err := c.OK("SETACL " + name + " " + User + " " + rights); err != nil {
+		all, err := c.Do("SETACL " + name + " " + User + "@" + Domain + " " + rights)
+		if err == nil && !all[len(all)-1].Status("OK") {
+			_, err = c.OK("SETACL " + name + " " + User + " " + rights)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -97,6 +97,7 @@ type run struct {
 	heads  []fulltext.Result // likewise, of headers; empty for BODY
 	err    error             // of found
 	unread error
+	buf    []byte // of scan
 }
 
 // deepest is the level at which all is known, both for the keys and for what
@@ -132,6 +133,11 @@ func (k *key) bind(box Mailbox) {
 // asksRows tells whether a key asks for the row of a message.
 func (k *key) asksRows() bool {
 	return k.kids == nil && k.level == byRow || slices.ContainsFunc(k.kids, (*key).asksRows)
+}
+
+// asksHeader tells whether a key asks for the header as it is stored.
+func (k *key) asksHeader() bool {
+	return k.op == opText || k.op == opHeader && k.level == byHeader || slices.ContainsFunc(k.kids, (*key).asksHeader)
 }
 
 func (r *run) subject(at level, uid uint32) *subject {
@@ -304,11 +310,13 @@ func (r *run) decide(ctx context.Context, s *subject) (truth, error) {
 		return r.root.ask(s), nil
 	}
 	defer c.Close()
-	if err := s.readHeader(c); err != nil {
-		return no, err
-	}
-	if t := r.root.ask(s); t != unknown {
-		return t, nil
+	if r.root.asksHeader() {
+		if err := s.readHeader(c); err != nil {
+			return no, err
+		}
+		if t := r.root.ask(s); t != unknown {
+			return t, nil
+		}
 	}
 	if err := r.scan(ctx, c, s.bodies); err != nil {
 		return no, err

@@ -15,7 +15,10 @@ var errEnough = errors.New("nothing left to look for")
 
 // scan reads a message and answers the text keys that bodies leaves open.
 func (r *run) scan(ctx context.Context, message io.Reader, bodies []truth) error {
-	f := finder{bodies: bodies}
+	if r.buf == nil {
+		r.buf = make([]byte, 32<<10)
+	}
+	f := finder{bodies: bodies, buf: r.buf}
 	for i, k := range r.texts {
 		if bodies[i] == unknown {
 			f.add(k.text, i)
@@ -43,6 +46,7 @@ type finder struct {
 	bodies  []truth
 	wanted  []wanted
 	longest int
+	buf     []byte // of read
 	tail    string // end of what was seen, normal: a text may begin in it
 }
 
@@ -85,8 +89,7 @@ func (f *finder) write(s string) {
 // read reads one text to its end, or until nothing is left to look for.
 func (f *finder) read(r io.Reader) error {
 	f.tail = ""
-	buf := make([]byte, 32<<10)
-	kept := 0
+	buf, kept := f.buf, 0
 	for {
 		if err := f.enough(); err != nil {
 			return err
