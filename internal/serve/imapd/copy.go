@@ -27,6 +27,7 @@ func (c *conn) copyTo(ctx context.Context, t target, name string) (string, error
 		return "", err
 	}
 	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.told().ID, to.ID, mailbox.Ranges(uids))
+	c.made(to.ID, copied.To)
 	if err == nil {
 		err = c.trimFlags(ctx, to, rights, copied)
 	}
@@ -99,6 +100,8 @@ func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error
 		return "", err
 	}
 	moved, err := c.srv.Mailboxes.Move(ctx, v.told().ID, to.ID, mailbox.Ranges(uids))
+	v.owed = true
+	c.made(to.ID, moved.To)
 	if err == nil {
 		err = c.trimFlags(ctx, to, rights, moved)
 	}
@@ -147,6 +150,7 @@ func (c *conn) expunge(ctx context.Context, set []mailbox.Range) (string, error)
 		return "", err
 	}
 	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.told().ID, set, true)
+	v.owed = true
 	if err != nil {
 		return "", err
 	}
