@@ -166,6 +166,7 @@ func (s *Store) SetGrant(ctx context.Context, id, account int64, r Rights) error
 		}
 		if err == nil {
 			s.changed(tx, Change{Account: f.Account, Folder: id, ModSeq: f.ModSeq})
+			s.changed(tx, Change{Account: account})
 		}
 		return err
 	})

@@ -251,6 +251,7 @@ func (t *taking) append(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", targetGone(err)
 	}
+	t.c.made(t.to.ID, done.UIDs)
 	t.record("APPEND")
 	return t.appendUID(done) + "APPEND completed", nil
 }

@@ -74,7 +74,8 @@ type conn struct {
 	compressed bool
 	sel        *view // nil when no mailbox is selected; changed under work only
 	push       pusher
-	idle       string // the tag of IDLE while it lasts
+	watching   *watching // by NOTIFY; nil: it was not used. Changed under work only
+	idle       string    // the tag of IDLE while it lasts
 }
 
 // maxStranger is how much of a command is kept in memory before login, in octets.
@@ -95,6 +96,7 @@ func (c *conn) Run(ctx context.Context) {
 		c.running.Wait()
 		c.work.Lock() // a push may be under way
 		c.unselect()
+		c.notifyAs(nil)
 		c.work.Unlock()
 		if c.guest {
 			c.srv.Shelf.exit(c.account)

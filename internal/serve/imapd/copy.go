@@ -27,6 +27,7 @@ func (c *conn) copyTo(ctx context.Context, t target, name string) (string, error
 		return "", err
 	}
 	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.told().ID, to.ID, mailbox.Ranges(uids), shed(rights))
+	c.made(to.ID, copied.To)
 	if err != nil {
 		return "", targetGone(err)
 	}
@@ -92,6 +93,8 @@ func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error
 		return "", err
 	}
 	moved, err := c.srv.Mailboxes.Move(ctx, v.told().ID, to.ID, mailbox.Ranges(uids), shed(rights))
+	v.owed = true
+	c.made(to.ID, moved.To)
 	if err != nil {
 		return "", targetGone(err)
 	}
@@ -136,6 +139,7 @@ func (c *conn) expunge(ctx context.Context, set []mailbox.Range) (string, error)
 		return "", err
 	}
 	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.told().ID, set, true)
+	v.owed = true
 	if err != nil {
 		return "", err
 	}

@@ -165,10 +165,7 @@ func (f *fetching) parseItem(d *wire.Decoder, word string) {
 // section 3.1). LAZY changes nothing: an outline that is not known yet is soon
 // made.
 func (f *fetching) parseLazy(d *wire.Decoder) {
-	if n := len(f.items); n == 0 || f.items[n-1].kind != itemPreview || d.Peek() != ' ' {
-		return
-	}
-	if b, err := d.R.Peek(2); err != nil || b[1] != '(' {
+	if n := len(f.items); n == 0 || f.items[n-1].kind != itemPreview || !listFollows(d) {
 		return
 	}
 	d.SP()

@@ -62,10 +62,13 @@ func (t *taking) replace(ctx context.Context, uid uint32) (string, error) {
 	if err != nil {
 		return "", targetGone(err)
 	}
+	c.made(t.to.ID, done.UIDs)
+	c.sel.owed = true
 	t.record("REPLACE")
 	c.line("* OK " + t.appendUID(done) + "Replacement is there")
 	if err := c.sel.tell(ctx, c, false, newest); err != nil { // EXISTS comes before EXPUNGE
 		return "", err
 	}
+	c.sel.owed = true
 	return c.highest(modseq) + "REPLACE completed", nil
 }

@@ -181,6 +181,8 @@ func (c *conn) unselect() {
 	if c.sel != nil {
 		c.sel.cancel()
 		c.sel.place.leave()
+		c.watching.leave(c.sel)
 		c.sel = nil
+		c.stir()
 	}
 }
