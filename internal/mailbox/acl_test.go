@@ -3,6 +3,7 @@ package mailbox
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/migiwa/migiwa/internal/mail"
@@ -62,11 +63,14 @@ func shared(t testing.TB, s *Store, account int64) string {
 	return out
 }
 
+// exactly gives rights whatever there were before.
+func exactly(r Rights) func(Rights) Rights { return func(Rights) Rights { return r } }
+
 func grant(t testing.TB, s *Store, f Folder, account int64, letters string) {
 	t.Helper()
 	r, err := ParseRights(letters)
 	if err == nil {
-		err = s.SetGrant(t.Context(), f.ID, account, r)
+		err = s.SetGrant(t.Context(), f.ID, account, exactly(r))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -102,15 +106,34 @@ func testGrants(t *testing.T, s *Store) {
 		account int64
 		want    error
 	}{{owner, ErrOwner}, {1 << 40, ErrNoAccount}} {
-		if err := s.SetGrant(t.Context(), team.ID, c.account, AllRights); !errors.Is(err, c.want) {
+		if err := s.SetGrant(t.Context(), team.ID, c.account, exactly(AllRights)); !errors.Is(err, c.want) {
 			t.Errorf("grant to %d: %v", c.account, err)
 		}
 	}
-	if err := s.SetGrant(t.Context(), 1<<40, near, AllRights); !errors.Is(err, ErrNoFolder) {
+	if err := s.SetGrant(t.Context(), 1<<40, near, exactly(AllRights)); !errors.Is(err, ErrNoFolder) {
 		t.Errorf("grant in no folder: %v", err)
 	}
-	if err := s.RemoveGrant(t.Context(), team.ID, Anyone); err != nil || rights(t, s, team, near) != "w" {
+	if err := s.SetGrant(t.Context(), team.ID, Anyone, exactly(0)); err != nil || rights(t, s, team, near) != "w" {
 		t.Errorf("after removal: %q, %v", rights(t, s, team, near), err)
+	}
+}
+
+// testGrantsTogether: of changes at the same time none is lost.
+func testGrantsTogether(t *testing.T, s *Store) {
+	owner := addAccount(t, s, "a", 0)
+	near := neighbour(t, s, owner)
+	in := folder(t, s, owner, "")
+	var all sync.WaitGroup
+	for r := Lookup; r <= Administer; r <<= 1 {
+		all.Go(func() {
+			if err := s.SetGrant(t.Context(), in.ID, near, func(now Rights) Rights { return now | r }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := rights(t, s, in, near); got != AllRights.String() {
+		t.Errorf("has %q", got)
 	}
 }
 

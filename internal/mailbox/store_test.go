@@ -48,6 +48,7 @@ var suite = []struct {
 	{"Replace", testReplace},
 	{"Grants", testGrants},
 	{"GrantsFollowFolder", testGrantsFollowFolder},
+	{"GrantsTogether", testGrantsTogether},
 	{"TransferBetweenAccounts", testTransferBetweenAccounts},
 	{"Annotations", testAnnotations},
 	{"AnnotationBounds", testAnnotationBounds},
