@@ -242,6 +242,41 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
+// TestSurveysRest: who changes names all the time does not have everybody look
+// through all mailboxes all the time.
+func TestSurveysRest(t *testing.T) {
+	h := newHouse(t)
+	a := h.login(t, "alice")
+	err := h.Mailboxes.DB.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
+			INSERT INTO mailbox (account, name, role, uidvalidity, created) SELECT 1, 'folder ' || i, '', i, 1 FROM n`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.ok("NOTIFY SET (PERSONAL (SubscriptionChange))")
+	told := make(chan int)
+	go func() {
+		n := 0
+		for _, err := a.r.ReadString('\n'); err == nil; _, err = a.r.ReadString('\n') {
+			n++
+		}
+		told <- n
+	}()
+	began := time.Now()
+	for i := 0; time.Since(began) < 1500*time.Millisecond; i++ {
+		if err := h.Mailboxes.Subscribe(t.Context(), 1, "folder 1", i%2 == 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	a.nc.Close()
+	if n := <-told; n > 5 {
+		t.Errorf("told %d times in 1.5 s", n)
+	}
+}
+
 // TestSilentStoreHidesNothing: .SILENT spares the client what it did itself,
 // not what another session did to the same message before.
 func TestSilentStoreHidesNothing(t *testing.T) {

@@ -46,6 +46,20 @@ func (c *conn) stir() {
 	go c.pushNews()
 }
 
+// Bounds of what looking through all mailboxes may take of the machine's time,
+// however often something is changed for the client to hear of.
+const (
+	surveyShare = 50              // the pause is that many times as long as the look took
+	surveyPause = 5 * time.Second // at most
+)
+
+// rest puts the next push off after a look through all mailboxes.
+func (p *pusher) rest(took time.Duration) {
+	if pause := min(surveyShare*took, surveyPause); pause > pushPause {
+		p.pause.Store(time.Now().Add(pause).UnixNano())
+	}
+}
+
 // pushNews tells the client all that is new, once its commands have ended.
 func (c *conn) pushNews() {
 	c.work.Lock()
@@ -57,6 +71,10 @@ func (c *conn) pushNews() {
 		}
 	}()
 	defer c.guard(&err)
+	if wait := time.Until(time.Unix(0, c.push.pause.Load())); wait > 0 { // another push has ended just now
+		time.AfterFunc(wait, c.pushNews)
+		return
+	}
 	c.push.pending.Store(false)
 	if !c.push.idling.Load() && !c.push.notifying.Load() {
 		return
