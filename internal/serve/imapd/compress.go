@@ -73,7 +73,6 @@ func (c *conn) compress(tag, text string) error {
 	}
 	below := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), source{c}), 512)
 	c.in.release()
-	c.nap = nil // an inflater cannot be read from again after errAsleep
 	c.in.r = inflate.NewReader(below)
 	c.out.init(deflater{deadlineWriter{c}})
 	return nil
