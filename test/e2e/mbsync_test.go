@@ -12,6 +12,17 @@ import (
 	"time"
 )
 
+// computer keeps a Maildir tree like an account.
+type computer interface {
+	// sync runs its program once.
+	sync()
+	// maildir is the directory of a folder, by its name in modified UTF-7.
+	maildir(name string) string
+	// pairs gives the UIDs of a folder's messages in the Maildir, as its program
+	// has written them down, by those of the server.
+	pairs(name string) func(far uint32) uint32
+}
+
 // device is a computer that keeps a Maildir tree like an account by mbsync.
 type device struct {
 	s         *server
@@ -62,11 +73,10 @@ SyncState %[6]s/state/
 	return d
 }
 
-// maildir is the directory of a folder, by its name in modified UTF-7.
 func (d *device) maildir(name string) string { return filepath.Join(d.dir, "mail", name) }
 
-// mbsync runs once; it must succeed.
-func (d *device) mbsync() {
+// sync runs mbsync once; it must succeed.
+func (d *device) sync() {
 	d.s.t.Helper()
 	if out, err := d.try(); err != nil {
 		d.s.t.Fatalf("mbsync: %v\n%s", err, out)
@@ -132,19 +142,17 @@ func (a account) same(t testing.TB, side, name string, got folder) {
 }
 
 // check compares all that the server and the device hold with what they must,
-// and their UIDs with what mbsync wrote down of both.
-func (a account) check(c *session, d *device) {
-	t := d.s.t
+// and their UIDs with what the device's program wrote down of both.
+func (a account) check(t testing.TB, c *session, d computer) {
 	t.Helper()
 	for name := range a {
 		far, near := c.read(name), readMaildir(t, d.maildir(name))
 		a.same(t, "the server", name, far)
 		a.same(t, "the device", name, near)
-		state := filepath.Join(d.dir, "state", strings.ReplaceAll(name, "/", "!"))
-		pairs := d.pairs(state)
+		pairs := d.pairs(name)
 		for id, m := range far {
-			if near[id].uid == 0 || pairs[m.uid] != near[id].uid {
-				t.Errorf("%s: %s has UID %d and %d, mbsync wrote %d and %d", name, id, m.uid, near[id].uid, m.uid, pairs[m.uid])
+			if near[id].uid == 0 || pairs(m.uid) != near[id].uid {
+				t.Errorf("%s: %s has UID %d and %d, where %d and %d are a pair", name, id, m.uid, near[id].uid, m.uid, pairs(m.uid))
 			}
 		}
 	}
@@ -162,11 +170,10 @@ func (a account) check(c *session, d *device) {
 	}
 }
 
-// pairs reads mbsync's record of a folder: UIDs of the near side by those of
-// the far side.
-func (d *device) pairs(path string) map[uint32]uint32 {
+// pairs reads mbsync's record of a folder.
+func (d *device) pairs(name string) func(far uint32) uint32 {
 	d.s.t.Helper()
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(filepath.Join(d.dir, "state", strings.ReplaceAll(name, "/", "!")))
 	if err != nil {
 		d.s.t.Fatal(err)
 	}
@@ -178,5 +185,5 @@ func (d *device) pairs(path string) map[uint32]uint32 {
 			pairs[far] = near
 		}
 	}
-	return pairs
+	return func(far uint32) uint32 { return pairs[far] }
 }

@@ -23,50 +23,61 @@ const (
 func TestMbsync(t *testing.T) {
 	t.Parallel()
 	s := start(t, "", "mb")
-	m := &mirror{c: s.imap("mb"), d: newDevice(s, "mb"), want: account{"INBOX": {}}, random: rand.New(rand.NewPCG(3, 4))}
+	d := newDevice(s, "mb")
+	m := newMirror(s, "mb", d)
 	n := 2000
 	if long() {
 		n = 20_000
 	}
 	m.far("INBOX", write("first-far", n*3/4))
-	m.killed("pull", func() bool { return m.pulled(n / 8) })
+	m.killed(d, "pull", func() bool { return m.pulled(n / 8) })
 	m.near("INBOX", write("first-near", n/4))
-	m.killed("push", func() bool { return m.pushed(n*3/4 + n/20) })
-	m.changes("INBOX", 40)
+	m.killed(d, "push", func() bool { return m.pushed(n*3/4 + n/20) })
+	m.changes("INBOX", 40, 6)
 	m.folders()
-	m.twoDevices()
-	for name, letters := range m.want {
-		t.Logf("%s: %d messages alike on all sides", name, len(letters))
-	}
+	m.twoDevices(d)
+	m.report()
 }
 
-// mirror is an account, a device, and what both must hold.
+// mirror is an account, a computer, and what both must hold.
 type mirror struct {
+	s      *server
 	c      *session
-	d      *device
+	d      computer
 	want   account
 	random *rand.Rand
 }
 
+func newMirror(s *server, user string, d computer) *mirror {
+	return &mirror{s, s.imap(user), d, account{"INBOX": {}}, rand.New(rand.NewPCG(3, 4))}
+}
+
+// report says how much is alike.
+func (m *mirror) report() {
+	for name, letters := range m.want {
+		m.s.t.Logf("%s: %d messages alike on all sides", name, len(letters))
+	}
+}
+
 func (m *mirror) far(name string, letters []letter) {
-	m.d.s.t.Helper()
+	m.s.t.Helper()
 	m.c.append(name, letters)
 	m.want.put(name, letters)
 }
 
 func (m *mirror) near(name string, letters []letter) {
-	m.d.s.t.Helper()
-	writeMaildir(m.d.s.t, m.d.maildir(name), letters)
+	m.s.t.Helper()
+	writeMaildir(m.s.t, m.d.maildir(name), letters)
 	m.want.put(name, letters)
 }
 
 // killed runs mbsync and kills the server as soon as part tells that a part of
 // its work is done; then the work must be ended as if nothing had been.
-func (m *mirror) killed(what string, part func() bool) {
-	s := m.d.s
+func (m *mirror) killed(d *device, what string, part func() bool) {
+	s := m.s
 	ended := make(chan error, 1)
 	go func() {
-		_, err := m.d.try()
+		_, err := d.try()
 		ended <- err
 	}()
 	for end := time.Now().Add(shortly); !part(); time.Sleep(time.Millisecond) {
@@ -82,8 +93,8 @@ func (m *mirror) killed(what string, part func() bool) {
 	m.c = s.imap("mb")
 	s.t.Logf("to %s: killed when the server had %d of %d messages and the device %d", what,
 		len(m.c.read("INBOX")), len(m.want["INBOX"]), len(readMaildir(s.t, m.d.maildir("INBOX"))))
-	m.d.mbsync()
-	m.want.check(m.c, m.d)
+	m.d.sync()
+	m.want.check(m.s.t, m.c, m.d)
 }
 
 // pulled tells whether the device has n messages of the server's.
@@ -103,17 +114,18 @@ func (m *mirror) pushed(n int) bool {
 	return have >= n
 }
 
-// changes makes n changes of each kind on each side of a folder.
-func (m *mirror) changes(name string, n int) {
-	t := m.d.s.t
+// changes makes n changes of each of so many kinds, n new messages on each side
+// of a folder among them.
+func (m *mirror) changes(name string, n, kinds int) {
+	t := m.s.t
 	round := fmt.Sprint(m.random.Uint32())
 	m.far(name, write("far-"+round, n))
 	m.near(name, write("near-"+round, n))
 	far, near := m.c.read(name), readMaildir(t, m.d.maildir(name))
 	m.c.ok("SELECT %s", name)
 	synced := m.want.synced(m.random, name, far, near)
-	for i, id := range synced[:6*n] {
-		switch i % 6 {
+	for i, id := range synced[:kinds*n] {
+		switch i % kinds {
 		case 0: // flagged and answered on the server
 			m.c.ok(`UID STORE %d FLAGS.SILENT (\Flagged \Answered)`, far[id].uid)
 			m.want.flag(name, id, "FR")
@@ -139,11 +151,11 @@ func (m *mirror) changes(name string, n int) {
 		}
 	}
 	m.c.ok("EXPUNGE")
-	m.d.mbsync()
-	m.want.check(m.c, m.d)
+	m.d.sync()
+	m.want.check(m.s.t, m.c, m.d)
 	// Nothing is left to do.
 	before := m.c.read(name)
-	m.d.mbsync()
+	m.d.sync()
 	if after := m.c.read(name); len(after) != len(before) {
 		t.Errorf("%s: %d messages became %d when nothing had changed", name, len(before), len(after))
 	}
@@ -172,19 +184,18 @@ func refile(t testing.TB, path, flags string) {
 // folders makes, renames and removes folders on both sides. mbsync takes a new
 // name for a new folder and leaves the old one, which is not empty.
 func (m *mirror) folders() {
-	t := m.d.s.t
+	t := m.s.t
 	m.c.ok("CREATE %s", plans)
 	m.far(plans, write("plans", 120))
 	m.near(travels, write("travels", 120))
-	m.d.mbsync()
-	m.want.check(m.c, m.d)
-	m.changes(plans, 5)
-	m.changes(travels, 5)
+	m.d.sync()
+	m.want.check(m.s.t, m.c, m.d)
+	m.changes(plans, 5, 6)
+	m.changes(travels, 5, 6)
 
 	m.c.ok("UNSELECT")
 	m.c.ok("RENAME %s %s", plans, photos)
-	m.want[photos] = m.want[plans]
-	delete(m.want, plans)
+	m.rename(plans, photos)
 	if err := os.RemoveAll(m.d.maildir(plans)); err != nil {
 		t.Fatal(err)
 	}
@@ -194,20 +205,19 @@ func (m *mirror) folders() {
 	if err := os.Remove(m.d.maildir(friends) + "/.uidvalidity"); err != nil { // it is not the old folder
 		t.Fatal(err)
 	}
-	m.want[friends] = m.want[travels]
-	delete(m.want, travels)
+	m.rename(travels, friends)
 	m.c.ok("DELETE %s", travels)
-	m.d.mbsync()
-	m.want.check(m.c, m.d)
+	m.d.sync()
+	m.want.check(m.s.t, m.c, m.d)
 }
 
 // twoDevices lets two computers run mbsync at the same time, both with changes
 // of their own.
-func (m *mirror) twoDevices() {
-	s := m.d.s
+func (m *mirror) twoDevices(d *device) {
+	s := m.s
 	other := newDevice(s, "mb")
-	other.mbsync()
-	m.want.check(m.c, other)
+	other.sync()
+	m.want.check(m.s.t, m.c, other)
 	for round := range 3 {
 		m.near("INBOX", write(fmt.Sprintf("one-%d", round), 30))
 		letters := write(fmt.Sprintf("two-%d", round), 30)
@@ -215,7 +225,7 @@ func (m *mirror) twoDevices() {
 		m.want.put("INBOX", letters)
 		m.twoDelete(other)
 		outs := make(chan string, 2)
-		for _, d := range []*device{m.d, other} {
+		for _, d := range []*device{d, other} {
 			go func() {
 				out, err := d.try()
 				outs <- fmt.Sprint(err, "\n", out)
@@ -228,16 +238,16 @@ func (m *mirror) twoDevices() {
 		}
 	}
 	for range 2 {
-		m.d.mbsync()
-		other.mbsync()
+		m.d.sync()
+		other.sync()
 	}
-	m.want.check(m.c, m.d)
-	m.want.check(m.c, other)
+	m.want.check(m.s.t, m.c, m.d)
+	m.want.check(m.s.t, m.c, other)
 }
 
 // twoDelete deletes some messages on each computer, the same ones in part.
 func (m *mirror) twoDelete(other *device) {
-	t := m.d.s.t
+	t := m.s.t
 	near, there := readMaildir(t, m.d.maildir("INBOX")), readMaildir(t, other.maildir("INBOX"))
 	n := 0
 	for _, id := range m.want.ids(m.random, "INBOX", len(m.want["INBOX"])) {
