@@ -61,6 +61,10 @@ func (w *watching) lookAt(ctx context.Context, c *conn, folders []int64, names, 
 // annotations have changed.
 func (w *watching) single(ctx context.Context, c *conn, id int64) (bool, error) {
 	k, there := w.known[id]
+	if there && c.hasSelected(id) && !k.shared && w.selected != 0 { // it has just been looked at
+		f := c.sel.folder
+		return f.Name == k.inner, w.tell(ctx, c, k, f, mailbox.AllRights, f.Name == k.inner)
+	}
 	f, err := c.srv.Mailboxes.Status(ctx, id)
 	if errors.Is(err, mailbox.ErrNoFolder) {
 		return !there, nil

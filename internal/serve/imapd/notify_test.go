@@ -459,14 +459,14 @@ func TestNotifyBurst(t *testing.T) {
 	c, other := h.login(t, "alice"), h.login(t, "alice")
 	c.ok("NOTIFY SET (PERSONAL (MessageNew MessageExpunge FlagChange MailboxName))")
 	start := time.Now()
-	for range 300 {
+	for range 1000 {
 		h.deliver(t, 1, "Sent", mailText)
 	}
 	took, n := time.Since(start), 0
-	for line := ""; !strings.Contains(line, "MESSAGES 300 "); n++ {
+	for line := ""; !strings.Contains(line, "MESSAGES 1000 "); n++ {
 		line = c.line()
 	}
-	t.Logf("300 deliveries in %v gave %d responses", took, n)
+	t.Logf("1000 deliveries in %v gave %d responses", took, n)
 	if most := 2 + int(took/pushPause); n > most {
 		t.Errorf("more than %d", most)
 	}
