@@ -97,7 +97,7 @@ func (w *watching) tell(ctx context.Context, c *conn, k known, f mailbox.Folder,
 	k.modseq, k.messages, k.validity, k.next = f.ModSeq, f.Messages, f.UIDValidity, f.UIDNext
 	w.known[f.ID] = k
 	if news && k.readable && !c.hasSelected(f.ID) {
-		if err := c.tellStatus(ctx, k.name, f, c.notifiedItems(want, true)); err != nil {
+		if err := c.tellStatus(ctx, k.name, f, c.notifiedItems(want)); err != nil {
 			return err
 		}
 	}
@@ -112,15 +112,15 @@ func (w *watching) tell(ctx context.Context, c *conn, k known, f mailbox.Folder,
 }
 
 // notifiedItems gives what STATUS tells of a mailbox whose messages are watched
-// (RFC 5465 sections 3.1, 5.1, 5.2 and 5.3). How many are unseen changes with
-// flags; who has just begun knows.
-func (c *conn) notifiedItems(want events, news bool) []string {
+// (RFC 5465 sections 3.1, 5.1, 5.2 and 5.3), and how many are unseen, which
+// changes with flags.
+func (c *conn) notifiedItems(want events) []string {
 	items := []string{"MESSAGES", "UIDNEXT", "UIDVALIDITY"}
+	if want&flagChange != 0 {
+		items = append(items, "UNSEEN")
+	}
 	if want&flagChange != 0 || c.enabled.condstore {
 		items = append(items, "HIGHESTMODSEQ")
-	}
-	if want&flagChange != 0 && news {
-		items = append(items, "UNSEEN")
 	}
 	return items
 }

@@ -96,12 +96,12 @@ func TestNotifyMessages(t *testing.T) {
 
 	// One comes and one goes.
 	has(t, c.ok("NOTIFY SET STATUS (MAILBOXES work (MessageNew FlagChange MessageExpunge))"),
-		fmt.Sprintf("* STATUS work (MESSAGES 0 UIDNEXT 2 UIDVALIDITY %d HIGHESTMODSEQ 4)", v))
+		fmt.Sprintf("* STATUS work (MESSAGES 0 UIDNEXT 2 UIDVALIDITY %d UNSEEN 0 HIGHESTMODSEQ 4)", v))
 	h.deliver(t, 1, "work", mailText)
-	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d HIGHESTMODSEQ 5 UNSEEN 1)", v))
+	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d UNSEEN 1 HIGHESTMODSEQ 5)", v))
 	other.ok("NOOP")
 	other.ok(`UID STORE 2 FLAGS (\Seen)`)
-	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d HIGHESTMODSEQ 6 UNSEEN 0)", v))
+	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d UNSEEN 0 HIGHESTMODSEQ 6)", v))
 
 	// What the session does itself is not told; what others do meanwhile is.
 	c.ok("APPEND work {5+}\r\na\r\n\r\n")
@@ -333,9 +333,9 @@ func TestNotifyShared(t *testing.T) {
 	alice.ok("SETACL team bob@example.test lr")
 	v := h.validity(t, "team")
 	bob.hears(`* LIST (\HasNoChildren) "/" ` + team)
-	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 1 UIDNEXT 2 UIDVALIDITY %d HIGHESTMODSEQ 2 UNSEEN 1)", team, v))
+	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 1 UIDNEXT 2 UIDVALIDITY %d UNSEEN 1 HIGHESTMODSEQ 2)", team, v))
 	h.deliver(t, 1, "team", mailText)
-	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 2 UIDNEXT 3 UIDVALIDITY %d HIGHESTMODSEQ 3 UNSEEN 2)", team, v))
+	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 2 UIDNEXT 3 UIDVALIDITY %d UNSEEN 2 HIGHESTMODSEQ 3)", team, v))
 	h.deliver(t, 1, "secret", mailText)
 	h.deliver(t, 1, "INBOX", mailText)
 	alice.ok(`SETMETADATA secret (/shared/comment "x")`)
@@ -358,7 +358,7 @@ func TestNotifyShared(t *testing.T) {
 	bob.quiet()
 	alice.ok("SETACL team anyone lr")
 	bob.hears(`* LIST (\HasNoChildren) "/" ` + team)
-	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 4 UIDNEXT 5 UIDVALIDITY %d HIGHESTMODSEQ 5 UNSEEN 4)", team, v))
+	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 4 UIDNEXT 5 UIDVALIDITY %d UNSEEN 4 HIGHESTMODSEQ 5)", team, v))
 	bob.hears("* METADATA " + team + " /shared/comment")
 	alice.ok("DELETE team/below")
 	alice.ok("DELETE team")

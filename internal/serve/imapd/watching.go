@@ -114,7 +114,7 @@ func (w *watching) begin(ctx context.Context, c *conn, status bool) error {
 		case !k.readable:
 			c.tellNotified(e, "", `\NoAccess`)
 		case status && !c.hasSelected(e.folder.ID):
-			if err := c.tellStatus(ctx, k.name, e.folder, c.notifiedItems(want, false)); err != nil {
+			if err := c.tellStatus(ctx, k.name, e.folder, c.notifiedItems(want)); err != nil {
 				return err
 			}
 		}
