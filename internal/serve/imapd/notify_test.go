@@ -70,6 +70,7 @@ func TestNotifySyntax(t *testing.T) {
 		c.no("NOTIFY "+command, want)
 	}
 	c.no("NOTIFY SET (MAILBOXES ("+strings.Repeat("x ", 1000)+"x) (MailboxName))", "NO [NOTIFICATIONOVERFLOW]")
+	c.no("NOTIFY SET"+strings.Repeat(" (PERSONAL NONE)", 101), "NO [NOTIFICATIONOVERFLOW]")
 	c.no("NOTIFY SET (PERSONAL (MailboxName))", "OK")
 	if got := c.ok("CAPABILITY"); !strings.Contains(got[0]+" ", " NOTIFY ") {
 		t.Errorf("%q", got)
@@ -262,9 +263,48 @@ func TestNotifyNames(t *testing.T) {
 	other.ok("CREATE yy")
 	c.quiet()
 	other.ok("RENAME x y/x")
-	c.hears(`* LIST (\HasChildren) "/" y`, `* LIST (\HasNoChildren) "/" y/x ("OLDNAME" (x))`)
+	c.hears(`* LIST (\HasNoChildren) "/" y/x ("OLDNAME" (x))`, `* LIST (\HasChildren) "/" y`)
 	other.ok("RENAME y/x x")
 	c.hears(`* LIST (\HasNoChildren) "/" x ("OLDNAME" (y/x))`, `* LIST (\HasNoChildren) "/" y`)
+
+	// Who leaves a name is told before who takes it.
+	c.ok("NOTIFY SET (PERSONAL (MailboxName))")
+	other.send("r RENAME x zz\r\nc CREATE x\r\n")
+	c.hears(`* LIST (\HasNoChildren) "/" zz ("OLDNAME" (x))`, `* LIST (\HasNoChildren) "/" x`)
+}
+
+// Pushes come while a command is being sent, too, and do not disturb it.
+func TestNotifyDuringCommand(t *testing.T) {
+	h := newHouse(t)
+	h.fill(t, 3)
+	c, other := h.login(t, "alice"), h.login(t, "alice")
+	c.ok("SELECT INBOX")
+	other.ok("SELECT INBOX")
+	c.ok("NOTIFY SET (SELECTED (MessageNew MessageExpunge FlagChange)) (PERSONAL (MailboxName))")
+	for i, command := range []string{"APPEND Sent ", "UID REPLACE 3 Sent ", `APPEND Sent CATENATE (URL "/INBOX/;UID=2" TEXT `} {
+		c.send("a " + command + "{10}\r\n")
+		c.hears("+ OK")
+		c.send("abc")
+		other.ok(fmt.Sprintf("STORE 2 FLAGS (k%d)", i))
+		for !strings.HasPrefix(c.line(), "* 2 FETCH (UID 2 FLAGS (k") { // FLAGS come first
+		}
+		other.ok(fmt.Sprintf("CREATE n%d", i))
+		c.hears(fmt.Sprintf(`* LIST (\HasNoChildren) "/" n%d`, i))
+		h.deliver(t, 1, "INBOX", mailText)
+		if line := c.line(); !strings.HasSuffix(line, " EXISTS") {
+			t.Errorf("heard %q", line)
+		}
+		end := ""
+		if i == 2 {
+			end = ")"
+		}
+		c.send("\r\n\r\nend" + end + "\r\n")
+		for line := ""; !strings.HasPrefix(line, "a OK "); {
+			if line = c.line(); strings.HasPrefix(line, "a NO") || strings.HasPrefix(line, "a BAD") {
+				t.Fatalf("%s: %q", command, line)
+			}
+		}
+	}
 }
 
 // A live search tells of what comes into it, with NOTIFY in one FETCH.
