@@ -387,7 +387,7 @@ func TestNotifyShared(t *testing.T) {
 
 	// No reading, then not even looking up.
 	alice.ok("SETACL team bob@example.test l")
-	bob.hears(`* LIST (\NoAccess \Noselect \HasNoChildren) "/" ` + team)
+	bob.hears(`* LIST (\NoAccess \HasNoChildren) "/" ` + team)
 	h.deliver(t, 1, "team", mailText)
 	bob.quiet()
 	alice.ok("SETACL team bob@example.test r")
@@ -407,9 +407,9 @@ func TestNotifyShared(t *testing.T) {
 	// At the beginning, a mailbox that cannot be read is named.
 	alice.ok("CREATE team")
 	alice.ok("SETACL team bob@example.test l")
-	bob.hears(`* LIST (\NoAccess \Noselect \HasNoChildren) "/" ` + team)
+	bob.hears(`* LIST (\NoAccess \HasNoChildren) "/" ` + team)
 	got := bob.ok("NOTIFY SET STATUS (MAILBOXES (" + team + ` "Other Users/alice@example.test/INBOX") (MessageNew MessageExpunge))`)
-	if want := []string{`* LIST (\NoAccess \Noselect \HasNoChildren) "/" ` + team}; !slices.Equal(got, want) {
+	if want := []string{`* LIST (\NoAccess \HasNoChildren) "/" ` + team}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	// PERSONAL is one's own.

@@ -81,7 +81,7 @@ func (c *conn) store(ctx context.Context, s *storing) (string, error) {
 	res, err := c.srv.Mailboxes.StoreFlags(ctx, v.told().ID, mailbox.Ranges(uids), change)
 	v.hush(res.Changed)
 	if err == nil && len(change.Keywords) > 0 { // a new one is told of before it is seen
-		err = v.tell(ctx, c, false, newest)
+		err = v.tellNewKeywords(ctx, c)
 	}
 	if e := c.tellStored(ctx, s, res); err == nil {
 		err = e

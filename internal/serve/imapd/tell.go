@@ -53,6 +53,20 @@ func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) e
 	return nil
 }
 
+// tellNewKeywords tells of keywords that the client does not know, and of
+// nothing else: what others changed meanwhile comes behind the command's own
+// responses, or mod-sequences would go back.
+func (v *view) tellNewKeywords(ctx context.Context, c *conn) error {
+	v.telling.Lock()
+	defer v.telling.Unlock()
+	e, _, err := v.place.look(ctx, c.srv.Mailboxes, v.folder.ModSeq, newest)
+	if err == nil && len(e.keywords) > v.keywords {
+		v.keywords = len(e.keywords)
+		c.tellKeywords(v, e)
+	}
+	return err
+}
+
 // tellChanges moves the view on to an edition and tells all but what is gone.
 // It needs v.telling, which lets it read what others may only read with v.mu.
 func (v *view) tellChanges(ctx context.Context, c *conn, e edition, changed []mailbox.Message) error {

@@ -157,36 +157,31 @@ func (v *view) addRecent(r mailbox.Range) {
 	}
 }
 
-// flagWords gives flags and keywords of a message as FETCH tells them.
-func flagWords(m mailbox.Message) []string {
-	words := make([]string, 0, 5+len(m.Keywords))
+// flagWords gives flags and keywords of a message as FETCH tells them, with
+// \Recent where there is such a thing.
+func (c *conn) flagWords(m mailbox.Message) []string {
+	words := make([]string, 0, 6+len(m.Keywords))
 	for _, f := range systemFlags {
 		if m.Flags&f.bit != 0 {
 			words = append(words, f.name)
 		}
 	}
+	if !c.enabled.rev2 && c.sel.isRecent(m.UID) {
+		words = append(words, `\Recent`)
+		slices.Sort(words)
+	}
 	return append(words, m.Keywords...)
 }
 
-// flagWords is the function of that name with \Recent, where there is such a
-// thing.
-func (c *conn) flagWords(m mailbox.Message) []string {
-	words := flagWords(m)
-	if !c.enabled.rev2 && c.sel.isRecent(m.UID) {
-		words = append(words, `\Recent`)
-	}
-	return words
-}
-
-// systemFlags by their names.
+// systemFlags by their names, in alphabetical order.
 var systemFlags = []struct {
 	name  string
 	bit   mailbox.Flags
 	right mailbox.Rights // to change it
 }{
 	{`\Answered`, mailbox.Answered, mailbox.WriteFlags},
-	{`\Flagged`, mailbox.Flagged, mailbox.WriteFlags},
 	{`\Deleted`, mailbox.Deleted, mailbox.DeleteMark},
-	{`\Seen`, mailbox.Seen, mailbox.KeepSeen},
 	{`\Draft`, mailbox.Draft, mailbox.WriteFlags},
+	{`\Flagged`, mailbox.Flagged, mailbox.WriteFlags},
+	{`\Seen`, mailbox.Seen, mailbox.KeepSeen},
 }
