@@ -17,13 +17,20 @@ import (
 // to what was before: idle connections have none, and lose little, for large
 // responses are flushed rarely. What reads takes 35 KB for the whole time.
 
-// compressors are *flate.Writer.
+// compressor is a writer with what it has made: it writes in crumbs, each of
+// which would become a TLS record.
+type compressor struct {
+	*flate.Writer
+	made bytes.Buffer
+}
+
 var compressors = sync.Pool{New: func() any {
-	w, err := flate.NewWriter(nil, flate.BestSpeed)
-	if err != nil {
+	z := &compressor{}
+	var err error
+	if z.Writer, err = flate.NewWriter(&z.made, flate.BestSpeed); err != nil {
 		panic(err) // the level is one of the package's
 	}
-	return w
+	return z
 }}
 
 // deflater compresses each Write for itself, up to a sync flush.
@@ -31,15 +38,16 @@ type deflater struct{ w io.Writer }
 
 // Write fulfils io.Writer.
 func (d deflater) Write(p []byte) (int, error) {
-	z := compressors.Get().(*flate.Writer)
-	defer func() {
-		z.Reset(nil)
-		compressors.Put(z)
-	}()
-	z.Reset(d.w)
+	z := compressors.Get().(*compressor)
+	defer compressors.Put(z)
+	z.made.Reset()
+	z.Reset(&z.made)
 	n, err := z.Write(p)
 	if err == nil {
 		err = z.Flush()
+	}
+	if err == nil {
+		_, err = d.w.Write(z.made.Bytes())
 	}
 	return n, err
 }
