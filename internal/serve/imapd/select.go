@@ -97,13 +97,11 @@ func (c *conn) describe(ctx context.Context, v *view, e edition) error {
 			return err
 		}
 		v.addRecent(mailbox.Range{First: first, Last: e.folder.UIDNext - 1})
-		if e.folder.Unseen > 0 {
-			uid, err := c.srv.Mailboxes.FirstUnseen(ctx, e.folder.ID)
-			if err != nil {
-				return err
-			}
-			unseen = seq(v.uids, uid)
+		uid, err := v.place.firstUnseen(ctx, c.srv.Mailboxes, e)
+		if err != nil {
+			return err
 		}
+		unseen = seq(v.uids, uid)
 	}
 	c.tellKeywords(v, e)
 	return c.respond(func(w *wire.Encoder) error {

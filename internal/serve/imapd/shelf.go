@@ -77,6 +77,8 @@ type shelved struct {
 	edition            // folder.ID is 0 before the first look
 	from    int64      // the mod-sequence of the edition before
 	changed []mailbox.Message
+	seen    int64  // the mod-sequence at which unseen was right
+	unseen  uint32 // the first UID without \Seen, 0 when there is none
 }
 
 // take gives the place of a folder, for a reader who will leave it.
@@ -152,6 +154,27 @@ func (f *shelved) look(ctx context.Context, store *mailbox.Store, since, atLeast
 	// What has changed again since then is left for the next look.
 	changed := slices.DeleteFunc(n.Changed, func(m mailbox.Message) bool { return m.ModSeq > f.folder.ModSeq })
 	return f.edition, changed, nil
+}
+
+// firstUnseen gives the first UID of an edition without \Seen, 0 when there is
+// none. The store looks through the whole folder for it, so it is kept.
+func (f *shelved) firstUnseen(ctx context.Context, store *mailbox.Store, e edition) (uint32, error) {
+	switch {
+	case e.folder.Unseen == 0 || len(e.uids) == 0:
+		return 0, nil
+	case e.folder.Unseen == e.folder.Messages:
+		return e.uids[0], nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen != e.folder.ModSeq {
+		uid, err := store.FirstUnseen(ctx, e.folder.ID)
+		if err != nil {
+			return 0, err
+		}
+		f.seen, f.unseen = e.folder.ModSeq, uid
+	}
+	return f.unseen, nil
 }
 
 // advance reads what is new. It needs f.mu.
