@@ -13,6 +13,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
@@ -274,6 +275,21 @@ func TestSurveysRest(t *testing.T) {
 	a.nc.Close()
 	if n := <-told; n > 5 {
 		t.Errorf("told %d times in 1.5 s", n)
+	}
+}
+
+// TestTransferIsBounded: one COPY does not hold up all others for long.
+func TestTransferIsBounded(t *testing.T) {
+	uids := make([]uint32, maxTransfer+1)
+	for i := range uids {
+		uids[i] = uint32(i + 1)
+	}
+	c := &conn{sel: &view{uids: uids}}
+	for last, ok := range map[uint32]bool{maxTransfer: true, maxTransfer + 1: false} {
+		got, err := c.carried(target{set: wire.Set{Ranges: []wire.Range{{First: 1, Last: last}}}})
+		if (err == nil) != ok || len(got) != int(last) {
+			t.Errorf("%d of %d messages, %v", len(got), last, err)
+		}
 	}
 }
 
