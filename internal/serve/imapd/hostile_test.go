@@ -293,6 +293,38 @@ func TestTransferIsBounded(t *testing.T) {
 	}
 }
 
+// TestManyChangesAreNotHeld: a session that tells of many changes holds their
+// UIDs, not the messages.
+func TestManyChangesAreNotHeld(t *testing.T) {
+	h := newHouse(t)
+	f := h.fill(t, 100)
+	for range 7 {
+		if _, err := h.Mailboxes.Copy(t.Context(), f.ID, f.ID, mailbox.All, mailbox.Shed{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	place := h.Shelf.take(f.ID)
+	defer place.leave()
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	if _, _, err := place.look(t.Context(), h.Mailboxes, newest, newest); err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	e, changed, err := place.look(t.Context(), h.Mailboxes, 1, newest)
+	if held := int64(heap()) - int64(before); err != nil || len(changed.uids()) != 12_800 || held > 20*12_800 {
+		t.Errorf("%d octets for %d changes, %v", held, len(changed.uids()), err)
+	}
+	n := 0
+	if err := changed.each(t.Context(), h.Mailboxes, e, func(mailbox.Message) { n++ }); err != nil || n != 12_800 {
+		t.Errorf("%d messages, %v", n, err)
+	}
+}
+
 // TestSilentStoreHidesNothing: .SILENT spares the client what it did itself,
 // not what another session did to the same message before.
 func TestSilentStoreHidesNothing(t *testing.T) {
