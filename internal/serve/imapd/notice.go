@@ -64,6 +64,10 @@ func (w *watching) lookAt(ctx context.Context, c *conn, folders []int64, names, 
 // annotations have changed.
 func (w *watching) single(ctx context.Context, c *conn, id int64) (bool, error) {
 	k, there := w.known[id]
+	if there && c.hasSelected(id) && !k.shared && w.selected != 0 { // it has just been looked at
+		f := c.sel.folder
+		return f.Name == k.inner, w.tell(ctx, c, k, f, mailbox.AllRights, f.Name == k.inner)
+	}
 	f, err := c.srv.Mailboxes.Status(ctx, id)
 	if errors.Is(err, mailbox.ErrNoFolder) {
 		return !there, nil
@@ -96,7 +100,7 @@ func (w *watching) tell(ctx context.Context, c *conn, k known, f mailbox.Folder,
 	k.modseq, k.messages, k.validity, k.next = f.ModSeq, f.Messages, f.UIDValidity, f.UIDNext
 	w.known[f.ID] = k
 	if news && k.readable && !c.hasSelected(f.ID) {
-		if err := c.tellStatus(ctx, k.name, f, c.notifiedItems(want, true)); err != nil {
+		if err := c.tellStatus(ctx, k.name, f, c.notifiedItems(want)); err != nil {
 			return err
 		}
 	}
@@ -111,15 +115,15 @@ func (w *watching) tell(ctx context.Context, c *conn, k known, f mailbox.Folder,
 }
 
 // notifiedItems gives what STATUS tells of a mailbox whose messages are watched
-// (RFC 5465 sections 3.1, 5.1, 5.2 and 5.3). How many are unseen changes with
-// flags; who has just begun knows.
-func (c *conn) notifiedItems(want events, news bool) []string {
+// (RFC 5465 sections 3.1, 5.1, 5.2 and 5.3), and how many are unseen, which
+// changes with flags.
+func (c *conn) notifiedItems(want events) []string {
 	items := []string{"MESSAGES", "UIDNEXT", "UIDVALIDITY"}
+	if want&flagChange != 0 {
+		items = append(items, "UNSEEN")
+	}
 	if want&flagChange != 0 || c.enabled.condstore {
 		items = append(items, "HIGHESTMODSEQ")
-	}
-	if want&flagChange != 0 && news {
-		items = append(items, "UNSEEN")
 	}
 	return items
 }
@@ -169,25 +173,28 @@ func (w *watching) survey(ctx context.Context, c *conn, noted func(id int64) boo
 		}
 		return errOverflow
 	}
-	s := &surveyed{watching: w, c: c, was: was, had: had, all: all}
+	s := &surveyed{watching: w, c: c, was: was, had: had, all: all, names: map[string]int64{}, taken: map[string]bool{}}
+	for id, k := range was {
+		s.names[k.name] = id
+	}
 	if err := s.tellLost(ctx); err != nil {
 		return err
 	}
 	entries := all.sorted()
-	for _, e := range entries {
-		if err := s.tellName(e); err != nil {
-			return err
+	for _, moved := range []bool{true, false} { // who leaves a name before who takes it
+		for _, e := range entries {
+			if moved == s.moved(e) {
+				if err := s.tellName(e); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	for _, e := range entries {
 		if _, there := w.known[e.folder.ID]; !there {
 			continue
 		}
-		k, there := was[e.folder.ID]
-		if !there {
-			k = known{next: 1, modseq: 1, validity: e.folder.UIDValidity} // as it was made
-		}
-		k.name, k.inner, k.shared, k.readable, k.children = e.name, e.folder.Name, e.shared, e.rights&mailbox.ReadRight != 0, e.children
+		k, there := s.before(e)
 		if err := w.tell(ctx, c, k, e.folder, e.rights, !there || noted(e.folder.ID)); err != nil {
 			return err
 		}
@@ -198,10 +205,35 @@ func (w *watching) survey(ctx context.Context, c *conn, noted func(id int64) boo
 // surveyed is what was known before and what is.
 type surveyed struct {
 	*watching
-	c   *conn
-	was map[int64]known
-	had map[string]bool
-	all catalogue
+	c     *conn
+	was   map[int64]known
+	names map[string]int64 // of was
+	had   map[string]bool
+	all   catalogue
+	taken map[string]bool // names that mailboxes were told to have
+}
+
+// moved tells whether a mailbox has another name, which none had before.
+func (s *surveyed) moved(e *entry) bool {
+	k, there := s.was[e.folder.ID]
+	return there && k.name != e.name && s.names[e.name] == 0
+}
+
+// before gives what was known of a mailbox, by the name it has now. Where a
+// client would take it for another one, as it has that one's name or its own
+// went to another, what was known is wrong.
+func (s *surveyed) before(e *entry) (k known, there bool) {
+	k, there = s.was[e.folder.ID]
+	if !there {
+		k = known{name: e.name, modseq: 1, next: 1, validity: e.folder.UIDValidity} // as it was made
+	}
+	next, taken := s.all[k.name]
+	if s.names[e.name] != e.folder.ID && s.names[e.name] != 0 || taken && next.folder.ID != 0 && next.folder.ID != e.folder.ID {
+		k.validity = 0
+	}
+	now := knownOf(e)
+	now.modseq, now.messages, now.validity, now.next = k.modseq, k.messages, k.validity, k.next
+	return now, there
 }
 
 // tellLost tells of names that lead nowhere now.
@@ -212,7 +244,7 @@ func (s *surveyed) tellLost(ctx context.Context) error {
 		if _, there := s.known[id]; there {
 			continue
 		}
-		delete(s.notes, id)
+		s.forget(id)
 		e := s.all[k.name]
 		if e == nil {
 			e = &entry{name: k.name}
@@ -265,13 +297,17 @@ func (s *surveyed) tellName(e *entry) error {
 			told = told || want&mailboxName != 0 || e.shared && want != 0
 		case e.name != k.name:
 			if (want|s.wants(k.name, k.shared, s.had[k.name]))&mailboxName != 0 {
-				old, told = k.name, true
+				told = true
+				if !s.taken[k.name] { // else it would seem that the other one moved
+					old = k.name
+				}
 			}
 		case readable != k.readable:
 			told = told || want != 0
 		default:
 			told = told || want&mailboxName != 0 && e.children != k.children
 		}
+		s.taken[e.name] = told
 		if told && !readable {
 			return s.c.tellNotified(e, old, `\NoAccess`)
 		}

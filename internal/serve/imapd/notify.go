@@ -49,8 +49,11 @@ var errBadEvent = no("BADEVENT ("+strings.Join(eventNames, " ")+")", "Unknown ev
 // errOverflow refuses to watch as much as that (RFC 5465 section 5.8).
 var errOverflow = no("NOTIFICATIONOVERFLOW", "That is too much to watch")
 
-// maxNotified is how many names one NOTIFY may give.
-const maxNotified = 1000
+// Bounds of one NOTIFY.
+const (
+	maxNotified = 1000 // names
+	maxGroups   = 100
+)
 
 // filter says which mailboxes a group means (RFC 5465 section 6).
 type filter uint8
@@ -72,7 +75,7 @@ var filters = map[string]filter{"SELECTED": ofSelected, "SELECTED-DELAYED": ofSe
 // eventGroup is events of some mailboxes.
 type eventGroup struct {
 	filter filter
-	names  []string // of SUBTREE and MAILBOXES
+	names  map[string]bool // of SUBTREE and MAILBOXES
 	events events
 	items  *fetching // that are told of a new message; nil: none
 }
@@ -87,13 +90,14 @@ func (g *eventGroup) matches(name string, shared, subscribed bool) bool {
 		return !shared
 	case ofSubscribed:
 		return subscribed
-	}
-	for _, n := range g.names {
-		if name == n || g.filter == ofSubtree && strings.HasPrefix(name, n) && name[len(n)] == '/' {
-			return true
+	case ofSubtree:
+		for up := name; up != ""; up = parent(up) {
+			if g.names[up] {
+				return true
+			}
 		}
 	}
-	return false
+	return g.names[name]
 }
 
 // wishes are what NOTIFY SET asks for.
@@ -135,7 +139,7 @@ func (c *conn) parseNotify(d *wire.Decoder) task {
 
 // group reads one group of events.
 func (q *wishes) group(d *wire.Decoder) {
-	var g eventGroup
+	g := eventGroup{names: map[string]bool{}}
 	d.Expect('(')
 	f, known := filters[d.Word()]
 	if !known {
@@ -166,7 +170,7 @@ func (q *wishes) mailboxes(d *wire.Decoder, g *eventGroup) {
 	one := func() {
 		name := d.Mailbox()
 		if q.names++; q.names <= maxNotified { // notifySet refuses the rest
-			g.names = append(g.names, name)
+			g.names[name] = true
 		}
 	}
 	if d.Peek() != '(' {
@@ -237,7 +241,7 @@ func (c *conn) notifySet(ctx context.Context, q *wishes) error {
 	switch {
 	case q.unknown:
 		return errBadEvent
-	case q.names > maxNotified:
+	case q.names > maxNotified, len(q.groups) > maxGroups:
 		return errOverflow
 	}
 	w := &watching{}
@@ -246,10 +250,13 @@ func (c *conn) notifySet(ctx context.Context, q *wishes) error {
 			w.selected, w.immediate, w.items = g.events, g.filter == ofSelected, g.items
 			continue
 		}
-		for i, name := range g.names {
-			g.names[i] = c.notifiedName(ctx, name)
-			w.shared = w.shared || g.names[i] == others || strings.HasPrefix(g.names[i], others+"/")
+		names := make(map[string]bool, len(g.names))
+		for name := range g.names {
+			name = c.notifiedName(ctx, name)
+			names[name] = true
+			w.shared = w.shared || strings.HasPrefix(name+"/", others+"/")
 		}
+		g.names = names
 		w.shared = w.shared || g.filter == ofSubscribed
 		w.groups, w.any = append(w.groups, g), w.any|g.events
 	}

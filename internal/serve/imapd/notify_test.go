@@ -70,6 +70,7 @@ func TestNotifySyntax(t *testing.T) {
 		c.no("NOTIFY "+command, want)
 	}
 	c.no("NOTIFY SET (MAILBOXES ("+strings.Repeat("x ", 1000)+"x) (MailboxName))", "NO [NOTIFICATIONOVERFLOW]")
+	c.no("NOTIFY SET"+strings.Repeat(" (PERSONAL NONE)", 101), "NO [NOTIFICATIONOVERFLOW]")
 	c.no("NOTIFY SET (PERSONAL (MailboxName))", "OK")
 	if got := c.ok("CAPABILITY"); !strings.Contains(got[0]+" ", " NOTIFY ") {
 		t.Errorf("%q", got)
@@ -96,12 +97,12 @@ func TestNotifyMessages(t *testing.T) {
 
 	// One comes and one goes.
 	has(t, c.ok("NOTIFY SET STATUS (MAILBOXES work (MessageNew FlagChange MessageExpunge))"),
-		fmt.Sprintf("* STATUS work (MESSAGES 0 UIDNEXT 2 UIDVALIDITY %d HIGHESTMODSEQ 4)", v))
+		fmt.Sprintf("* STATUS work (MESSAGES 0 UIDNEXT 2 UIDVALIDITY %d UNSEEN 0 HIGHESTMODSEQ 4)", v))
 	h.deliver(t, 1, "work", mailText)
-	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d HIGHESTMODSEQ 5 UNSEEN 1)", v))
+	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d UNSEEN 1 HIGHESTMODSEQ 5)", v))
 	other.ok("NOOP")
 	other.ok(`UID STORE 2 FLAGS (\Seen)`)
-	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d HIGHESTMODSEQ 6 UNSEEN 0)", v))
+	c.hears(fmt.Sprintf("* STATUS work (MESSAGES 1 UIDNEXT 3 UIDVALIDITY %d UNSEEN 0 HIGHESTMODSEQ 6)", v))
 
 	// What the session does itself is not told; what others do meanwhile is.
 	c.ok("APPEND work {5+}\r\na\r\n\r\n")
@@ -262,9 +263,48 @@ func TestNotifyNames(t *testing.T) {
 	other.ok("CREATE yy")
 	c.quiet()
 	other.ok("RENAME x y/x")
-	c.hears(`* LIST (\HasChildren) "/" y`, `* LIST (\HasNoChildren) "/" y/x ("OLDNAME" (x))`)
+	c.hears(`* LIST (\HasNoChildren) "/" y/x ("OLDNAME" (x))`, `* LIST (\HasChildren) "/" y`)
 	other.ok("RENAME y/x x")
 	c.hears(`* LIST (\HasNoChildren) "/" x ("OLDNAME" (y/x))`, `* LIST (\HasNoChildren) "/" y`)
+
+	// Who leaves a name is told before who takes it.
+	c.ok("NOTIFY SET (PERSONAL (MailboxName))")
+	other.send("r RENAME x zz\r\nc CREATE x\r\n")
+	c.hears(`* LIST (\HasNoChildren) "/" zz ("OLDNAME" (x))`, `* LIST (\HasNoChildren) "/" x`)
+}
+
+// Pushes come while a command is being sent, too, and do not disturb it.
+func TestNotifyDuringCommand(t *testing.T) {
+	h := newHouse(t)
+	h.fill(t, 3)
+	c, other := h.login(t, "alice"), h.login(t, "alice")
+	c.ok("SELECT INBOX")
+	other.ok("SELECT INBOX")
+	c.ok("NOTIFY SET (SELECTED (MessageNew MessageExpunge FlagChange)) (PERSONAL (MailboxName))")
+	for i, command := range []string{"APPEND Sent ", "UID REPLACE 3 Sent ", `APPEND Sent CATENATE (URL "/INBOX/;UID=2" TEXT `} {
+		c.send("a " + command + "{10}\r\n")
+		c.hears("+ OK")
+		c.send("abc")
+		other.ok(fmt.Sprintf("STORE 2 FLAGS (k%d)", i))
+		for !strings.HasPrefix(c.line(), "* 2 FETCH (UID 2 FLAGS (k") { // FLAGS come first
+		}
+		other.ok(fmt.Sprintf("CREATE n%d", i))
+		c.hears(fmt.Sprintf(`* LIST (\HasNoChildren) "/" n%d`, i))
+		h.deliver(t, 1, "INBOX", mailText)
+		if line := c.line(); !strings.HasSuffix(line, " EXISTS") {
+			t.Errorf("heard %q", line)
+		}
+		end := ""
+		if i == 2 {
+			end = ")"
+		}
+		c.send("\r\n\r\nend" + end + "\r\n")
+		for line := ""; !strings.HasPrefix(line, "a OK "); {
+			if line = c.line(); strings.HasPrefix(line, "a NO") || strings.HasPrefix(line, "a BAD") {
+				t.Fatalf("%s: %q", command, line)
+			}
+		}
+	}
 }
 
 // A live search tells of what comes into it, with NOTIFY in one FETCH.
@@ -333,9 +373,9 @@ func TestNotifyShared(t *testing.T) {
 	alice.ok("SETACL team bob@example.test lr")
 	v := h.validity(t, "team")
 	bob.hears(`* LIST (\HasNoChildren) "/" ` + team)
-	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 1 UIDNEXT 2 UIDVALIDITY %d HIGHESTMODSEQ 2 UNSEEN 1)", team, v))
+	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 1 UIDNEXT 2 UIDVALIDITY %d UNSEEN 1 HIGHESTMODSEQ 2)", team, v))
 	h.deliver(t, 1, "team", mailText)
-	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 2 UIDNEXT 3 UIDVALIDITY %d HIGHESTMODSEQ 3 UNSEEN 2)", team, v))
+	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 2 UIDNEXT 3 UIDVALIDITY %d UNSEEN 2 HIGHESTMODSEQ 3)", team, v))
 	h.deliver(t, 1, "secret", mailText)
 	h.deliver(t, 1, "INBOX", mailText)
 	alice.ok(`SETMETADATA secret (/shared/comment "x")`)
@@ -358,7 +398,7 @@ func TestNotifyShared(t *testing.T) {
 	bob.quiet()
 	alice.ok("SETACL team anyone lr")
 	bob.hears(`* LIST (\HasNoChildren) "/" ` + team)
-	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 4 UIDNEXT 5 UIDVALIDITY %d HIGHESTMODSEQ 5 UNSEEN 4)", team, v))
+	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 4 UIDNEXT 5 UIDVALIDITY %d UNSEEN 4 HIGHESTMODSEQ 5)", team, v))
 	bob.hears("* METADATA " + team + " /shared/comment")
 	alice.ok("DELETE team/below")
 	alice.ok("DELETE team")
@@ -459,14 +499,14 @@ func TestNotifyBurst(t *testing.T) {
 	c, other := h.login(t, "alice"), h.login(t, "alice")
 	c.ok("NOTIFY SET (PERSONAL (MessageNew MessageExpunge FlagChange MailboxName))")
 	start := time.Now()
-	for range 300 {
+	for range 1000 {
 		h.deliver(t, 1, "Sent", mailText)
 	}
 	took, n := time.Since(start), 0
-	for line := ""; !strings.Contains(line, "MESSAGES 300 "); n++ {
+	for line := ""; !strings.Contains(line, "MESSAGES 1000 "); n++ {
 		line = c.line()
 	}
-	t.Logf("300 deliveries in %v gave %d responses", took, n)
+	t.Logf("1000 deliveries in %v gave %d responses", took, n)
 	if most := 2 + int(took/pushPause); n > most {
 		t.Errorf("more than %d", most)
 	}

@@ -10,8 +10,12 @@ import (
 )
 
 // pushPause is the least time between two pushes to one client: what happens
-// meanwhile is told at once then.
-const pushPause = 50 * time.Millisecond
+// meanwhile is told at once then. After one that took longer it is twice as
+// long as that, up to maxPause more.
+const (
+	pushPause = 50 * time.Millisecond
+	maxPause  = time.Second
+)
 
 // pusher tells a client what is new while it gives no command: one that idles,
 // or that has asked for it by NOTIFY. Its zero value pushes nothing.
@@ -20,7 +24,7 @@ type pusher struct {
 	notifying atomic.Bool  // it is to hear of something at any time
 	pending   atomic.Bool  // a push is on its way
 	modseq    atomic.Int64 // the largest that a notice of the selected mailbox told of
-	pause     atomic.Int64 // nanoseconds since the Unix epoch before which nothing is pushed
+	pause     atomic.Int64 // nanoseconds since the Unix epoch before which nothing more is pushed
 }
 
 // wake is called by the store for every change of the selected mailbox. It does
@@ -39,11 +43,18 @@ func (c *conn) stir() {
 	if !c.push.idling.Load() && !c.push.notifying.Load() || !c.push.pending.CompareAndSwap(false, true) {
 		return
 	}
-	if wait := time.Until(time.Unix(0, c.push.pause.Load())); wait > 0 {
-		time.AfterFunc(wait, c.pushNews)
-		return
+	if !c.pushLater() {
+		go c.pushNews()
 	}
-	go c.pushNews()
+}
+
+// pushLater puts a push off until the pause is over, if there is one.
+func (c *conn) pushLater() bool {
+	wait := time.Until(time.Unix(0, c.push.pause.Load()))
+	if wait > 0 {
+		time.AfterFunc(wait, c.pushNews)
+	}
+	return wait > 0
 }
 
 // Bounds of what looking through all mailboxes may take of the machine's time,
@@ -71,15 +82,18 @@ func (c *conn) pushNews() {
 		}
 	}()
 	defer c.guard(&err)
-	if wait := time.Until(time.Unix(0, c.push.pause.Load())); wait > 0 { // another push has ended just now
-		time.AfterFunc(wait, c.pushNews)
+	if c.pushLater() { // another has been made meanwhile
 		return
 	}
 	c.push.pending.Store(false)
 	if !c.push.idling.Load() && !c.push.notifying.Load() {
 		return
 	}
-	c.push.pause.Store(time.Now().Add(pushPause).UnixNano())
+	start := time.Now()
+	defer func() {
+		took := time.Since(start)
+		c.push.pause.Store(time.Now().Add(max(pushPause-took, min(took, maxPause))).UnixNano())
+	}()
 	ctx, cancel := context.WithTimeout(c.srv.door.Context(), time.Minute)
 	defer cancel()
 	switch e := c.pushAll(ctx); {

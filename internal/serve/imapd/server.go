@@ -12,8 +12,9 @@
 // One goroutine reads the commands of a connection. Commands that change
 // nothing (task.shared) run in goroutines of their own, side by side; all
 // others wait until those have ended, and run in the reader's. A notice of the
-// store starts a goroutine that tells an idle client what is new. conn.work
-// orders them, view.mu guards what the client knows.
+// store starts a goroutine that tells what is new to a client that idles or has
+// asked for it by NOTIFY (push.go), one at a time for each connection.
+// conn.work orders them, view.mu guards what the client knows.
 //
 // # Slow clients
 //

@@ -37,6 +37,7 @@ type watching struct {
 	known      map[int64]known
 	subscribed map[string]bool
 	notes      map[int64]notes  // annotations by folder, of the server at 0; of what is to be told only
+	noted      int              // entries in notes
 	ends       map[int64]func() // of the watches of the store, by account
 
 	mu      sync.Mutex
@@ -114,7 +115,7 @@ func (w *watching) begin(ctx context.Context, c *conn, status bool) error {
 		case !k.readable:
 			c.tellNotified(e, "", `\NoAccess`)
 		case status && !c.hasSelected(e.folder.ID):
-			if err := c.tellStatus(ctx, k.name, e.folder, c.notifiedItems(want, false)); err != nil {
+			if err := c.tellStatus(ctx, k.name, e.folder, c.notifiedItems(want)); err != nil {
 				return err
 			}
 		}
@@ -224,7 +225,7 @@ func (w *watching) read(ctx context.Context, c *conn) (catalogue, error) {
 // gives the entries that were not so, sorted. What one may not see is none.
 func (w *watching) note(ctx context.Context, c *conn, id int64, rights mailbox.Rights) (entries []string, err error) {
 	if rights&annotated == 0 {
-		delete(w.notes, id)
+		w.forget(id)
 		return nil, nil
 	}
 	have, err := c.srv.Mailboxes.Annotations(ctx, c.account, id)
@@ -244,17 +245,19 @@ func (w *watching) note(ctx context.Context, c *conn, id int64, rights mailbox.R
 		}
 	}
 	slices.Sort(entries)
-	if delete(w.notes, id); len(now) > 0 {
+	if w.forget(id); len(now) > 0 {
 		w.notes[id] = now
 	}
-	n := 0
-	for _, of := range w.notes {
-		n += len(of)
-	}
-	if n > maxNoted {
+	if w.noted += len(now); w.noted > maxNoted {
 		return nil, errOverflow
 	}
 	return entries, nil
+}
+
+// forget forgets the annotations of a folder.
+func (w *watching) forget(id int64) {
+	w.noted -= len(w.notes[id])
+	delete(w.notes, id)
 }
 
 // What follows notes what the session did itself: it is not told of that (RFC
@@ -291,7 +294,7 @@ func (w *watching) created(f mailbox.Folder, at spot) {
 func (w *watching) deleted(id int64) {
 	if w != nil && w.known != nil {
 		delete(w.known, id)
-		delete(w.notes, id)
+		w.forget(id)
 		w.relate()
 	}
 }
@@ -342,16 +345,20 @@ func (w *watching) annotate(id int64, set []mailbox.Annotation) {
 	if w == nil || w.notes == nil {
 		return
 	}
+	is := w.notes[id]
+	w.forget(id)
+	if is == nil {
+		is = notes{}
+	}
 	for _, a := range set {
 		if a.Value == nil {
-			delete(w.notes[id], a.Entry)
-			continue
+			delete(is, a.Entry)
+		} else {
+			is[a.Entry] = maphash.Bytes(noteSeed, a.Value)
 		}
-		if w.notes[id] == nil {
-			w.notes[id] = notes{}
-		}
-		w.notes[id][a.Entry] = maphash.Bytes(noteSeed, a.Value)
 	}
+	w.notes[id] = is
+	w.noted += len(is)
 }
 
 // leave takes over a mailbox that is not selected any more as far as the client
