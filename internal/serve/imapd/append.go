@@ -34,6 +34,10 @@ type taking struct {
 // waits for its transaction no longer than body.Store.Grace.
 const maxOpen = 8
 
+// maxAppended is how many messages one APPEND brings: they are one transaction,
+// for which all others wait.
+const maxAppended = 1000
+
 // incoming is one message that comes in.
 type incoming struct {
 	flags    flagSet
@@ -137,6 +141,9 @@ func (t *taking) message(d *wire.Decoder) bool {
 
 // begin opens a body for a message.
 func (t *taking) begin(m *incoming) {
+	if len(t.messages) >= maxAppended {
+		t.refuse(no("LIMIT", fmt.Sprintf("At most %d messages at a time", maxAppended)))
+	}
 	if t.refusal != nil {
 		return
 	}

@@ -293,6 +293,15 @@ func TestTransferIsBounded(t *testing.T) {
 	}
 }
 
+// TestAppendIsBounded: one APPEND does not hold up all others for long.
+func TestAppendIsBounded(t *testing.T) {
+	h := newHouse(t)
+	c := h.login(t, "alice")
+	c.ok("APPEND INBOX" + strings.Repeat(" {1+}\r\nx", maxAppended))
+	c.no("APPEND INBOX"+strings.Repeat(" {1+}\r\nx", maxAppended+1), "NO [LIMIT]")
+	c.tells("STATUS INBOX (MESSAGES)", "OK", fmt.Sprintf("* STATUS INBOX (MESSAGES %d)", maxAppended))
+}
+
 // TestManyChangesAreNotHeld: a session that tells of many changes holds their
 // UIDs, not the messages.
 func TestManyChangesAreNotHeld(t *testing.T) {
