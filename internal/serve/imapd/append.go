@@ -25,6 +25,7 @@ type taking struct {
 	to       mailbox.Folder
 	rights   mailbox.Rights
 	room     int64 // octets that the quota leaves
+	copied   int64 // octets that came from URLs: at most as many as one message may have
 	refusal  error
 	cut      bool // the client will not send the rest of the command
 	messages []*incoming

@@ -302,6 +302,16 @@ func TestAppendIsBounded(t *testing.T) {
 	c.tells("STATUS INBOX (MESSAGES)", "OK", fmt.Sprintf("* STATUS INBOX (MESSAGES %d)", maxAppended))
 }
 
+// TestCatenateIsBounded: a short command does not have the server write as
+// much as it likes.
+func TestCatenateIsBounded(t *testing.T) {
+	h := newHouseWith(t, func(s *Server) { s.Limits.Append = 1000 })
+	c := h.login(t, "alice")
+	c.append("INBOX", "Subject: x\r\n\r\n"+strings.Repeat("x", 400))
+	c.ok(`APPEND INBOX CATENATE (URL "/INBOX/;UID=1") CATENATE (URL "/INBOX/;UID=1")`)
+	c.no("APPEND INBOX"+strings.Repeat(` CATENATE (URL "/INBOX/;UID=1")`, 3), "NO [TOOBIG]")
+}
+
 // TestManyChangesAreNotHeld: a session that tells of many changes holds their
 // UIDs, not the messages.
 func TestManyChangesAreNotHeld(t *testing.T) {
