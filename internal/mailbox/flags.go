@@ -164,10 +164,11 @@ func writeFlags(tx *db.Tx, id int64, messages []Message) error {
 	}
 	uids := map[state][]uint32{}
 	for _, m := range messages {
-		if len(m.Keywords) > MaxKeywords {
-			return fmt.Errorf("%w: more than %d", ErrKeyword, MaxKeywords)
+		keywords, err := packKeywords(m.Keywords)
+		if err != nil {
+			return err
 		}
-		has := state{m.Flags, strings.Join(m.Keywords, " ")}
+		has := state{m.Flags, keywords}
 		uids[has] = append(uids[has], m.UID)
 	}
 	for has, uids := range uids {

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// Bounds of the keywords of one message.
+// Bounds of the keywords of one message. They do not count for the quota.
 const (
-	MaxKeywords = 64
-	MaxKeyword  = 100 // octets
+	MaxKeywords       = 64
+	MaxKeyword        = 100  // octets
+	MaxKeywordsOctets = 1000 // of all, with a space between two
 )
 
 // joinKeywords checks keywords and gives them as column message.keywords
@@ -26,10 +27,16 @@ func joinKeywords(words []string) (string, error) {
 	}
 	slices.SortStableFunc(words, foldCompare)
 	words = slices.CompactFunc(words, strings.EqualFold)
-	if len(words) > MaxKeywords {
-		return "", fmt.Errorf("%w: more than %d", ErrKeyword, MaxKeywords)
+	return packKeywords(words)
+}
+
+// packKeywords is joinKeywords for words in that order.
+func packKeywords(words []string) (string, error) {
+	packed := strings.Join(words, " ")
+	if len(words) > MaxKeywords || len(packed) > MaxKeywordsOctets {
+		return "", fmt.Errorf("%w: more than %d, or than %d octets", ErrKeyword, MaxKeywords, MaxKeywordsOctets)
 	}
-	return strings.Join(words, " "), nil
+	return packed, nil
 }
 
 func foldCompare(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) }

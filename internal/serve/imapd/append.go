@@ -25,6 +25,7 @@ type taking struct {
 	to       mailbox.Folder
 	rights   mailbox.Rights
 	room     int64 // octets that the quota leaves
+	copied   int64 // octets that came from URLs: at most as many as one message may have
 	refusal  error
 	cut      bool // the client will not send the rest of the command
 	messages []*incoming
@@ -33,6 +34,10 @@ type taking struct {
 // maxOpen is how many bodies of one command may be unfinished. A finished body
 // waits for its transaction no longer than body.Store.Grace.
 const maxOpen = 8
+
+// maxAppended is how many messages one APPEND brings: they are one transaction,
+// for which all others wait.
+const maxAppended = 1000
 
 // incoming is one message that comes in.
 type incoming struct {
@@ -137,6 +142,9 @@ func (t *taking) message(d *wire.Decoder) bool {
 
 // begin opens a body for a message.
 func (t *taking) begin(m *incoming) {
+	if len(t.messages) >= maxAppended {
+		t.refuse(no("LIMIT", fmt.Sprintf("At most %d messages at a time", maxAppended)))
+	}
 	if t.refusal != nil {
 		return
 	}

@@ -95,7 +95,10 @@ func (t *taking) copyPart(u messageURL, m *incoming) error {
 			return err
 		}
 		offset, size := u.partial.of(from.Size())
-		t.admit(size, m)
+		if t.admit(size, m); size > t.c.srv.limits.Append-t.copied {
+			t.refuse(no("TOOBIG", "Too much to copy at a time"))
+		}
+		t.copied += size
 		if t.refusal != nil {
 			return t.refusal
 		}

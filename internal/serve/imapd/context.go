@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
@@ -72,17 +71,16 @@ func (c *conn) parseCancelUpdate(d *wire.Decoder) task {
 
 // seekLive finds out what the change of messages made of the live searches. It
 // needs v.telling.
-func (v *view) seekLive(ctx context.Context, c *conn, changed []mailbox.Message) {
-	if len(v.live) == 0 || len(changed) == 0 {
+func (v *view) seekLive(ctx context.Context, c *conn, changed changes) {
+	if len(v.live) == 0 || changed.none() {
 		return
 	}
 	var looked []uint32
-	for _, m := range changed {
-		if in(v.uids, m.UID) {
-			looked = append(looked, m.UID)
+	for _, u := range changed.uids() {
+		if in(v.uids, u) {
+			looked = append(looked, u)
 		}
 	}
-	slices.Sort(looked)
 	v.live = slices.DeleteFunc(v.live, func(l *live) bool {
 		now, err := l.again(ctx, c, looked)
 		if l.next = now; err != nil {
@@ -93,8 +91,8 @@ func (v *view) seekLive(ctx context.Context, c *conn, changed []mailbox.Message)
 }
 
 // tellLive tells what seekLive found. It needs v.telling.
-func (v *view) tellLive(c *conn, changed []mailbox.Message) {
-	if len(changed) == 0 {
+func (v *view) tellLive(c *conn, changed changes) {
+	if changed.none() {
 		return
 	}
 	for _, l := range v.live {

@@ -16,9 +16,22 @@ func (c *conn) parseCopy(d *wire.Decoder, byUID bool) task {
 	return task{run: func(ctx context.Context) (string, error) { return c.copyTo(ctx, t, name) }}
 }
 
+// maxTransfer is how many messages one COPY or MOVE takes. They go in one
+// transaction, for which all others wait: a second or two for so many.
+const maxTransfer = 100_000
+
+// carried is chosen for COPY and MOVE.
+func (c *conn) carried(t target) ([]uint32, error) {
+	uids, err := c.chosen(t)
+	if err == nil && len(uids) > maxTransfer {
+		err = no("LIMIT", fmt.Sprintf("At most %d messages at a time", maxTransfer))
+	}
+	return uids, err
+}
+
 // copyTo is COPY (RFC 9051 section 6.4.7): all messages or none.
 func (c *conn) copyTo(ctx context.Context, t target, name string) (string, error) {
-	uids, err := c.chosen(t)
+	uids, err := c.carried(t)
 	if err != nil {
 		return "", err
 	}
@@ -78,7 +91,7 @@ func (c *conn) parseMove(d *wire.Decoder, byUID bool) task {
 // moveTo is MOVE (RFC 6851): COPYUID is told before the messages vanish.
 func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error) {
 	v := c.sel
-	uids, err := c.chosen(t)
+	uids, err := c.carried(t)
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
@@ -274,6 +275,72 @@ func TestSurveysRest(t *testing.T) {
 	a.nc.Close()
 	if n := <-told; n > 5 {
 		t.Errorf("told %d times in 1.5 s", n)
+	}
+}
+
+// TestTransferIsBounded: one COPY does not hold up all others for long.
+func TestTransferIsBounded(t *testing.T) {
+	uids := make([]uint32, maxTransfer+1)
+	for i := range uids {
+		uids[i] = uint32(i + 1)
+	}
+	c := &conn{sel: &view{uids: uids}}
+	for last, ok := range map[uint32]bool{maxTransfer: true, maxTransfer + 1: false} {
+		got, err := c.carried(target{set: wire.Set{Ranges: []wire.Range{{First: 1, Last: last}}}})
+		if (err == nil) != ok || len(got) != int(last) {
+			t.Errorf("%d of %d messages, %v", len(got), last, err)
+		}
+	}
+}
+
+// TestAppendIsBounded: one APPEND does not hold up all others for long.
+func TestAppendIsBounded(t *testing.T) {
+	h := newHouse(t)
+	c := h.login(t, "alice")
+	c.ok("APPEND INBOX" + strings.Repeat(" {1+}\r\nx", maxAppended))
+	c.no("APPEND INBOX"+strings.Repeat(" {1+}\r\nx", maxAppended+1), "NO [LIMIT]")
+	c.tells("STATUS INBOX (MESSAGES)", "OK", fmt.Sprintf("* STATUS INBOX (MESSAGES %d)", maxAppended))
+}
+
+// TestCatenateIsBounded: a short command does not have the server write as
+// much as it likes.
+func TestCatenateIsBounded(t *testing.T) {
+	h := newHouseWith(t, func(s *Server) { s.Limits.Append = 1000 })
+	c := h.login(t, "alice")
+	c.append("INBOX", "Subject: x\r\n\r\n"+strings.Repeat("x", 400))
+	c.ok(`APPEND INBOX CATENATE (URL "/INBOX/;UID=1") CATENATE (URL "/INBOX/;UID=1")`)
+	c.no("APPEND INBOX"+strings.Repeat(` CATENATE (URL "/INBOX/;UID=1")`, 3), "NO [TOOBIG]")
+}
+
+// TestManyChangesAreNotHeld: a session that tells of many changes holds their
+// UIDs, not the messages.
+func TestManyChangesAreNotHeld(t *testing.T) {
+	h := newHouse(t)
+	f := h.fill(t, 100)
+	for range 7 {
+		if _, err := h.Mailboxes.Copy(t.Context(), f.ID, f.ID, mailbox.All, mailbox.Shed{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	place := h.Shelf.take(f.ID)
+	defer place.leave()
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	if _, _, err := place.look(t.Context(), h.Mailboxes, newest, newest); err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	e, changed, err := place.look(t.Context(), h.Mailboxes, 1, newest)
+	if held := int64(heap()) - int64(before); err != nil || len(changed.uids()) != 12_800 || held > 20*12_800 {
+		t.Errorf("%d octets for %d changes, %v", held, len(changed.uids()), err)
+	}
+	n := 0
+	if err := changed.each(t.Context(), h.Mailboxes, e, func(mailbox.Message) { n++ }); err != nil || n != 12_800 {
+		t.Errorf("%d messages, %v", n, err)
 	}
 }
 

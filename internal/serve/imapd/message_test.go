@@ -152,6 +152,10 @@ func TestStore(t *testing.T) {
 	}
 	c.no("STORE 1 FLAGS ("+strings.Join(words, " ")+")", "NO [LIMIT]")
 	c.no("STORE 1 FLAGS ("+strings.Repeat("k", mailbox.MaxKeyword+1)+")", "NO [LIMIT]")
+	long := func(letter string) string { return letter + strings.Repeat("k", mailbox.MaxKeyword-2) }
+	c.ok("STORE 2 FLAGS.SILENT (" + long("a") + " " + long("b") + " " + long("c") + " " + long("d") + " " + long("e") + ")")
+	c.no("STORE 2 +FLAGS ("+long("f")+" "+long("g")+" "+long("h")+" "+long("i")+" "+long("j")+" "+long("k")+")", "NO [LIMIT]")
+	c.ok("STORE 2 FLAGS.SILENT ()")
 
 	other := h.login(t, "alice")
 	other.ok("ENABLE IMAP4rev2")

@@ -86,17 +86,23 @@ func (c *conn) resync(ctx context.Context, v *view, r *resync) error {
 	if known == nil {
 		known = []wire.Range{{First: 1, Last: wire.Star}}
 	}
-	n, err := c.srv.Mailboxes.News(ctx, v.folder.ID, r.modseq)
+	boxes, set := c.srv.Mailboxes, make([]mailbox.Range, len(known))
+	for i, k := range known {
+		set[i] = mailbox.Range(k)
+	}
+	err := c.tellGoneOf(ctx, v, r.modseq, known, r.unchanged(v.uids))
 	if err != nil {
 		return err
 	}
-	if gone := vanished(n, v.uids, known, r.unchanged(v.uids)); len(gone) > 0 {
-		c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED (EARLIER) "); e.Ranges(gone); return nil })
+	changed, err := boxes.ChangedIn(ctx, v.folder.ID, set, r.modseq)
+	if err != nil {
+		return err
 	}
-	for _, m := range n.Changed {
-		if _, in := slices.BinarySearchFunc(known, m.UID, wire.Range.Compare); in {
-			v.tellFlags(c, m)
+	for it, err := range boxes.Items(ctx, v.folder.ID, mailbox.Ranges(changed), 0) {
+		if err != nil {
+			return err
 		}
+		v.tellFlags(c, it.Message)
 	}
 	return nil
 }
@@ -141,12 +147,18 @@ func vanished(n mailbox.News, uids []uint32, known []wire.Range, unchanged uint3
 // FETCH with VANISHED (RFC 7162 section 3.2.6). Those that the client still
 // counts are told with the other news.
 func (c *conn) tellVanished(ctx context.Context, since int64, set wire.Set) error {
-	uids := c.sel.snapshot()
-	n, err := c.srv.Mailboxes.News(ctx, c.sel.folder.ID, since)
-	if err != nil {
+	folder := c.sel.told()
+	return c.tellGoneOf(ctx, c.sel, since, set.Normal(max(1, folder.UIDNext)-1), 0)
+}
+
+// tellGoneOf tells which messages of known are gone since a mod-sequence, as
+// vanished has it.
+func (c *conn) tellGoneOf(ctx context.Context, v *view, since int64, known []wire.Range, unchanged uint32) (err error) {
+	n := mailbox.News{Folder: v.told()}
+	if n.Expunged, n.Complete, err = c.srv.Mailboxes.Expunged(ctx, n.Folder.ID, since); err != nil {
 		return err
 	}
-	gone := vanished(n, uids, set.Normal(max(1, n.Folder.UIDNext)-1), 0)
+	gone := vanished(n, v.snapshot(), known, unchanged)
 	if len(gone) == 0 {
 		return nil
 	}

@@ -128,9 +128,47 @@ func (f *shelved) leave() {
 	}
 }
 
+// changes are the messages that changed up to an edition. Sessions hold them
+// while they write to their clients, so many are not kept but read again.
+type changes struct {
+	few  []mailbox.Message
+	many []uint32 // UIDs, in order, instead
+}
+
+func (ch changes) none() bool { return len(ch.few)+len(ch.many) == 0 }
+
+// uids gives the UIDs, in order.
+func (ch changes) uids() []uint32 {
+	if ch.many != nil {
+		return ch.many
+	}
+	uids := make([]uint32, len(ch.few))
+	for i, m := range ch.few {
+		uids[i] = m.UID
+	}
+	return uids
+}
+
+// each calls yield for the messages that are still there, in order. What has
+// changed again since the edition is left for the next one.
+func (ch changes) each(ctx context.Context, store *mailbox.Store, e edition, yield func(mailbox.Message)) error {
+	for _, m := range ch.few {
+		yield(m)
+	}
+	for it, err := range store.Items(ctx, e.folder.ID, mailbox.Ranges(ch.many), 0) {
+		if err != nil {
+			return err
+		}
+		if it.ModSeq <= e.folder.ModSeq {
+			yield(it.Message)
+		}
+	}
+	return nil
+}
+
 // look gives an edition whose mod-sequence is at least that, or the newest, and
-// the messages that changed in it after since.
-func (f *shelved) look(ctx context.Context, store *mailbox.Store, since, atLeast int64) (edition, []mailbox.Message, error) {
+// what changed in it after since.
+func (f *shelved) look(ctx context.Context, store *mailbox.Store, since, atLeast int64) (edition, changes, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.folder.ID == 0 || f.folder.ModSeq < atLeast {
@@ -138,22 +176,20 @@ func (f *shelved) look(ctx context.Context, store *mailbox.Store, since, atLeast
 			if errors.Is(err, mailbox.ErrNoFolder) {
 				f.edition = edition{}
 			}
-			return edition{}, nil, err
+			return edition{}, changes{}, err
 		}
 	}
 	switch {
 	case since >= f.folder.ModSeq:
-		return f.edition, nil, nil
+		return f.edition, changes{}, nil
 	case since == f.from && f.changed != nil:
-		return f.edition, f.changed, nil
+		return f.edition, changes{few: f.changed}, nil
 	}
-	n, err := store.News(ctx, f.id, since)
+	uids, err := store.ChangedIn(ctx, f.id, mailbox.All, since)
 	if err != nil {
-		return edition{}, nil, err
+		return edition{}, changes{}, err
 	}
-	// What has changed again since then is left for the next look.
-	changed := slices.DeleteFunc(n.Changed, func(m mailbox.Message) bool { return m.ModSeq > f.folder.ModSeq })
-	return f.edition, changed, nil
+	return f.edition, changes{many: uids}, nil
 }
 
 // firstUnseen gives the first UID of an edition without \Seen, 0 when there is

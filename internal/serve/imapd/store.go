@@ -78,6 +78,31 @@ func (c *conn) store(ctx context.Context, s *storing) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	var modified []uint32
+	found := 0
+	for piece := range slices.Chunk(uids, storePiece) {
+		res, err := c.storePiece(ctx, s, change, piece)
+		if err != nil {
+			return "", err
+		}
+		modified = append(modified, res.Modified...)
+		found += len(res.Changed) + len(res.Same) + len(res.Modified)
+	}
+	switch {
+	case len(modified) > 0:
+		return "[MODIFIED " + string(wire.AppendSet(nil, s.named(v, modified))) + "] Conditional STORE failed", nil
+	case !s.byUID && found < len(uids):
+		return "[EXPUNGEISSUED] Some messages are gone", nil
+	}
+	return "", nil
+}
+
+// storePiece is how many messages are in memory at once.
+const storePiece = 10_000
+
+// storePiece changes and tells the flags of some of the messages.
+func (c *conn) storePiece(ctx context.Context, s *storing, change mailbox.FlagChange, uids []uint32) (mailbox.FlagResult, error) {
+	v := c.sel
 	res, err := c.srv.Mailboxes.StoreFlags(ctx, v.told().ID, mailbox.Ranges(uids), change)
 	v.hush(s.known(res, v.told().ModSeq))
 	if err == nil && len(change.Keywords) > 0 { // a new one is told of before it is seen
@@ -86,16 +111,7 @@ func (c *conn) store(ctx context.Context, s *storing) (string, error) {
 	if e := c.tellStored(ctx, s, res); err == nil {
 		err = e
 	}
-	if err != nil {
-		return "", err
-	}
-	switch {
-	case len(res.Modified) > 0:
-		return "[MODIFIED " + string(wire.AppendSet(nil, s.named(v, res.Modified))) + "] Conditional STORE failed", nil
-	case !s.byUID && len(res.Changed)+len(res.Same) < len(uids):
-		return "[EXPUNGEISSUED] Some messages are gone", nil
-	}
-	return "", nil
+	return res, err
 }
 
 // known gives the messages of which the client knows all flags when the command

@@ -83,7 +83,7 @@ func (v *view) tellNewKeywords(ctx context.Context, c *conn) error {
 
 // tellChanges moves the view on to an edition and tells all but what is gone.
 // It needs v.telling, which lets it read what others may only read with v.mu.
-func (v *view) tellChanges(ctx context.Context, c *conn, e edition, changed []mailbox.Message) error {
+func (v *view) tellChanges(ctx context.Context, c *conn, e edition, changed changes) error {
 	if len(e.keywords) > v.keywords {
 		v.keywords = len(e.keywords)
 		c.tellKeywords(v, e)
@@ -99,10 +99,13 @@ func (v *view) tellChanges(ctx context.Context, c *conn, e edition, changed []ma
 			return err
 		}
 	}
-	for _, m := range changed {
+	err := changed.each(ctx, c.srv.Mailboxes, e, func(m mailbox.Message) {
 		if m.UID < v.folder.UIDNext && !v.hushed(m) && (c.heard()&flagChange != 0 || v.owed) {
 			v.tellFlags(c, m)
 		}
+	})
+	if err != nil {
+		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
