@@ -51,9 +51,9 @@ func TestIMAPByCurl(t *testing.T) {
 	wantAll(t, s.curlIMAP("cuimap", "", "-X", `LIST "" *`), "&ZcWITA-")
 }
 
-// fetchmailIMAP runs fetchmail with options behind the account, and gives what
-// it delivered.
-func (s *server) fetchmailIMAP(user, dir, options string, args ...string) string {
+// fetchmailIMAP gives fetchmail's arguments, with options behind the account. It
+// delivers to the file mbox in dir.
+func (s *server) fetchmailIMAP(user, dir, options string) []string {
 	s.t.Helper()
 	rc := filepath.Join(dir, "fetchmailrc")
 	text := fmt.Sprintf("poll 127.0.0.1 service %s protocol IMAP user \"%s@%s\" password \"%s\" ssl sslproto TLS1.2+ sslcertck sslcertfile %s sslcommonname localhost.%s %s mda \"cat >> %s/mbox\"\n",
@@ -61,15 +61,17 @@ func (s *server) fetchmailIMAP(user, dir, options string, args ...string) string
 	if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	args = append([]string{"-f", rc, "--nodetach", "--nosyslog", "--pidfile", dir + "/pid", "--idfile", dir + "/ids"}, args...)
-	if out, err := tool(s.t, "", "fetchmail", args...); err != nil && !strings.Contains(out, "No mail for") && !strings.Contains(out, "(40 seen)") {
-		s.t.Fatalf("fetchmail: %v\n%s", err, out)
-	}
+	return []string{"-f", rc, "--nodetach", "--nosyslog", "--pidfile", dir + "/pid", "--idfile", dir + "/ids"}
+}
+
+// fetched counts the messages of a test that fetchmail has delivered.
+func (s *server) fetched(dir, id string) int {
+	s.t.Helper()
 	mbox, err := os.ReadFile(dir + "/mbox")
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		s.t.Fatal(err)
 	}
-	return string(mbox)
+	return strings.Count(string(mbox), id)
 }
 
 func TestFetchmailIMAP(t *testing.T) {
@@ -81,10 +83,17 @@ func TestFetchmailIMAP(t *testing.T) {
 		letters = append(letters, m)
 	}
 	c.append("INBOX", letters)
+	fetch := func(dir, options string) int {
+		out, err := tool(t, "", "fetchmail", s.fetchmailIMAP("fmi", dir, options)...)
+		if err != nil && !strings.Contains(out, "(40 seen)") {
+			t.Fatalf("fetchmail: %v\n%s", err, out)
+		}
+		return s.fetched(dir, "Message-ID: <fetch.")
+	}
 	dir := t.TempDir()
 	for range 2 { // what it has kept it has also marked as seen
-		if mbox := s.fetchmailIMAP("fmi", dir, "keep"); strings.Count(mbox, "Message-ID: <fetch.") != 40 {
-			t.Fatalf("fetched %d messages", strings.Count(mbox, "Message-ID: <fetch."))
+		if n := fetch(dir, "keep"); n != 40 {
+			t.Fatalf("fetched %d messages", n)
 		}
 	}
 	for id, m := range c.read("INBOX") {
@@ -92,13 +101,39 @@ func TestFetchmailIMAP(t *testing.T) {
 			t.Errorf("%s has flags %q after it was kept", id, m.flags)
 		}
 	}
-	dir = t.TempDir()
-	if mbox := s.fetchmailIMAP("fmi", dir, "fetchall no keep"); strings.Count(mbox, "Message-ID: <fetch.") != 40 {
-		t.Errorf("fetched %d messages", strings.Count(mbox, "Message-ID: <fetch."))
+	if n := fetch(t.TempDir(), "fetchall no keep"); n != 40 {
+		t.Errorf("fetched %d messages", n)
 	}
 	if left := c.read("INBOX"); len(left) != 0 {
 		t.Errorf("%d messages are left", len(left))
 	}
+}
+
+// TestFetchmailIdles: mail that comes while fetchmail waits is fetched.
+func TestFetchmailIdles(t *testing.T) {
+	s := shared(t, "fmidle")
+	s.deliver("before", "fmidle@"+domain)
+	dir := t.TempDir()
+	cmd := exec.Command(found(t, "fetchmail"), s.fetchmailIMAP("fmidle", dir, "idle no keep")...)
+	var out syncBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("fetchmail: %s", out.String())
+		}
+	}()
+	for i, subject := range []string{"before", "while it idles", "and again"} {
+		if i > 0 {
+			s.deliver(subject, "fmidle@"+domain)
+		}
+		eventually(t, shortly, subject, func() bool { return s.fetched(dir, "Subject: "+subject) == 1 })
+	}
+	eventually(t, shortly, "INBOX is empty", func() bool { return len(s.inbox("fmidle")) == 0 })
 }
 
 // getmailIMAP sets getmail up, which hands what it gets to a server: as it
@@ -219,7 +254,7 @@ func TestImaplib(t *testing.T) {
 // a line, and gives what it prints.
 func talkTo(t testing.TB, do func(), name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(found(t, name), args...)
 	var out syncBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	in, err := cmd.StdinPipe()
