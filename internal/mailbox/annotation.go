@@ -90,7 +90,9 @@ func (s *Store) SetAnnotations(ctx context.Context, account, id int64, set []Ann
 		if err == nil && shared > 0 {
 			err = annotatedWithin(tx, f.Account)
 		}
-		if err == nil && id != 0 {
+		if err == nil && id == 0 {
+			s.changed(tx, Change{Account: account})
+		} else if err == nil {
 			s.changed(tx, Change{Account: f.Account, Folder: id, ModSeq: f.ModSeq})
 		}
 		return err

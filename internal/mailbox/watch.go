@@ -13,11 +13,12 @@ import (
 const topic = "mailbox"
 
 // Change says that a folder is not as it was: messages, flags, its name, rights
-// or annotations, or it is gone; or that the account's subscriptions are not.
+// or annotations, or it is gone; or something of an account is not: its
+// subscriptions, its annotations of the server, or what others share with it.
 // It tells where to look; what is there, the database tells.
 type Change struct {
-	Account int64 // the folder's
-	Folder  int64 // 0: the subscriptions
+	Account int64 // the folder's; Anyone: what is shared with everybody
+	Folder  int64 // 0: no folder, the account
 	ModSeq  int64 // of the folder after the change
 }
 
@@ -67,7 +68,9 @@ func (s *Store) Watch(id int64, tell func(Change)) (cancel func()) {
 	return s.watch(func(ws *watchers) map[int64][]*watcher { return ws.byFolder }, id, tell)
 }
 
-// WatchAccount is Watch for all folders of an account, those to come included.
+// WatchAccount is Watch for all folders of an account, those to come included,
+// and for the account itself. That of Anyone hears of what is shared with
+// everybody.
 func (s *Store) WatchAccount(account int64, tell func(Change)) (cancel func()) {
 	return s.watch(func(ws *watchers) map[int64][]*watcher { return ws.byAccount }, account, tell)
 }

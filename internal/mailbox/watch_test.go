@@ -50,9 +50,9 @@ func TestWatch(t *testing.T) {
 			_, err := s.StoreFlags(ctx, in.ID, All, FlagChange{Op: Add, Flags: Seen, Unless: -1})
 			return err
 		},
-		func() error { _, err := s.Copy(ctx, junk.ID, in.ID, All); return err },
+		func() error { _, err := s.Copy(ctx, junk.ID, in.ID, All, Shed{}); return err },
 		func() error { _, _, err := s.Expunge(ctx, in.ID, []Range{{1, 1}}, false); return err },
-		func() error { _, err := s.Move(ctx, in.ID, sent.ID, []Range{{2, 2}}); return err },
+		func() error { _, err := s.Move(ctx, in.ID, sent.ID, []Range{{2, 2}}, Shed{}); return err },
 	} {
 		if err := change(); err != nil {
 			t.Fatal(err)
@@ -132,6 +132,30 @@ func FuzzChange(f *testing.F) {
 	})
 }
 
+// Who is granted something hears of it; what is for everybody, Anyone does.
+func TestWatchGrants(t *testing.T) {
+	s := newStore(t, dbtest.SQLite(t))
+	ctx, a := t.Context(), addAccount(t, s, "a", 0)
+	b := neighbour(t, s, a)
+	f := folder(t, s, a, "")
+	for _, grantee := range []int64{b, Anyone} {
+		heard := make(chan Change, 1)
+		cancel := s.WatchAccount(grantee, func(c Change) { heard <- c })
+		if err := s.SetGrant(ctx, f.ID, grantee, exactly(Lookup)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-heard:
+			if got != (Change{Account: grantee}) {
+				t.Errorf("heard %+v", got)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%d heard nothing", grantee)
+		}
+		cancel()
+	}
+}
+
 // What is not a message changes, too.
 func TestWatchFolders(t *testing.T) {
 	s := newStore(t, dbtest.SQLite(t))
@@ -149,9 +173,10 @@ func TestWatchFolders(t *testing.T) {
 		folder int64
 		do     func() error
 	}{
-		{"grant", f.ID, func() error { return s.SetGrant(ctx, f.ID, b, Lookup) }},
-		{"no grant", f.ID, func() error { return s.RemoveGrant(ctx, f.ID, b) }},
+		{"grant", f.ID, func() error { return s.SetGrant(ctx, f.ID, b, exactly(Lookup)) }},
+		{"no grant", f.ID, func() error { return s.SetGrant(ctx, f.ID, b, exactly(0)) }},
 		{"annotation", f.ID, func() error { return annotate(t, s, b, f.ID, "/private/x", "x") }},
+		{"annotation of the server", 0, func() error { return annotate(t, s, a, 0, "/private/x", "x") }},
 		{"subscription", 0, func() error { return s.Subscribe(ctx, a, "f", true) }},
 		{"name", f.ID, func() error { return s.Rename(ctx, a, "f", "g") }},
 		{"end", f.ID, func() error { return s.Delete(ctx, a, "g") }},

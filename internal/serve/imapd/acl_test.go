@@ -95,10 +95,10 @@ func TestSharedMailbox(t *testing.T) {
 		a.ok("SETACL Work bob@example.test l")
 		b.says(`LIST "" %`, `* LIST (\HasNoChildren) "/" INBOX`, `* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users"`)
 		b.says(`LIST "" "Other Users/%"`, `* LIST (\NonExistent \Noselect \HasChildren) "/" "Other Users/alice@example.test"`)
-		b.says(`LIST "Other Users/" *`, `* LIST (\Noselect \HasNoChildren) "/" `+work)
+		b.says(`LIST "Other Users/" *`, `* LIST (\HasNoChildren) "/" `+work)
 		b.no("SELECT "+work, "NO [NOPERM]")
 		b.no("STATUS "+work+" (MESSAGES)", "NO [NOPERM]")
-		b.says(`LIST "" O* RETURN (STATUS (MESSAGES) MYRIGHTS)`, `* LIST (\Noselect \HasNoChildren) "/" `+work, `* MYRIGHTS `+work+` l`)
+		b.says(`LIST "" O* RETURN (STATUS (MESSAGES) MYRIGHTS)`, `* LIST (\HasNoChildren) "/" `+work, `* MYRIGHTS `+work+` l`)
 		b.ok("SUBSCRIBE " + work)
 		b.says(`LSUB "" *`, `* LSUB () "/" `+work)
 		b.ok(`SUBSCRIBE "Other Users/ALICE@Example.Test/Work"`) // the same

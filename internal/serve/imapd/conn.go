@@ -67,13 +67,15 @@ type conn struct {
 	faults   int // wrong commands, one after the other
 	account  int64
 	name     string // of the account; "" before login
+	guest    bool   // counted by Shelf.enter
 	id       string // what the client said of itself (ID)
 	enabled  enabled
 	// compressed is set by COMPRESS.
 	compressed bool
 	sel        *view // nil when no mailbox is selected; changed under work only
 	push       pusher
-	idle       string // the tag of IDLE while it lasts
+	watching   *watching // by NOTIFY; nil: it was not used. Changed under work only
+	idle       string    // the tag of IDLE while it lasts
 }
 
 // maxStranger is how much of a command is kept in memory before login, in octets.
@@ -94,7 +96,11 @@ func (c *conn) Run(ctx context.Context) {
 		c.running.Wait()
 		c.work.Lock() // a push may be under way
 		c.unselect()
+		c.notifyAs(nil)
 		c.work.Unlock()
+		if c.guest {
+			c.srv.Shelf.exit(c.account)
+		}
 		c.nc.Close()
 	}()
 	if c.srv.Implicit && !c.handshake(ctx) {

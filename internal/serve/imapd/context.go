@@ -20,6 +20,7 @@ const (
 type live struct {
 	*seeking
 	uids []uint32 // the result in its order
+	next []uint32 // what it becomes, while that is being told
 }
 
 // keepLive begins to tell changes of a result, or says that it will not.
@@ -31,6 +32,9 @@ func (c *conn) keepLive(q *seeking, hits []hit) {
 	if len(v.live) >= maxLive || q.program.Timed || q.sort != nil && len(hits) > maxSorted || slices.ContainsFunc(v.live, same) {
 		c.noUpdate(q.tag)
 		return
+	}
+	if q.returns.items != nil && q.returns.items.modseq {
+		c.useCondstore()
 	}
 	l := &live{seeking: q}
 	for _, h := range hits {
@@ -66,9 +70,9 @@ func (c *conn) parseCancelUpdate(d *wire.Decoder) task {
 	}}
 }
 
-// tellLive tells what the change of messages made of the live searches. It
+// seekLive finds out what the change of messages made of the live searches. It
 // needs v.telling.
-func (v *view) tellLive(ctx context.Context, c *conn, changed []mailbox.Message) {
+func (v *view) seekLive(ctx context.Context, c *conn, changed []mailbox.Message) {
 	if len(v.live) == 0 || len(changed) == 0 {
 		return
 	}
@@ -81,14 +85,23 @@ func (v *view) tellLive(ctx context.Context, c *conn, changed []mailbox.Message)
 	slices.Sort(looked)
 	v.live = slices.DeleteFunc(v.live, func(l *live) bool {
 		now, err := l.again(ctx, c, looked)
-		if err != nil {
+		if l.next = now; err != nil {
 			c.noUpdate(l.tag)
-			return true
 		}
-		l.tellRemoved(c, v.uids, now)
-		l.tellAdded(c, v.uids, now)
-		return false
+		return err != nil
 	})
+}
+
+// tellLive tells what seekLive found. It needs v.telling.
+func (v *view) tellLive(c *conn, changed []mailbox.Message) {
+	if len(changed) == 0 {
+		return
+	}
+	for _, l := range v.live {
+		l.tellRemoved(c, v.uids, l.next)
+		l.tellAdded(c, v.uids, l.next)
+		l.next = nil
+	}
 }
 
 // again gives the result after some messages changed.

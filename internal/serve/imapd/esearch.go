@@ -11,7 +11,8 @@ import (
 type returns struct {
 	given                      bool // RETURN was: the answer is ESEARCH
 	min, max, all, count, save bool
-	update                     bool // tell changes of the result (RFC 5267)
+	update                     bool      // tell changes of the result (RFC 5267)
+	items                      *fetching // told of new messages that come into it (RFC 5465 section 7); nil: none
 	partial                    portion
 }
 
@@ -36,6 +37,10 @@ func parseReturns(d *wire.Decoder) returns {
 			r.save = true
 		case "UPDATE":
 			r.update = true
+			if listFollows(d) {
+				d.SP()
+				r.items = parseNewItems(d)
+			}
 		case "CONTEXT": // a hint that the client may come back to this search
 		case "PARTIAL":
 			d.SP()

@@ -62,6 +62,7 @@ func (c *conn) create(ctx context.Context, name string, uses []string) (string, 
 	if err != nil {
 		return "", err
 	}
+	c.watching.created(f, at)
 	return "[MAILBOXID (" + mailboxID(f) + ")] Mailbox created", c.tellNewName(ctx, strings.TrimSuffix(name, "/"), at, false)
 }
 
@@ -124,6 +125,7 @@ func (c *conn) parseDelete(d *wire.Decoder) task {
 		if err := c.srv.Mailboxes.Delete(ctx, f.Account, f.Name); err != nil {
 			return "", err
 		}
+		c.watching.deleted(f.ID)
 		c.dropped(f)
 		return "", nil
 	}}
@@ -165,6 +167,7 @@ func (c *conn) rename(ctx context.Context, from, to string) error {
 	if err := c.srv.Mailboxes.Rename(ctx, src.account, src.name, dst.name); err != nil {
 		return err
 	}
+	c.watching.renamed(src, dst)
 	return c.tellNewName(ctx, src.shown(), dst, true)
 }
 
@@ -180,6 +183,9 @@ func (c *conn) parseSubscribe(d *wire.Decoder, on bool) task {
 		if err != nil {
 			return "", err
 		}
-		return "", c.srv.Mailboxes.Subscribe(ctx, c.account, at.shown(), on)
+		if err = c.srv.Mailboxes.Subscribe(ctx, c.account, at.shown(), on); err == nil {
+			c.watching.subscribe(at.shown(), on)
+		}
+		return "", err
 	}}
 }

@@ -35,6 +35,10 @@ var sessions = []string{
 	"a SETACL INBOX bob lrs\r\nb GETACL INBOX\r\nc MYRIGHTS INBOX\r\nd LISTRIGHTS INBOX bob\r\ne DELETEACL INBOX bob\r\n",
 	"a SETMETADATA INBOX (/private/comment \"x\" /shared/comment NIL)\r\nb GETMETADATA (DEPTH infinity MAXSIZE 5) INBOX (/private)\r\nc GETQUOTAROOT INBOX\r\nd GETQUOTA \"\"\r\n",
 	"a IDLE\r\nDONE\r\nb NOTIFY SET STATUS (SELECTED (MessageNew (UID FLAGS) MessageExpunge)) (PERSONAL (MailboxName))\r\nc NOTIFY NONE\r\n",
+	"a SELECT INBOX\r\nb NOTIFY SET (SELECTED-DELAYED (MessageNew (BODY.PEEK[HEADER.FIELDS (TO)] PREVIEW (LAZY)) MessageExpunge FlagChange))\r\n" +
+		"c APPEND INBOX {3+}\r\nabc\r\nd CREATE x\r\ne UID SEARCH RETURN (UPDATE (FLAGS) COUNT) ALL\r\nf RENAME x y\r\n",
+	"a NOTIFY SET (SUBTREE (a \"Other Users\") (MailboxName SubscriptionChange)) (MAILBOXES {5+}\r\nINBOX (MailboxMetadataChange ServerMetadataChange)) (INBOXES NONE)\r\n" +
+		"b SUBSCRIBE a\r\nc SETMETADATA \"\" (/private/x \"y\")\r\nd NOTIFY SET (SUBSCRIBED (MessageNew MessageExpunge)) (PERSONAL (AnnotationChange))\r\n",
 	"a COMPRESS DEFLATE\r\n", "a ID (\"name\" NIL)\r\nb NAMESPACE\r\nc CAPABILITY\r\nd CHECK\r\n", "a FETCH 1 FLAGS\r\n* x\r\n\r\n \r\na\r\na \r\na UID\r\na UID x\r\n",
 	"a SELECT INBOX\nb FETCH 1:* BINARY.PEEK[1]<1.2>\nc FETCH 1 (BODY[1.MIME] BODY[TEXT] BINARY.SIZE[1] PREVIEW (LAZY) EMAILID THREADID SAVEDATE MODSEQ)\n",
 	"a AUTHENTICATE PLAIN\r\n*\r\nb LOGIN a b\r\nc STARTTLS\r\n", "a STATUS INBOX (MESSAGES UIDNEXT DELETED)\r\nb SUBSCRIBE &ZeVnLIqe-\r\nc UNSUBSCRIBE \"日本語\"\r\n",

@@ -239,9 +239,6 @@ func (l *listing) attributes(e *entry, rev2 bool) (words []string) {
 			words = append(words, `\Noselect`)
 		}
 	}
-	if e.folder.ID != 0 && e.rights&mailbox.ReadRight == 0 {
-		words = append(words, `\Noselect`)
-	}
 	if e.children {
 		words = append(words, `\HasChildren`)
 	} else if e.folder.ID != 0 {

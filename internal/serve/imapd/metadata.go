@@ -254,5 +254,9 @@ func (c *conn) setMetadata(ctx context.Context, name string, set []mailbox.Annot
 			return no(fmt.Sprintf("METADATA MAXSIZE %d", mailbox.MaxAnnotation), "Value too large")
 		}
 	}
-	return c.srv.Mailboxes.SetAnnotations(ctx, c.account, id, set)
+	err := c.srv.Mailboxes.SetAnnotations(ctx, c.account, id, set)
+	if err == nil {
+		c.watching.annotate(id, set)
+	}
+	return err
 }

@@ -42,9 +42,9 @@ func TestRights(t *testing.T) {
 		b.no(`STORE 1 +FLAGS (\Flagged)`, "NO [NOPERM]")
 		b.tells("FETCH 2 BODY[TEXT]", "OK", "* 2 FETCH (FLAGS (\\Seen) BODY[TEXT] {6}\r\nbody\r\n)")
 		a.ok(`STORE 3 FLAGS (\Flagged word \Deleted)`)
-		b.tells(`STORE 3 FLAGS (\Seen)`, "OK", `* 3 FETCH (FLAGS (\Flagged \Deleted \Seen word))`)
+		b.tells(`STORE 3 FLAGS (\Seen)`, "OK", `* 3 FETCH (FLAGS (\Deleted \Flagged \Seen word))`)
 		grant("lrwi")
-		b.tells(`STORE 3 FLAGS (\Draft other)`, "OK", `* 3 FETCH (FLAGS (\Deleted \Seen \Draft other))`)
+		b.tells(`STORE 3 FLAGS (\Draft other)`, "OK", `* 3 FETCH (FLAGS (\Deleted \Draft \Seen other))`)
 		b.no("EXPUNGE", "NO [NOPERM]")
 		// What comes there has no flags that one may not set.
 		b.ok(`APPEND ` + work + ` (\Seen \Deleted \Flagged word) ` + message)

@@ -61,7 +61,7 @@ func TestSelectResponses(t *testing.T) {
 	f := h.fill(t, 3)
 	h.flag(t, f, 1, mailbox.Add, mailbox.Seen, "$Work")
 	f, _ = h.Mailboxes.Status(context.Background(), f.ID)
-	flags := `\Answered \Flagged \Deleted \Seen \Draft $Work`
+	flags := `\Answered \Deleted \Draft \Flagged \Seen $Work`
 	rest := []string{fmt.Sprintf("* OK [UIDVALIDITY %d] UIDs are valid", f.UIDValidity), "* OK [UIDNEXT 4] Next UID",
 		fmt.Sprintf("* OK [HIGHESTMODSEQ %d] Highest mod-sequence", f.ModSeq), fmt.Sprintf("* OK [MAILBOXID (F%d)] Mailbox id", f.ID)}
 
@@ -100,9 +100,9 @@ func TestNewsOfOthers(t *testing.T) {
 	h.flag(t, f, 2, mailbox.Add, mailbox.Flagged, "$New")
 	h.expunge(t, f, 1)
 	h.deliver(t, 1, "", "\r\nx")
-	same(t, c.ok("NOOP"), "* 1 EXPUNGE", `* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $New)`,
-		`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $New \*)] Flags that stay`,
-		"* 3 EXISTS", "* 3 RECENT", `* 1 FETCH (UID 2 FLAGS (\Flagged $New \Recent))`)
+	same(t, c.ok("NOOP"), "* 1 EXPUNGE", `* FLAGS (\Answered \Deleted \Draft \Flagged \Seen $New)`,
+		`* OK [PERMANENTFLAGS (\Answered \Deleted \Draft \Flagged \Seen $New \*)] Flags that stay`,
+		"* 3 EXISTS", "* 3 RECENT", `* 1 FETCH (UID 2 FLAGS (\Flagged \Recent $New))`)
 	same(t, c.ok("NOOP"))
 	h.expunge(t, f, 2, 4)
 	same(t, c.ok("CHECK"), "* 3 EXPUNGE", "* 1 EXPUNGE")

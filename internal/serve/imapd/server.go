@@ -12,8 +12,9 @@
 // One goroutine reads the commands of a connection. Commands that change
 // nothing (task.shared) run in goroutines of their own, side by side; all
 // others wait until those have ended, and run in the reader's. A notice of the
-// store starts a goroutine that tells an idle client what is new. conn.work
-// orders them, view.mu guards what the client knows.
+// store starts a goroutine that tells what is new to a client that idles or has
+// asked for it by NOTIFY (push.go), one at a time for each connection.
+// conn.work orders them, view.mu guards what the client knows.
 //
 // # Slow clients
 //
@@ -75,6 +76,7 @@ type Server struct {
 type Limits struct {
 	Connections int           // at the same time; default 20,000
 	PerAddress  int           // of one IPv4 address or IPv6 /64, this machine excepted; default 200
+	PerAccount  int           // logged in to one account, from other machines; default 200
 	Idle        time.Duration // between commands of who is logged in; default 30 min, the least of RFC 9051
 	Stall       time.Duration // for more of a command that has begun; default 5 min
 	Login       time.Duration // from the connection to the login; default 3 min
@@ -99,6 +101,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Connections, 20_000)
 	set(&l.PerAddress, 200)
+	set(&l.PerAccount, 200)
 	set(&l.Failures, 3)
 	set(&l.Faults, 20)
 	wait(&l.Idle, 30*time.Minute)

@@ -12,12 +12,16 @@ import (
 // tell tells the client what is new: keywords, new messages, flags and, where
 // expunge is true, which messages are gone. It looks no further than what has
 // the mod-sequence atLeast (or newest). When the mailbox is no more, or not for
-// this user, it gives mailbox.ErrNoFolder.
+// this user, it gives mailbox.ErrNoFolder. Who wants to hear nothing of the
+// mailbox (NOTIFY) keeps it as it is.
 func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) error {
 	v.telling.Lock()
 	defer v.telling.Unlock()
 	if err := c.mayStill(ctx, false); err != nil {
 		return err
+	}
+	if c.heard() == 0 && !v.owed {
+		return nil
 	}
 	e, changed, err := v.place.look(ctx, c.srv.Mailboxes, v.folder.ModSeq, atLeast)
 	if err != nil {
@@ -35,12 +39,46 @@ func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) e
 		}
 	}
 	if news {
+		known := v.folder.UIDNext
 		if err := v.tellChanges(ctx, c, e, changed); err != nil {
 			return err
 		}
-		v.tellLive(ctx, c, changed)
+		v.seekLive(ctx, c, changed)
+		if err := v.tellNew(ctx, c, within(v.uids, wire.Range{First: known, Last: wire.Star})); err != nil {
+			return err
+		}
+		v.tellLive(c, changed)
 	}
+	if len(v.now) == len(v.uids) {
+		v.whole = v.folder.ModSeq
+	}
+	v.owed = false
 	return nil
+}
+
+// tellBehind tells how far a client of QRESYNC is while it does not know which
+// messages are gone: the mod-sequences that it has seen are larger, and if it
+// came back with the largest, it would never hear of them.
+func (v *view) tellBehind(c *conn) {
+	v.telling.Lock()
+	defer v.telling.Unlock()
+	if c.enabled.qresync && v.whole < v.folder.ModSeq {
+		c.line("* OK " + highest(v.whole) + "More is to be told")
+	}
+}
+
+// tellNewKeywords tells of keywords that the client does not know, and of
+// nothing else: what others changed meanwhile comes behind the command's own
+// responses, or mod-sequences would go back.
+func (v *view) tellNewKeywords(ctx context.Context, c *conn) error {
+	v.telling.Lock()
+	defer v.telling.Unlock()
+	e, _, err := v.place.look(ctx, c.srv.Mailboxes, v.folder.ModSeq, newest)
+	if err == nil && len(e.keywords) > v.keywords {
+		v.keywords = len(e.keywords)
+		c.tellKeywords(v, e)
+	}
+	return err
 }
 
 // tellChanges moves the view on to an edition and tells all but what is gone.
@@ -62,7 +100,7 @@ func (v *view) tellChanges(ctx context.Context, c *conn, e edition, changed []ma
 		}
 	}
 	for _, m := range changed {
-		if m.UID < v.folder.UIDNext && !v.hushed(m) {
+		if m.UID < v.folder.UIDNext && !v.hushed(m) && (c.heard()&flagChange != 0 || v.owed) {
 			v.tellFlags(c, m)
 		}
 	}

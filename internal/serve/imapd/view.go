@@ -24,8 +24,11 @@ type view struct {
 
 	telling  sync.Mutex
 	now      []uint32 // UIDs in the store at folder.ModSeq; others of uids are gone, and the client not yet told
+	whole    int64    // the mod-sequence up to which all was told, what is gone included
 	keywords int      // of the edition's that were told
 	live     []*live  // searches whose results are kept up to date (context.go)
+	owed     bool     // what is new is told next time whatever NOTIFY asked for
+	made     []uint32 // new messages that this session made and was not told of
 
 	mu     sync.Mutex
 	uids   []uint32
@@ -155,36 +158,31 @@ func (v *view) addRecent(r mailbox.Range) {
 	}
 }
 
-// flagWords gives flags and keywords of a message as FETCH tells them.
-func flagWords(m mailbox.Message) []string {
-	words := make([]string, 0, 5+len(m.Keywords))
+// flagWords gives flags and keywords of a message as FETCH tells them, with
+// \Recent where there is such a thing.
+func (c *conn) flagWords(m mailbox.Message) []string {
+	words := make([]string, 0, 6+len(m.Keywords))
 	for _, f := range systemFlags {
 		if m.Flags&f.bit != 0 {
 			words = append(words, f.name)
 		}
 	}
+	if !c.enabled.rev2 && c.sel.isRecent(m.UID) {
+		words = append(words, `\Recent`)
+		slices.Sort(words)
+	}
 	return append(words, m.Keywords...)
 }
 
-// flagWords is the function of that name with \Recent, where there is such a
-// thing.
-func (c *conn) flagWords(m mailbox.Message) []string {
-	words := flagWords(m)
-	if !c.enabled.rev2 && c.sel.isRecent(m.UID) {
-		words = append(words, `\Recent`)
-	}
-	return words
-}
-
-// systemFlags by their names.
+// systemFlags by their names, in alphabetical order.
 var systemFlags = []struct {
 	name  string
 	bit   mailbox.Flags
 	right mailbox.Rights // to change it
 }{
 	{`\Answered`, mailbox.Answered, mailbox.WriteFlags},
-	{`\Flagged`, mailbox.Flagged, mailbox.WriteFlags},
 	{`\Deleted`, mailbox.Deleted, mailbox.DeleteMark},
-	{`\Seen`, mailbox.Seen, mailbox.KeepSeen},
 	{`\Draft`, mailbox.Draft, mailbox.WriteFlags},
+	{`\Flagged`, mailbox.Flagged, mailbox.WriteFlags},
+	{`\Seen`, mailbox.Seen, mailbox.KeepSeen},
 }

@@ -223,13 +223,14 @@ func pairs(items []client.Value, order []string) []string {
 	return all
 }
 
-// exact writes a value as it came, but for the spaces between lists.
+// exact writes a value as servers do.
 func exact(v client.Value) string {
 	switch v.Kind {
 	case client.List:
 		var out strings.Builder
+		lists := true // so far: addresses and parts stand without a space
 		for i, w := range v.List {
-			if i > 0 && (w.Kind != client.List || v.List[i-1].Kind != client.List) {
+			if lists = lists && w.Kind == client.List; i > 0 && !lists {
 				out.WriteByte(' ')
 			}
 			out.WriteString(exact(w))

@@ -1,0 +1,130 @@
+package imapd
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// learned is what a client of NOTIFY makes of what it hears: a line for each
+// mailbox by its name.
+type learned map[string]string
+
+var (
+	listLine = regexp.MustCompile(`^\* LIST \(([^)]*)\) "/" (\S+)(?: \("OLDNAME" \((\S+)\)\))?$`)
+	statLine = regexp.MustCompile(`^\* STATUS (\S+) \((.*)\)$`)
+	modseqOf = regexp.MustCompile(` HIGHESTMODSEQ \d+`)
+)
+
+// hear takes in responses, one after the other.
+func (m learned) hear(t *testing.T, lines []string) {
+	t.Helper()
+	for _, line := range lines {
+		if p := listLine.FindStringSubmatch(line); p != nil {
+			attributes, name, old := p[1], p[2], p[3]
+			state := "made"
+			if old == "" {
+				old = name
+			}
+			if s, there := m[old]; there {
+				state, _, _ = strings.Cut(s, " | ")
+				delete(m, old)
+			}
+			if m[name] = state + " | " + attributes; strings.Contains(attributes, `\NonExistent`) {
+				delete(m, name)
+			}
+		} else if p := statLine.FindStringSubmatch(line); p != nil {
+			_, attributes, _ := strings.Cut(m[p[1]], " | ")
+			m[p[1]] = modseqOf.ReplaceAllString(p[2], "") + " | " + attributes
+		} else if !strings.HasPrefix(line, "* OK") {
+			t.Errorf("heard %q", line)
+		}
+	}
+}
+
+// TestNotifyRandom: other sessions do anything to mailboxes and messages. From
+// what one session hears, and what it does itself, it knows in the end what LIST
+// and STATUS tell.
+func TestNotifyRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	h := newHouse(t)
+	c, others := h.login(t, "alice"), []*client{h.login(t, "alice"), h.login(t, "alice")}
+	names := []string{"a", "b", "a/x", "a/y", "b/x", "c"}
+	name := func() string { return names[r.IntN(len(names))] }
+	for round := range 15 {
+		m := learned{}
+		m.hear(t, c.ok(`LIST "" * RETURN (SUBSCRIBED)`))
+		for n := range m { // as LIST has told attributes in another order, too
+			m[n] = "made | " + strings.SplitN(m[n], " | ", 2)[1]
+		}
+		m.hear(t, c.ok("NOTIFY SET STATUS (PERSONAL (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange))"))
+		for range 40 {
+			who := others[r.IntN(len(others))]
+			switch r.IntN(9) {
+			case 0, 1:
+				who.do("CREATE " + name())
+			case 2:
+				who.do("DELETE " + name())
+			case 3, 4:
+				who.do("RENAME " + name() + " " + name())
+			case 5:
+				who.do([]string{"", "UN"}[r.IntN(2)] + "SUBSCRIBE " + name())
+			case 6:
+				who.do("APPEND " + name() + " {5+}\r\na\r\n\r\n")
+			case 7:
+				if _, tagged := who.do("SELECT " + name()); strings.HasPrefix(tagged, "OK") {
+					who.do(`STORE 1:* FLAGS (\Seen)`)
+				}
+				who.do("UNSELECT")
+			case 8:
+				if _, tagged := who.do("SELECT " + name()); strings.HasPrefix(tagged, "OK") {
+					who.do(`STORE 1 FLAGS (\Deleted)`)
+					who.do("EXPUNGE")
+				}
+				who.do("UNSELECT")
+			}
+			if r.IntN(8) == 0 {
+				time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
+			}
+		}
+		time.Sleep(3 * pushPause)
+		m.hear(t, c.ok("NOOP"))
+		c.ok("NOTIFY NONE")
+		is := learned{}
+		is.hear(t, c.ok(`LIST "" * RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN))`))
+		compareTold(t, fmt.Sprint("round ", round), m, is)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// compareTold fails where what was heard is not what is. A mailbox whose making
+// was heard of is empty as long as nothing more is.
+func compareTold(t *testing.T, what string, heard, is learned) {
+	t.Helper()
+	for _, n := range slices.Sorted(maps.Keys(is)) {
+		got := heard[n]
+		if rest, made := strings.CutPrefix(got, "made | "); made {
+			_, after, _ := strings.Cut(is[n], " | ")
+			if after == rest && strings.HasPrefix(is[n], "MESSAGES 0 UIDNEXT 1 ") {
+				continue
+			}
+		}
+		if got != is[n] {
+			t.Errorf("%s: %s is %q, heard %q", what, n, is[n], got)
+		}
+	}
+	for n := range heard {
+		if _, there := is[n]; !there {
+			t.Errorf("%s: %s is not there, heard %q", what, n, heard[n])
+		}
+	}
+}
