@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,37 +135,14 @@ func TestFetchmailIdles(t *testing.T) {
 	eventually(t, shortly, "INBOX is empty", func() bool { return len(s.inbox("fmidle")) == 0 })
 }
 
-// getmailIMAP sets getmail up, which hands what it gets to a server: as it
-// starts a process for each message, it now and then misses the end of one.
-func getmailIMAP(t *testing.T, s *server, options string) (fetch func() int) {
-	to := newFakeHost(t, "")
-	_, port, err := net.SplitHostPort(to.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := othersDir(t)
-	rc := fmt.Sprintf("[retriever]\ntype = SimpleIMAPSSLRetriever\nserver = 127.0.0.1\nport = %s\nusername = gmi@%s\npassword = gmi\nmailboxes = (\"INBOX\", u\"旅行\")\n\n[destination]\ntype = MDA_lmtp\nhost = 127.0.0.1\nport = %s\noverride = me@here.test\n\n[options]\n%s",
-		s.port(993), domain, port, options)
-	if err := os.WriteFile(dir+"/getmailrc", []byte(rc), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return func() int {
-		t.Helper()
-		if out, err := toolAs(t, true, "", "getmail", "--getmaildir", dir, "--rcfile", "getmailrc"); err != nil {
-			t.Fatalf("getmail: %v\n%s", err, out)
-		}
-		got, _ := to.seen()
-		return len(got)
-	}
-}
-
 func TestGetmailIMAP(t *testing.T) {
 	s := shared(t, "gmi")
 	c := s.imap("gmi")
 	c.append("INBOX", write("get", 20))
 	c.ok("CREATE %s", travels)
 	c.append(travels, write("go", 5))
-	fetch := getmailIMAP(t, s, "delete = false\nread_all = false\n")
+	retriever := fmt.Sprintf("type = SimpleIMAPSSLRetriever\nserver = 127.0.0.1\nport = %s\nusername = gmi@%s\npassword = gmi\nmailboxes = (\"INBOX\", u\"旅行\")\n", s.port(993), domain)
+	fetch := getmail(t, retriever, "delete = false\nread_all = false\n")
 	var got []int
 	got = append(got, fetch(), fetch()) // nothing is new the second time
 	c.append("INBOX", write("more", 2))
@@ -174,7 +150,7 @@ func TestGetmailIMAP(t *testing.T) {
 	if !slices.Equal(got, []int{25, 25, 27}) {
 		t.Errorf("getmail has %d messages, want 25, 25, 27", got)
 	}
-	if n := getmailIMAP(t, s, "delete = true\nread_all = true\n")(); n != 27 {
+	if n := getmail(t, retriever, "delete = true\nread_all = true\n")(); n != 27 {
 		t.Errorf("getmail took %d messages, want 27", n)
 	}
 	if n := len(c.read("INBOX")) + len(c.read(travels)); n != 0 {
