@@ -32,6 +32,7 @@ type device struct {
 // newDevice sets a computer up that holds nothing yet.
 func newDevice(s *server, user string) *device {
 	s.t.Helper()
+	found(s.t, "mbsync")
 	d := &device{s, user, s.t.TempDir()}
 	rc := fmt.Sprintf(`FSync no
 IMAPAccount a

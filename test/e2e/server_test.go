@@ -279,8 +279,21 @@ func (s *server) addr(standard int) string { return net.JoinHostPort("127.0.0.1"
 // cert is the file of the self-signed certificate.
 func (s *server) cert() string { return filepath.Join(s.Dir, "tls", "cert.pem") }
 
-// tool runs somebody else's program. A program that is not installed skips the
-// test, or fails it where peers are required.
+// found gives the path of somebody else's program. One that is not installed
+// skips the test, or fails it where peers are required.
+func found(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("MIGIWA_REQUIRE_PEERS") != "" {
+			t.Fatalf("%s is not installed: run scripts/test-deps", name)
+		}
+		t.Skipf("%s is not installed: run scripts/test-deps", name)
+	}
+	return path
+}
+
+// tool runs somebody else's program.
 func tool(t testing.TB, stdin, name string, args ...string) (string, error) {
 	t.Helper()
 	return toolAs(t, false, stdin, name, args...)
@@ -290,20 +303,17 @@ func tool(t testing.TB, stdin, name string, args ...string) (string, error) {
 // refuse to be root's.
 func toolAs(t testing.TB, other bool, stdin, name string, args ...string) (string, error) {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("MIGIWA_REQUIRE_PEERS") != "" {
-			t.Fatalf("%s is not installed: run scripts/test-deps", name)
-		}
-		t.Skipf("%s is not installed: run scripts/test-deps", name)
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(found(t, name), args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.WaitDelay = time.Second
 	if uid, gid := ordinary(t); other && uid != os.Getuid() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	}
-	timer := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
+	limit := time.Minute
+	if long() {
+		limit = 10 * time.Minute
+	}
+	timer := time.AfterFunc(limit, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -15,7 +15,7 @@ import (
 // COMPRESS=DEFLATE (RFC 4978). A compressor takes more than a megabyte, so a
 // connection has one only while it writes, and what is flushed does not refer
 // to what was before: idle connections have none, and lose little, for large
-// responses are flushed rarely. What reads takes 35 KB for the whole time.
+// responses are flushed rarely. What reads takes 38 KB for the whole time.
 
 // compressor is a writer with what it has made: it writes in crumbs, each of
 // which would become a TLS record.

@@ -1,5 +1,7 @@
 package inflate
 
+import "math/bits"
+
 const (
 	maxLiterals  = 288
 	maxDistances = 32
@@ -23,7 +25,11 @@ var (
 type code struct {
 	lengths [maxBits + 1]uint16
 	symbols [maxLiterals]uint16
+	short   [1 << shortBits]uint16 // by the next bits: symbol<<4 | length of its code; 0 for longer ones
 }
+
+// shortBits is the length of codes that are looked up rather than counted out.
+const shortBits = 9
 
 // make sets the code whose symbols have these lengths, and tells whether it is
 // one: no two codes alike, and none left over but beside a single one.
@@ -47,11 +53,34 @@ func (h *code) make(lengths []uint8) bool {
 			first[n]++
 		}
 	}
+	h.shorten()
 	return left == 0 || used == 0 || used == 1 && h.lengths[1] == 1
 }
 
-// decode reads one symbol, bit by bit.
+// shorten fills the table of short codes.
+func (h *code) shorten() {
+	clear(h.short[:])
+	value, index := 0, 0
+	for n := 1; n <= shortBits; n++ {
+		for range h.lengths[n] {
+			first := int(bits.Reverse16(uint16(value)) >> (16 - n)) // the stream has the highest bit first
+			for i := first; i < len(h.short); i += 1 << n {
+				h.short[i] = h.symbols[index]<<4 | uint16(n)
+			}
+			value++
+			index++
+		}
+		value <<= 1
+	}
+}
+
+// decode reads one symbol, one of a long code bit by bit.
 func (z *Reader) decode(h *code) (int, error) {
+	if s := h.short[z.held&(1<<shortBits-1)]; s != 0 && uint(s&15) <= z.count {
+		z.held >>= s & 15
+		z.count -= uint(s & 15)
+		return int(s >> 4), nil
+	}
 	value, first, index := 0, 0, 0 // of the codes of a length
 	for n := uint(1); n <= maxBits; n++ {
 		if n > z.count {
