@@ -128,3 +128,84 @@ func compareTold(t *testing.T, what string, heard, is learned) {
 		}
 	}
 }
+
+var (
+	fetchLine = regexp.MustCompile(`^\* (\d+) FETCH \(UID (\d+) FLAGS (\([^)]*\))`)
+	countLine = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
+)
+
+// numberedView is the selected mailbox as a client knows it: UID and flags by number.
+type numberedView []string
+
+func (v *numberedView) hear(t *testing.T, lines []string) {
+	t.Helper()
+	for _, line := range lines {
+		n := 0
+		if p := fetchLine.FindStringSubmatch(line); p != nil {
+			if fmt.Sscan(p[1], &n); n < 1 || n > len(*v) {
+				t.Fatalf("%q of %d messages", line, len(*v))
+			}
+			if uid, _, _ := strings.Cut((*v)[n-1], " "); uid != "" && uid != p[2] {
+				t.Fatalf("%q, but it is UID %s", line, uid)
+			}
+			(*v)[n-1] = p[2] + " " + p[3]
+			continue
+		}
+		p := countLine.FindStringSubmatch(line)
+		if p == nil {
+			t.Fatalf("heard %q", line)
+		}
+		switch fmt.Sscan(p[1], &n); {
+		case p[2] == "EXPUNGE":
+			*v = slices.Delete(*v, n-1, n)
+		case n < len(*v):
+			t.Fatalf("%q of %d messages", line, len(*v))
+		default:
+			*v = append(*v, make([]string, n-len(*v))...)
+		}
+	}
+}
+
+// TestNotifySelectedRandom: other sessions do anything to messages; who hears of
+// it at any time knows in the end what FETCH tells.
+func TestNotifySelectedRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	h := newHouse(t)
+	h.fill(t, 5)
+	c, others := h.login(t, "alice"), []*client{h.login(t, "alice"), h.login(t, "alice")}
+	for _, o := range append(others, c) {
+		o.ok("SELECT INBOX")
+	}
+	v := numberedView(make([]string, 5))
+	v.hear(t, c.ok("FETCH 1:* (UID FLAGS)"))
+	v.hear(t, c.ok("NOTIFY SET (SELECTED (MessageNew (UID FLAGS) MessageExpunge FlagChange))"))
+	for round := range 8 {
+		for range 25 {
+			who := others[r.IntN(len(others))]
+			switch r.IntN(6) {
+			case 0, 1:
+				who.ok("APPEND INBOX {5+}\r\na\r\n\r\n")
+			case 2:
+				who.do(fmt.Sprintf(`STORE 1:%d FLAGS (\Seen k%d)`, 1+r.IntN(4), r.IntN(3)))
+			case 3:
+				who.do(fmt.Sprintf(`STORE %d +FLAGS (\Deleted)`, 1+r.IntN(5)))
+			case 4:
+				who.ok("EXPUNGE")
+			case 5:
+				who.do(fmt.Sprintf("COPY %d INBOX", 1+r.IntN(5)))
+			}
+		}
+		time.Sleep(2 * pushPause)
+		responses := c.ok("NOOP")
+		v.hear(t, slices.DeleteFunc(responses, func(l string) bool {
+			return strings.HasPrefix(l, "* FLAGS ") || strings.HasPrefix(l, "* OK [PERMANENTFLAGS")
+		}))
+		is := numberedView(make([]string, len(v)))
+		is.hear(t, c.ok("FETCH 1:* (UID FLAGS)"))
+		if !slices.Equal(v, is) {
+			t.Fatalf("round %d: heard %q, is %q", round, v, is)
+		}
+	}
+}
