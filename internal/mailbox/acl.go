@@ -149,16 +149,21 @@ func (s *Store) Grants(ctx context.Context, id int64) (grants []Grant, err error
 	return grants, nil
 }
 
-// SetGrant gives an account, or Anyone, these rights in folder id in place of
-// those it was granted before; none removes the grant. The owner's rights
-// cannot be changed: ErrOwner.
-func (s *Store) SetGrant(ctx context.Context, id, account int64, r Rights) error {
+// SetGrant gives an account, or Anyone, those rights in folder id that change
+// makes of the ones granted before; none removes the grant. change may be called
+// more than once. The owner's rights cannot be changed: ErrOwner.
+func (s *Store) SetGrant(ctx context.Context, id, account int64, change func(now Rights) Rights) error {
 	err := s.DB.Write(ctx, func(tx *db.Tx) error {
 		f, err := lockGrant(tx, id, account)
 		if err != nil {
 			return err
 		}
-		if r &= AllRights; r == 0 {
+		var now Rights
+		err = tx.Row(`SELECT COALESCE(max(rights), 0) FROM mailbox_grant WHERE mailbox = ? AND grantee = ?`, id, account).Scan(&now)
+		if err != nil {
+			return err
+		}
+		if r := change(now) & AllRights; r == 0 {
 			_, err = tx.Exec(`DELETE FROM mailbox_grant WHERE mailbox = ? AND grantee = ?`, id, account)
 		} else {
 			_, err = tx.Exec(`INSERT INTO mailbox_grant (mailbox, grantee, rights) VALUES (?, ?, ?)
@@ -174,12 +179,6 @@ func (s *Store) SetGrant(ctx context.Context, id, account int64, r Rights) error
 		return fmt.Errorf("grant rights in folder %d: %w", id, err)
 	}
 	return nil
-}
-
-// RemoveGrant takes from an account, or Anyone, what it was granted in folder
-// id.
-func (s *Store) RemoveGrant(ctx context.Context, id, account int64) error {
-	return s.SetGrant(ctx, id, account, 0)
 }
 
 // lockGrant takes the account that is to be granted something, which may not

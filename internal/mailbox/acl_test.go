@@ -3,6 +3,7 @@ package mailbox
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/migiwa/migiwa/internal/mail"
@@ -62,11 +63,14 @@ func shared(t testing.TB, s *Store, account int64) string {
 	return out
 }
 
+// exactly gives rights whatever there were before.
+func exactly(r Rights) func(Rights) Rights { return func(Rights) Rights { return r } }
+
 func grant(t testing.TB, s *Store, f Folder, account int64, letters string) {
 	t.Helper()
 	r, err := ParseRights(letters)
 	if err == nil {
-		err = s.SetGrant(t.Context(), f.ID, account, r)
+		err = s.SetGrant(t.Context(), f.ID, account, exactly(r))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -102,15 +106,34 @@ func testGrants(t *testing.T, s *Store) {
 		account int64
 		want    error
 	}{{owner, ErrOwner}, {1 << 40, ErrNoAccount}} {
-		if err := s.SetGrant(t.Context(), team.ID, c.account, AllRights); !errors.Is(err, c.want) {
+		if err := s.SetGrant(t.Context(), team.ID, c.account, exactly(AllRights)); !errors.Is(err, c.want) {
 			t.Errorf("grant to %d: %v", c.account, err)
 		}
 	}
-	if err := s.SetGrant(t.Context(), 1<<40, near, AllRights); !errors.Is(err, ErrNoFolder) {
+	if err := s.SetGrant(t.Context(), 1<<40, near, exactly(AllRights)); !errors.Is(err, ErrNoFolder) {
 		t.Errorf("grant in no folder: %v", err)
 	}
-	if err := s.RemoveGrant(t.Context(), team.ID, Anyone); err != nil || rights(t, s, team, near) != "w" {
+	if err := s.SetGrant(t.Context(), team.ID, Anyone, exactly(0)); err != nil || rights(t, s, team, near) != "w" {
 		t.Errorf("after removal: %q, %v", rights(t, s, team, near), err)
+	}
+}
+
+// testGrantsTogether: of changes at the same time none is lost.
+func testGrantsTogether(t *testing.T, s *Store) {
+	owner := addAccount(t, s, "a", 0)
+	near := neighbour(t, s, owner)
+	in := folder(t, s, owner, "")
+	var all sync.WaitGroup
+	for r := Lookup; r <= Administer; r <<= 1 {
+		all.Go(func() {
+			if err := s.SetGrant(t.Context(), in.ID, near, func(now Rights) Rights { return now | r }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := rights(t, s, in, near); got != AllRights.String() {
+		t.Errorf("has %q", got)
 	}
 }
 
@@ -158,22 +181,22 @@ func testTransferBetweenAccounts(t *testing.T, s *Store) {
 		mustDeliver(t, s, a, "", testBody(1), 0)
 	}
 	from, to := folder(t, s, a, ""), folder(t, s, b, "")
-	c, err := s.Copy(t.Context(), from.ID, to.ID, []Range{{1, 1}})
+	c, err := s.Copy(t.Context(), from.ID, to.ID, []Range{{1, 1}}, Shed{})
 	if err != nil || len(c.To) != 1 || c.UIDValidity != to.UIDValidity {
 		t.Fatalf("copy: %+v, %v", c, err)
 	}
-	if c, err = s.Move(t.Context(), from.ID, to.ID, []Range{{1, 1}}); err != nil || len(c.To) != 1 {
+	if c, err = s.Move(t.Context(), from.ID, to.ID, []Range{{1, 1}}, Shed{}); err != nil || len(c.To) != 1 {
 		t.Fatalf("move: %+v, %v", c, err)
 	}
 	for _, do := range []func() error{
-		func() error { _, err := s.Move(t.Context(), from.ID, to.ID, All); return err },
-		func() error { _, err := s.Copy(t.Context(), from.ID, to.ID, All); return err },
+		func() error { _, err := s.Move(t.Context(), from.ID, to.ID, All, Shed{}); return err },
+		func() error { _, err := s.Copy(t.Context(), from.ID, to.ID, All, Shed{}); return err },
 	} {
 		if r := new(mail.Reply); !errors.As(do(), &r) || r.Enhanced != "4.2.2" {
 			t.Error("a full account takes more")
 		}
 	}
-	if _, err := s.Move(t.Context(), to.ID, from.ID, All); err != nil {
+	if _, err := s.Move(t.Context(), to.ID, from.ID, All, Shed{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

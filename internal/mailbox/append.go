@@ -48,6 +48,9 @@ func (s *Store) AppendAll(ctx context.Context, id int64, messages []NewMessage) 
 // appendAll adds messages to a locked folder.
 func (s *Store) appendAll(tx *db.Tx, f Folder, messages []NewMessage) (Appended, error) {
 	a := Appended{UIDValidity: f.UIDValidity, ModSeq: f.ModSeq + int64(len(messages))}
+	if int64(f.UIDNext)+int64(len(messages)) > lastUIDNext {
+		return a, ErrUIDs
+	}
 	for _, m := range messages {
 		if m.Body == 0 {
 			id, err := s.Bodies.Add(tx, m.Stored, 1)

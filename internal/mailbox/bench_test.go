@@ -186,7 +186,7 @@ func benchmarkFolder(b *testing.B, d *db.DB) {
 		}},
 		{"copy and expunge 10000", func() error {
 			f := folder(b, s, a, "")
-			_, err := s.Copy(b.Context(), id, id, []Range{{1, 10_000}})
+			_, err := s.Copy(b.Context(), id, id, []Range{{1, 10_000}}, Shed{})
 			if err == nil {
 				_, _, err = s.Expunge(b.Context(), id, []Range{{f.UIDNext, f.UIDNext + 9999}}, false)
 			}

@@ -203,7 +203,7 @@ func (m *member) anything() error {
 	case 8:
 		return m.replace(ctx)
 	case 9:
-		return s.SetGrant(ctx, m.folder(), m.account(), Rights(m.rnd.IntN(int(AllRights)+1)))
+		return s.SetGrant(ctx, m.folder(), m.account(), exactly(Rights(m.rnd.IntN(int(AllRights)+1))))
 	case 10:
 		return s.SetAnnotations(ctx, m.account(), m.folder(), []Annotation{{Entry: m.oneOf("/private/a", "/shared/a"), Value: [][]byte{nil, []byte("x")}[m.rnd.IntN(2)]}})
 	case 11:
@@ -224,7 +224,7 @@ func (m *member) transfer(ctx context.Context) error {
 	if m.rnd.IntN(2) == 0 {
 		do = m.s.Move
 	}
-	c, err := do(ctx, from, to, m.set())
+	c, err := do(ctx, from, to, m.set(), Shed{})
 	m.claim(m.t, to, c.To...)
 	return err
 }

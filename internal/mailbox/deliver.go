@@ -76,15 +76,15 @@ func deliveryName(folder string) string {
 }
 
 // find gives the folder of this name or special use, or else the INBOX, and
-// what it was found by.
+// what it was found by. One that has no UIDs left is as good as none.
 func (s *Store) find(tx *db.Tx, account int64, name string) (id int64, found string, err error) {
 	if err := s.ensure(tx, account); err != nil {
 		return 0, "", err
 	}
 	if role, ok := strings.CutPrefix(name, `\`); ok {
-		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND role = ? AND role <> ''`, account, role).Scan(&id)
+		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND role = ? AND role <> '' AND uidnext < 4294967295`, account, role).Scan(&id)
 	} else {
-		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND name = ?`, account, name).Scan(&id)
+		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND name = ? AND uidnext < 4294967295`, account, name).Scan(&id)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		name = inbox
@@ -105,6 +105,10 @@ const (
 		(SELECT (d.settings::json->>'default_quota')::bigint FROM domain d WHERE d.id = account.domain), 0), ` + unlimited + `) END`
 )
 
+// lastUIDNext is the UIDNEXT of a folder that takes no more messages. A number
+// that is larger cannot be told.
+const lastUIDNext = 1<<32 - 1
+
 // The statements of one delivery. SQLite takes three short ones; PostgreSQL
 // takes one, as each is a round trip. A name restricts the folder to one of this
 // name or, with a backslash in front, special use; "" does not.
@@ -115,7 +119,7 @@ const (
 		WHERE id = ? AND used + ? <= ` + limitPostgres
 	nextUID = `UPDATE mailbox SET uidnext = uidnext + 1, modseq = modseq + 1, messages = messages + 1,
 		unseen = unseen + ?, size = size + ? WHERE id = ? AND account = ? AND (name = ? OR '\' || role = ? OR ? = '')
-		RETURNING uidnext - 1, modseq`
+		AND uidnext < 4294967295 RETURNING uidnext - 1, modseq`
 	addMessage = `INSERT INTO message (mailbox, uid, body, size, received, saved, flags, keywords, modseq, emailid, trace, prefix)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	deliverPostgres = `WITH a AS (
@@ -123,7 +127,7 @@ const (
 		), m AS (
 			UPDATE mailbox SET uidnext = uidnext + 1, modseq = modseq + 1, messages = messages + 1,
 			unseen = unseen + ?, size = size + ? FROM a WHERE mailbox.id = ? AND account = a.id AND (name = ? OR '\' || role = ? OR ? = '')
-			RETURNING mailbox.id, uidnext - 1 AS uid, modseq
+			AND uidnext < 4294967295 RETURNING mailbox.id, uidnext - 1 AS uid, modseq
 		), i AS (
 			INSERT INTO message (mailbox, uid, body, size, received, saved, flags, keywords, modseq, emailid, trace, prefix)
 			SELECT id, uid, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::integer, ?::text, modseq, id * 4294967296 + uid, ?::text, ?::bytea FROM m

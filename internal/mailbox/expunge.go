@@ -16,9 +16,9 @@ const (
 	trimEvery    = 500
 )
 
-// expungeChunk is how many messages one transaction expunges, so that others
-// get their turn.
-const expungeChunk = 1000
+// ExpungeChunk is how many messages one transaction expunges, so that others
+// get their turn. Each has a mod-sequence of its own.
+const ExpungeChunk = 1000
 
 // Expunge removes the messages of folder id with UIDs in set; of them, when
 // marked, only those with \Deleted. It gives the UIDs removed and the folder's
@@ -38,7 +38,7 @@ func (s *Store) Expunge(ctx context.Context, id int64, set []Range, marked bool)
 		return nil, 0, fmt.Errorf("expunge folder %d: %w", id, err)
 	}
 	for first := true; first || len(there) > 0; first = false {
-		piece := there[:min(len(there), expungeChunk)]
+		piece := there[:min(len(there), ExpungeChunk)]
 		there = there[len(piece):]
 		var gone []uint32
 		err := s.DB.Write(ctx, func(tx *db.Tx) error {
@@ -160,7 +160,7 @@ func (s *Store) Delete(ctx context.Context, account int64, name string) error {
 		return fmt.Errorf("delete: %w", ErrInbox)
 	}
 	f, err := s.Folder(ctx, account, name)
-	if err == nil && f.Messages > expungeChunk {
+	if err == nil && f.Messages > ExpungeChunk {
 		_, _, err = s.Expunge(ctx, f.ID, All, false)
 	}
 	if err == nil {

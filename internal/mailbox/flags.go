@@ -36,6 +36,7 @@ type FlagChange struct {
 // FlagResult is what a FlagChange did.
 type FlagResult struct {
 	Changed  []Message // as they are now
+	Was      []int64   // the mod-sequences that those of Changed had
 	Same     []uint32  // had those flags already; their mod-sequence stays
 	Modified []uint32  // left alone because of Unless
 	ModSeq   int64     // of the folder
@@ -69,6 +70,7 @@ func (s *Store) StoreFlags(ctx context.Context, id int64, set []Range, c FlagCha
 			return res, fmt.Errorf("store flags in folder %d: %w", id, err)
 		}
 		res.Changed = append(res.Changed, part.Changed...)
+		res.Was = append(res.Was, part.Was...)
 		res.Same = append(res.Same, part.Same...)
 		res.Modified = append(res.Modified, part.Modified...)
 		res.ModSeq = part.ModSeq
@@ -147,6 +149,7 @@ func (res *FlagResult) sort(m Message, c FlagChange, modseq int64) (unseen int64
 		res.Same = append(res.Same, m.UID)
 	default:
 		unseen = int64(m.Flags&Seen) - int64(flags&Seen)
+		res.Was = append(res.Was, m.ModSeq)
 		m.Flags, m.Keywords, m.ModSeq = flags, keywords, modseq
 		res.Changed = append(res.Changed, m)
 	}

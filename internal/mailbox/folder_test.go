@@ -250,14 +250,14 @@ func testDeleteLarge(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range expungeChunk + 1 {
-		if c, err := s.Copy(t.Context(), in.ID, in.ID, All); err != nil {
+	for range ExpungeChunk + 1 {
+		if c, err := s.Copy(t.Context(), in.ID, in.ID, All, Shed{}); err != nil {
 			t.Fatal(err)
-		} else if len(c.To) > expungeChunk {
+		} else if len(c.To) > ExpungeChunk {
 			break
 		}
 	}
-	if _, err := s.Copy(t.Context(), in.ID, f.ID, All); err != nil {
+	if _, err := s.Copy(t.Context(), in.ID, f.ID, All, Shed{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Delete(t.Context(), a, "large"); err != nil {

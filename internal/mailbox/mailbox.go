@@ -73,6 +73,7 @@ var (
 	ErrNoMessage = errors.New("no such message")
 	ErrKeyword   = errors.New("invalid or too many keywords")
 	ErrTooMany   = errors.New("too many folders")
+	ErrUIDs      = errors.New("no UIDs left in the folder")
 )
 
 // Store is all mailboxes of the installation. Its methods may be called from

@@ -94,7 +94,7 @@ func fill(t testing.TB, s *Store, account int64, n uint32) {
 	mustDeliver(t, s, account, "", testBody(1), 0)
 	in := folder(t, s, account, "")
 	for has := uint32(1); has < n; {
-		c, err := s.Copy(t.Context(), in.ID, in.ID, []Range{{1, min(has, n-has)}})
+		c, err := s.Copy(t.Context(), in.ID, in.ID, []Range{{1, min(has, n-has)}}, Shed{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,12 +255,12 @@ func testCopyMove(t *testing.T, s *Store) {
 	mustDeliver(t, s, a, "Trash", testBody(9), 0)
 	in, trash := folder(t, s, a, ""), folder(t, s, a, "Trash")
 	was := list(t, s, in.ID)
-	c, err := s.Copy(ctx, in.ID, trash.ID, []Range{{2, 3}, {7, 7}})
+	c, err := s.Copy(ctx, in.ID, trash.ID, []Range{{2, 3}, {7, 7}}, Shed{})
 	if err != nil || c.UIDValidity != trash.UIDValidity || !slices.Equal(c.From, []uint32{2, 3}) || !slices.Equal(c.To, []uint32{2, 3}) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	sound(t, s)
-	m, err := s.Move(ctx, in.ID, trash.ID, []Range{{1, 2}, {4, 4}})
+	m, err := s.Move(ctx, in.ID, trash.ID, []Range{{1, 2}, {4, 4}}, Shed{})
 	if err != nil || !slices.Equal(m.From, []uint32{1, 2, 4}) || !slices.Equal(m.To, []uint32{4, 5, 6}) || m.ModSeq != folder(t, s, a, "").ModSeq {
 		t.Fatalf("%+v, %v", m, err)
 	}
@@ -274,11 +274,11 @@ func testCopyMove(t *testing.T, s *Store) {
 			t.Errorf("%+v became %+v", x, y)
 		}
 	}
-	c, err = s.Copy(ctx, in.ID, in.ID, All) // onto itself
+	c, err = s.Copy(ctx, in.ID, in.ID, All, Shed{}) // onto itself
 	if err != nil || !slices.Equal(c.From, []uint32{3}) || !slices.Equal(c.To, []uint32{5}) {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	m, err = s.Move(ctx, in.ID, in.ID, All)
+	m, err = s.Move(ctx, in.ID, in.ID, All, Shed{})
 	if err != nil || !slices.Equal(m.From, []uint32{3, 5}) || !slices.Equal(m.To, []uint32{6, 7}) {
 		t.Fatalf("%+v, %v", m, err)
 	}
@@ -292,19 +292,79 @@ func testCopyMove(t *testing.T, s *Store) {
 	}
 }
 
+// testShed: what copies may not have they never had, not for a moment either.
+func testShed(t *testing.T, s *Store) {
+	ctx, a := t.Context(), addAccount(t, s, "a", 0)
+	for range 2 {
+		mustDeliver(t, s, a, "", testBody(0), Seen|Deleted|Flagged, "k")
+	}
+	in, trash := folder(t, s, a, ""), folder(t, s, a, "Trash")
+	if _, err := s.Copy(ctx, in.ID, trash.ID, []Range{{1, 1}}, Shed{Flags: Seen | Deleted}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Move(ctx, in.ID, trash.ID, []Range{{2, 2}}, Shed{Flags: Deleted, Keywords: true}); err != nil {
+		t.Fatal(err)
+	}
+	there := list(t, s, trash.ID)
+	if m := there[0]; m.Flags != Flagged || !slices.Equal(m.Keywords, []string{"k"}) {
+		t.Errorf("copy has %v %v", m.Flags, m.Keywords)
+	}
+	if m := there[1]; m.Flags != Seen|Flagged || len(m.Keywords) > 0 {
+		t.Errorf("moved message has %v %v", m.Flags, m.Keywords)
+	}
+	if now := folder(t, s, a, "Trash"); now.ModSeq != trash.ModSeq+2 || now.Unseen != 1 {
+		t.Errorf("%d changes, %d unseen", now.ModSeq-trash.ModSeq, now.Unseen)
+	}
+	sound(t, s)
+}
+
+// testLastUID: a folder that has no UIDs left can be read, and mail finds
+// another one.
+func testLastUID(t *testing.T, s *Store) {
+	ctx, a := t.Context(), addAccount(t, s, "a", 0)
+	mustDeliver(t, s, a, "", testBody(0), 0)
+	in, trash := folder(t, s, a, ""), folder(t, s, a, "Trash")
+	err := s.DB.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.Exec(`UPDATE mailbox SET uidnext = 4294967294 WHERE id = ?`, trash.ID)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := mustDeliver(t, s, a, "Trash", testBody(1), 0); uid != 4294967294 {
+		t.Fatalf("UID %d", uid)
+	}
+	if uid := mustDeliver(t, s, a, "Trash", testBody(2), 0); uid != 2 {
+		t.Fatalf("UID %d of what should be in the INBOX", uid)
+	}
+	if _, err := s.Copy(ctx, in.ID, trash.ID, All, Shed{}); !errors.Is(err, ErrUIDs) {
+		t.Error(err)
+	}
+	if _, err := s.Move(ctx, in.ID, trash.ID, All, Shed{}); !errors.Is(err, ErrUIDs) {
+		t.Error(err)
+	}
+	if _, err := s.AppendAll(ctx, trash.ID, []NewMessage{{Body: list(t, s, in.ID)[0].Body}}); !errors.Is(err, ErrUIDs) {
+		t.Error(err)
+	}
+	if f := folder(t, s, a, "Trash"); f.UIDNext != 4294967295 || f.Messages != 1 {
+		t.Errorf("%+v", f)
+	}
+	sound(t, s)
+}
+
 func testCopyOverQuota(t *testing.T, s *Store) {
 	one := int64(len(testPrefix) + len(testBody(0)))
 	a := addAccount(t, s, "a", 3*one)
 	mustDeliver(t, s, a, "", testBody(0), 0)
 	mustDeliver(t, s, a, "", testBody(0), 0)
 	in, trash := folder(t, s, a, ""), folder(t, s, a, "Trash")
-	if _, err := s.Copy(t.Context(), in.ID, trash.ID, All); mail.AsReply(err).Enhanced != "4.2.2" {
+	if _, err := s.Copy(t.Context(), in.ID, trash.ID, All, Shed{}); mail.AsReply(err).Enhanced != "4.2.2" {
 		t.Fatalf("copy: %v", err)
 	}
 	if f := folder(t, s, a, "Trash"); f.Messages != 0 {
 		t.Fatalf("%+v", f)
 	}
-	if _, err := s.Move(t.Context(), in.ID, trash.ID, All); err != nil {
+	if _, err := s.Move(t.Context(), in.ID, trash.ID, All, Shed{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -18,12 +18,18 @@ type Copied struct {
 	ModSeq      int64 // of the source folder, after Move
 }
 
+// Shed is what messages lose on their way to another folder.
+type Shed struct {
+	Flags    Flags // system flags
+	Keywords bool  // all keywords
+}
+
 // Copy copies the messages of folder from with UIDs in set into folder to,
-// which may be another account's: all of them, or none and an error. Flags,
-// dates and emailid stay.
-func (s *Store) Copy(ctx context.Context, from, to int64, set []Range) (c Copied, err error) {
+// which may be another account's: all of them, or none and an error. Flags but
+// those of shed, dates and emailid stay.
+func (s *Store) Copy(ctx context.Context, from, to int64, set []Range, shed Shed) (c Copied, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		c, err = s.transfer(tx, from, to, set, false)
+		c, err = s.transfer(tx, from, to, set, shed, false)
 		return err
 	})
 	if err != nil {
@@ -34,9 +40,9 @@ func (s *Store) Copy(ctx context.Context, from, to int64, set []Range) (c Copied
 
 // Move is Copy and Expunge in one (RFC 6851). Within one account the quota is
 // not asked.
-func (s *Store) Move(ctx context.Context, from, to int64, set []Range) (c Copied, err error) {
+func (s *Store) Move(ctx context.Context, from, to int64, set []Range, shed Shed) (c Copied, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		c, err = s.transfer(tx, from, to, set, true)
+		c, err = s.transfer(tx, from, to, set, shed, true)
 		return err
 	})
 	if err != nil {
@@ -45,7 +51,7 @@ func (s *Store) Move(ctx context.Context, from, to int64, set []Range) (c Copied
 	return c, nil
 }
 
-func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c Copied, err error) {
+func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, shed Shed, move bool) (c Copied, err error) {
 	src, dst, err := lockPair(tx, from, to)
 	if err != nil {
 		return c, err
@@ -54,7 +60,7 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c C
 	if c.From, err = pick(tx, from, set, 0); err != nil || len(c.From) == 0 {
 		return c, err
 	}
-	if err := s.duplicate(tx, src, dst, &c, move); err != nil {
+	if err := s.duplicate(tx, src, dst, &c, shed, move); err != nil {
 		return c, err
 	}
 	if !move {
@@ -72,15 +78,22 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, move bool) (c C
 // duplicate adds the messages c.From of src to dst and fills c.To. The account
 // of dst is charged for them; a move within it goes over the quota for its
 // moment.
-func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, move bool) error {
+func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, shed Shed, move bool) error {
 	now, modseq := time.Now().UnixMilli(), dst.ModSeq+1
 	next := int64(dst.UIDNext)
+	if next+int64(len(c.From)) > lastUIDNext {
+		return ErrUIDs
+	}
 	var size, unseen int64
+	keep, keywords := allFlags&^shed.Flags, `keywords`
+	if shed.Keywords {
+		keywords = `''`
+	}
 	for p := range spans(Ranges(c.From)) {
 		var n, octets, fresh int64
 		where, args := chosen(tx, src.ID, p, 0)
-		err := tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT), CAST(COALESCE(sum(1 - (flags & 1)), 0) AS BIGINT) FROM message WHERE `+where,
-			args...).Scan(&n, &octets, &fresh)
+		err := tx.Row(`SELECT count(*), CAST(COALESCE(sum(size), 0) AS BIGINT), CAST(COALESCE(sum(1 - (flags & ?)), 0) AS BIGINT) FROM message WHERE `+where,
+			append([]any{int64(keep & Seen)}, args...)...).Scan(&n, &octets, &fresh)
 		if err == nil && !move {
 			err = countBodies(tx, "+", where, args)
 		}
@@ -89,9 +102,9 @@ func (s *Store) duplicate(tx *db.Tx, src, dst Folder, c *Copied, move bool) erro
 		}
 		size, unseen = size+octets, unseen+fresh
 		_, err = tx.Exec(`INSERT INTO message (mailbox, uid, body, size, received, saved, flags, keywords, modseq, emailid, trace, prefix)
-			SELECT CAST(? AS BIGINT), CAST(? AS BIGINT) + row_number() OVER (ORDER BY uid), body, size, received, CAST(? AS BIGINT), flags, keywords,
+			SELECT CAST(? AS BIGINT), CAST(? AS BIGINT) + row_number() OVER (ORDER BY uid), body, size, received, CAST(? AS BIGINT), flags & ?, `+keywords+`,
 			CAST(? AS BIGINT), emailid, trace, prefix FROM message WHERE `+where,
-			append([]any{dst.ID, next - 1, now, modseq}, args...)...)
+			append([]any{dst.ID, next - 1, now, int64(keep), modseq}, args...)...)
 		if err != nil {
 			return fmt.Errorf("add messages: %w", err)
 		}
@@ -164,7 +177,7 @@ func (s *Store) renameInbox(tx *db.Tx, account int64, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.transfer(tx, in.ID, f.ID, All, true)
+	_, err = s.transfer(tx, in.ID, f.ID, All, Shed{}, true)
 	return err
 }
 

@@ -137,7 +137,7 @@ func (m *model) transfer(move bool) {
 	if move {
 		do = m.s.Move
 	}
-	_, err := do(m.t.Context(), m.id(from), m.id(to), []Range{r})
+	_, err := do(m.t.Context(), m.id(from), m.id(to), []Range{r}, Shed{})
 	m.must("transfer", err, nil)
 	for _, x := range m.folders[from].take(r, false, move) {
 		m.folders[to].add(x)

@@ -50,9 +50,9 @@ func TestWatch(t *testing.T) {
 			_, err := s.StoreFlags(ctx, in.ID, All, FlagChange{Op: Add, Flags: Seen, Unless: -1})
 			return err
 		},
-		func() error { _, err := s.Copy(ctx, junk.ID, in.ID, All); return err },
+		func() error { _, err := s.Copy(ctx, junk.ID, in.ID, All, Shed{}); return err },
 		func() error { _, _, err := s.Expunge(ctx, in.ID, []Range{{1, 1}}, false); return err },
-		func() error { _, err := s.Move(ctx, in.ID, sent.ID, []Range{{2, 2}}); return err },
+		func() error { _, err := s.Move(ctx, in.ID, sent.ID, []Range{{2, 2}}, Shed{}); return err },
 	} {
 		if err := change(); err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestWatchGrants(t *testing.T) {
 	for _, grantee := range []int64{b, Anyone} {
 		heard := make(chan Change, 1)
 		cancel := s.WatchAccount(grantee, func(c Change) { heard <- c })
-		if err := s.SetGrant(ctx, f.ID, grantee, Lookup); err != nil {
+		if err := s.SetGrant(ctx, f.ID, grantee, exactly(Lookup)); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -173,8 +173,8 @@ func TestWatchFolders(t *testing.T) {
 		folder int64
 		do     func() error
 	}{
-		{"grant", f.ID, func() error { return s.SetGrant(ctx, f.ID, b, Lookup) }},
-		{"no grant", f.ID, func() error { return s.RemoveGrant(ctx, f.ID, b) }},
+		{"grant", f.ID, func() error { return s.SetGrant(ctx, f.ID, b, exactly(Lookup)) }},
+		{"no grant", f.ID, func() error { return s.SetGrant(ctx, f.ID, b, exactly(0)) }},
 		{"annotation", f.ID, func() error { return annotate(t, s, b, f.ID, "/private/x", "x") }},
 		{"annotation of the server", 0, func() error { return annotate(t, s, a, 0, "/private/x", "x") }},
 		{"subscription", 0, func() error { return s.Subscribe(ctx, a, "f", true) }},

@@ -188,17 +188,7 @@ func (c *conn) setACL(ctx context.Context, name, identifier string, change func(
 		}
 		return nil
 	}
-	grants, err := c.srv.Mailboxes.Grants(ctx, f.ID)
-	if err != nil {
-		return err
-	}
-	var now mailbox.Rights
-	for _, g := range grants {
-		if g.Account == to {
-			now = g.Rights
-		}
-	}
-	return c.srv.Mailboxes.SetGrant(ctx, f.ID, to, change(now))
+	return c.srv.Mailboxes.SetGrant(ctx, f.ID, to, change)
 }
 
 // parseListRights is LISTRIGHTS: the owner has all rights and always will,

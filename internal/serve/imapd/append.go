@@ -55,7 +55,7 @@ func (c *conn) parseAppend(d *wire.Decoder) task {
 	if !t.end(d) {
 		return task{}
 	}
-	return task{run: func(ctx context.Context) (string, error) { return t.append(ctx) }}
+	return task{drop: t.drop, run: func(ctx context.Context) (string, error) { return t.append(ctx) }}
 }
 
 // open finds the mailbox and what of its quota is left.
@@ -91,11 +91,7 @@ func (t *taking) end(d *wire.Decoder) bool {
 	if d.Err() == nil && t.refusal == nil {
 		return true
 	}
-	for _, m := range t.messages {
-		if m.text != nil {
-			m.text.abort()
-		}
-	}
+	t.drop()
 	return d.Err() == nil
 }
 
@@ -149,7 +145,6 @@ func (t *taking) begin(m *incoming) {
 		t.refuse(err)
 		return
 	}
-	m.flags = m.flags.within(t.rights)
 	m.text = &intake{w: w}
 	t.messages = append(t.messages, m)
 }
@@ -258,27 +253,53 @@ func (t *taking) append(ctx context.Context) (string, error) {
 	}
 	t.c.made(t.to.ID, done.UIDs)
 	t.record("APPEND")
-	return appendUID(done) + " APPEND completed", nil
+	return t.appendUID(done) + "APPEND completed", nil
 }
 
-// appendUID is the response code of RFC 9051 section 7.1.
-func appendUID(a mailbox.Appended) string {
-	return fmt.Sprintf("[APPENDUID %d %s]", a.UIDValidity, wire.AppendSet(nil, a.UIDs))
+// appendUID is the response code of RFC 9051 section 7.1 and a space, "" when
+// the client may not read where the messages went (RFC 4315 section 3).
+func (t *taking) appendUID(a mailbox.Appended) string {
+	if t.rights&mailbox.ReadRight == 0 {
+		return ""
+	}
+	return fmt.Sprintf("[APPENDUID %d %s] ", a.UIDValidity, wire.AppendSet(nil, a.UIDs))
 }
 
 // ready ends the bodies and gives the messages as the store takes them.
 func (t *taking) ready(ctx context.Context) (messages []mailbox.NewMessage, err error) {
-	err = t.refusal
+	if err = t.refusal; err == nil {
+		err = t.mayStill(ctx)
+	}
 	for _, m := range t.messages {
 		if err == nil {
 			err = m.commit(ctx)
-		} else if m.text != nil {
-			m.text.abort()
 		}
+		flags := m.flags.within(t.rights)
 		messages = append(messages, mailbox.NewMessage{Stored: m.stored, Received: m.received, Trace: t.c.trace,
-			Flags: m.flags.flags, Keywords: m.flags.keywords})
+			Flags: flags.flags, Keywords: flags.keywords})
+	}
+	if err != nil {
+		t.drop()
 	}
 	return messages, err
+}
+
+// mayStill looks again at the rights to the mailbox: the messages may have taken
+// long to come.
+func (t *taking) mayStill(ctx context.Context) (err error) {
+	if t.rights, err = t.c.srv.Mailboxes.RightsOf(ctx, t.to, t.c.account); err == nil {
+		err = targetGone(suffice(t.rights, mailbox.Insert))
+	}
+	return err
+}
+
+// drop gives up the bodies that are not finished.
+func (t *taking) drop() {
+	for _, m := range t.messages {
+		if m.text != nil {
+			m.text.abort()
+		}
+	}
 }
 
 // record tells the journal.

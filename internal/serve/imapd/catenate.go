@@ -109,10 +109,10 @@ func (t *taking) copyPart(u messageURL, m *incoming) error {
 // URL says so, still the same.
 func (t *taking) folderOf(u messageURL) (mailbox.Folder, error) {
 	if u.mailbox == "" { // relative to the selected mailbox
-		if t.c.sel == nil || t.c.sel.rights&mailbox.ReadRight == 0 {
+		if t.c.sel == nil {
 			return mailbox.Folder{}, errURL
 		}
-		return t.c.sel.told(), nil
+		return t.c.sel.told(), t.c.mayStill(t.ctx, false)
 	}
 	f, _, err := t.c.find(t.ctx, u.mailbox, mailbox.ReadRight)
 	if err == nil && u.validity != 0 && u.validity != f.UIDValidity {

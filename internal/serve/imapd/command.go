@@ -39,6 +39,8 @@ type task struct {
 	// sync says which news of the selected mailbox are told before the tagged
 	// response. The zero value tells all.
 	sync syncing
+	// drop gives up what parse has begun where run is not called. May be nil.
+	drop func()
 }
 
 // syncing is what a task allows to be told of the selected mailbox.
@@ -193,18 +195,20 @@ var errUIDRequired = &refusal{kind: "BAD", code: "UIDREQUIRED", text: "Message n
 // carryOut runs a task in its place.
 func (c *conn) carryOut(ctx context.Context, name string, at place, t task) (text string, err error) {
 	defer c.guard(&err)
-	if err := c.fits(at); err != nil {
-		return "", err
+	err = c.fits(at)
+	if err == nil && c.enabled.uidOnly && numbered[name] {
+		err = errUIDRequired
 	}
-	if c.enabled.uidOnly && numbered[name] {
-		return "", errUIDRequired
+	if err == nil && at == selected {
+		err = c.mayStill(ctx, !t.shared)
 	}
-	if at == selected {
-		if err := c.mayStill(ctx, !t.shared); err != nil {
-			return "", err
-		}
+	if err == nil {
+		return t.run(ctx)
 	}
-	return t.run(ctx)
+	if t.drop != nil {
+		t.drop()
+	}
+	return "", err
 }
 
 // finish tells what is new and writes the tagged response. An error ends the
@@ -222,6 +226,7 @@ func (c *conn) finish(ctx context.Context, tag, name string, sync syncing, text 
 		case err == nil:
 			err = e
 		}
+		c.sel.tellBehind(c)
 	}
 	c.open.Add(-1)
 	if err := c.tagged(tag, name, text, err); err != nil {

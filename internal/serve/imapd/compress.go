@@ -15,7 +15,7 @@ import (
 // COMPRESS=DEFLATE (RFC 4978). A compressor takes more than a megabyte, so a
 // connection has one only while it writes, and what is flushed does not refer
 // to what was before: idle connections have none, and lose little, for large
-// responses are flushed rarely. What reads takes 36 KB for the whole time.
+// responses are flushed rarely. What reads takes 35 KB for the whole time.
 
 // compressors are *flate.Writer.
 var compressors = sync.Pool{New: func() any {
@@ -73,7 +73,6 @@ func (c *conn) compress(tag, text string) error {
 	}
 	below := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), source{c}), 512)
 	c.in.release()
-	c.nap = nil // an inflater cannot be read from again after errAsleep
 	c.in.r = inflate.NewReader(below)
 	c.out.init(deflater{deadlineWriter{c}})
 	return nil

@@ -67,6 +67,7 @@ type conn struct {
 	faults   int // wrong commands, one after the other
 	account  int64
 	name     string // of the account; "" before login
+	guest    bool   // counted by Shelf.enter
 	id       string // what the client said of itself (ID)
 	enabled  enabled
 	// compressed is set by COMPRESS.
@@ -97,6 +98,9 @@ func (c *conn) Run(ctx context.Context) {
 		c.unselect()
 		c.notifyAs(nil)
 		c.work.Unlock()
+		if c.guest {
+			c.srv.Shelf.exit(c.account)
+		}
 		c.nc.Close()
 	}()
 	if c.srv.Implicit && !c.handshake(ctx) {

@@ -26,32 +26,30 @@ func (c *conn) copyTo(ctx context.Context, t target, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.told().ID, to.ID, mailbox.Ranges(uids))
+	copied, err := c.srv.Mailboxes.Copy(ctx, c.sel.told().ID, to.ID, mailbox.Ranges(uids), shed(rights))
 	c.made(to.ID, copied.To)
-	if err == nil {
-		err = c.trimFlags(ctx, to, rights, copied)
-	}
 	if err != nil {
 		return "", targetGone(err)
 	}
-	switch code := copyUID(copied); {
-	case code == "":
+	switch code := copyUID(copied, rights); {
+	case len(copied.From) == 0:
 		return "No messages to copy", nil
 	case !t.byUID && len(copied.From) < len(uids):
 		// COPYUID has told which ones were there.
-		return code + " Some messages are gone", nil
+		return code + "Some messages are gone", nil
 	default:
-		return code + " COPY completed", nil
+		return code + "COPY completed", nil
 	}
 }
 
-// copyUID gives the response code (RFC 9051 section 7.1), "" when nothing was
-// copied or the client may not read where it went.
-func copyUID(c mailbox.Copied) string {
-	if len(c.From) == 0 {
+// copyUID gives the response code (RFC 9051 section 7.1) and a space, "" when
+// rights do not let the client read where the messages went (RFC 4315 section
+// 3).
+func copyUID(c mailbox.Copied, r mailbox.Rights) string {
+	if r&mailbox.ReadRight == 0 {
 		return ""
 	}
-	return fmt.Sprintf("[COPYUID %d %s %s]", c.UIDValidity, wire.AppendSet(nil, c.From), wire.AppendSet(nil, c.To))
+	return fmt.Sprintf("[COPYUID %d %s %s] ", c.UIDValidity, wire.AppendSet(nil, c.From), wire.AppendSet(nil, c.To))
 }
 
 // targetGone says what it means that a folder went away after it was found.
@@ -62,16 +60,11 @@ func targetGone(err error) error {
 	return err
 }
 
-// trimFlags takes from copies the flags that one may not set where they are now
-// (RFC 4314 section 4).
-func (c *conn) trimFlags(ctx context.Context, to mailbox.Folder, r mailbox.Rights, copied mailbox.Copied) error {
+// shed gives what copies leave behind of flags that rights do not let set where
+// they go (RFC 4314 section 4).
+func shed(r mailbox.Rights) mailbox.Shed {
 	flags, keywords := settable(r)
-	if keywords && flags == allSystem {
-		return nil
-	}
-	_, err := c.srv.Mailboxes.StoreFlags(ctx, to.ID, mailbox.Ranges(copied.To),
-		mailbox.FlagChange{Op: mailbox.Replace, Unless: -1, Keep: flags, KeepKeywords: keywords})
-	return err
+	return mailbox.Shed{Flags: allSystem &^ flags, Keywords: !keywords}
 }
 
 func (c *conn) parseMove(d *wire.Decoder, byUID bool) task {
@@ -99,20 +92,16 @@ func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	moved, err := c.srv.Mailboxes.Move(ctx, v.told().ID, to.ID, mailbox.Ranges(uids))
+	moved, err := c.srv.Mailboxes.Move(ctx, v.told().ID, to.ID, mailbox.Ranges(uids), shed(rights))
 	v.owed = true
 	c.made(to.ID, moved.To)
-	if err == nil {
-		err = c.trimFlags(ctx, to, rights, moved)
-	}
 	if err != nil {
 		return "", targetGone(err)
 	}
-	code := copyUID(moved)
-	if code == "" {
+	if len(moved.From) == 0 {
 		return "No messages to move", nil
 	}
-	c.line("* OK " + code + " Moved")
+	c.line("* OK " + copyUID(moved, rights) + "Moved")
 	return c.highest(moved.ModSeq) + "MOVE completed", nil
 }
 

@@ -14,6 +14,7 @@ type fetching struct {
 	target
 	items    []fetchItem
 	need     mailbox.Need
+	binaries int   // items that are BINARY or BINARY.SIZE
 	marks    bool  // \Seen, where rights allow
 	read     bool  // hands out text, not only headers
 	flags    bool  // FLAGS are asked for
@@ -65,8 +66,12 @@ var macros = map[string][]string{
 	"FULL": {"FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"},
 }
 
-// maxItems bounds what is told of one message.
-const maxItems = 500
+// Bounds of what is told of one message. Each BINARY takes decoding a part, as
+// large as it may be, twice.
+const (
+	maxItems    = 500
+	maxBinaries = 20
+)
 
 func (c *conn) parseFetch(d *wire.Decoder, byUID bool) task {
 	f := &fetching{target: parseTarget(d, byUID), since: -1}
@@ -207,6 +212,12 @@ func (f *fetching) push(d *wire.Decoder, it fetchItem) {
 	case itemEnvelope, itemBody, itemStructure, itemPreview:
 		f.need |= mailbox.NeedOutline
 	case itemSection, itemBinary, itemBinarySize:
+		if it.kind != itemSection {
+			f.binaries++
+		}
+		if f.binaries > maxBinaries {
+			d.Fail("Too many items")
+		}
 		f.need |= mailbox.NeedText
 		if it.section.needsOutline() {
 			f.need |= mailbox.NeedOutline

@@ -49,8 +49,11 @@ func (c *conn) fetch(ctx context.Context, f *fetching) (string, error) {
 	for piece := range slices.Chunk(uids, size) {
 		var marked []uint32
 		if marks {
-			if marked, err = c.markSeen(ctx, piece); err != nil {
+			if marked, err = c.markSeen(ctx, piece); ctx.Err() != nil {
 				return "", err
+			} else if err != nil { // a store that takes no more can still be read
+				marks = false
+				c.srv.Logger.Warn("messages cannot be marked as read", "account", c.name, "trace", string(c.trace), "err", err)
 			}
 		}
 		if err := c.fetchPiece(ctx, f, piece, marked, done); err != nil {
@@ -94,8 +97,11 @@ func (c *conn) markSeen(ctx context.Context, uids []uint32) (marked []uint32, er
 		return nil, nil
 	}
 	res, err := c.srv.Mailboxes.StoreFlags(ctx, id, mailbox.Ranges(marked), mailbox.FlagChange{Op: mailbox.Add, Flags: mailbox.Seen, Unless: -1})
+	if err != nil {
+		return nil, err
+	}
 	c.sel.hush(res.Changed)
-	return marked, err
+	return marked, nil
 }
 
 // fetchPiece tells messages of which those in marked have just become \Seen.

@@ -41,13 +41,16 @@ func (c *conn) parseID(d *wire.Decoder) task {
 	d.End()
 	return task{run: func(context.Context) (string, error) {
 		if c.id == "" && len(said) > 0 {
-			all := strings.Join(said, " ")
-			c.id = strings.ToValidUTF8(all[:min(len(all), maxIDEvent)], "")
+			c.id = cut(strings.Join(said, " "), maxIDEvent)
 		}
 		c.line(`* ID ("name" "migiwa")`)
 		return "", nil
 	}}
 }
+
+// cut gives at most n octets of s, for an event: the journal is no place for
+// what strangers want to keep.
+func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
 
 // printable gives s without what does not belong into a line.
 func printable(s string) string {

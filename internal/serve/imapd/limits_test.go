@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -154,6 +155,46 @@ func TestTooManyConnections(t *testing.T) {
 		t.Error(line)
 	}
 	c.closed()
+}
+
+// strangers gives each connection the address of another machine.
+type strangers struct {
+	net.Listener
+	last int
+}
+
+func (s *strangers) Accept() (net.Conn, error) {
+	nc, err := s.Listener.Accept()
+	s.last++
+	return stranger{nc, &net.TCPAddr{IP: net.IPv4(203, 0, 113, byte(s.last)), Port: 4711}}, err
+}
+
+type stranger struct {
+	net.Conn
+	from net.Addr
+}
+
+func (s stranger) RemoteAddr() net.Addr { return s.from }
+
+// TestTooManySessions: an account has so many at once, from all addresses.
+func TestTooManySessions(t *testing.T) {
+	h := newHouseWith(t, func(s *Server) { s.Limits.PerAccount = 2 })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := *h
+	h.addr = l.Addr().String()
+	go h.Serve(&strangers{Listener: l})
+	h.login(t, "alice")
+	a := h.login(t, "alice")
+	h.login(t, "bob")
+	c := h.dial(t)
+	c.no(`LOGIN alice "open sesame"`, "NO [LIMIT]")
+	here.login(t, "alice") // this machine is trusted
+	a.ok("LOGOUT")
+	a.closed()
+	c.ok(`LOGIN alice "open sesame"`)
 }
 
 func TestFailedLogins(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
@@ -54,6 +55,8 @@ func (w *watching) lookAt(ctx context.Context, c *conn, folders []int64, names, 
 	if !names && !lost {
 		return nil
 	}
+	began := time.Now()
+	defer func() { c.push.rest(time.Since(began)) }()
 	return w.survey(ctx, c, func(id int64) bool { return lost || slices.Contains(folders, id) })
 }
 

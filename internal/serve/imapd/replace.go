@@ -24,7 +24,7 @@ func (c *conn) parseReplace(d *wire.Decoder, byUID bool) task {
 	if !t.end(d) {
 		return task{}
 	}
-	return task{run: func(ctx context.Context) (string, error) { return t.replace(ctx, uid) }}
+	return task{drop: t.drop, run: func(ctx context.Context) (string, error) { return t.replace(ctx, uid) }}
 }
 
 // replaced gives the one message that is to go. Its octets are room for the
@@ -65,7 +65,7 @@ func (t *taking) replace(ctx context.Context, uid uint32) (string, error) {
 	c.made(t.to.ID, done.UIDs)
 	c.sel.owed = true
 	t.record("REPLACE")
-	c.line("* OK " + appendUID(done) + " Replacement is there")
+	c.line("* OK " + t.appendUID(done) + "Replacement is there")
 	if err := c.sel.tell(ctx, c, false, newest); err != nil { // EXISTS comes before EXPUNGE
 		return "", err
 	}

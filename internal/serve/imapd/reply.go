@@ -43,6 +43,7 @@ var refusals = []struct {
 	{mailbox.ErrNoMessage, "EXPUNGEISSUED", "Message is gone"},
 	{mailbox.ErrKeyword, "LIMIT", "Invalid or too many keywords"},
 	{mailbox.ErrTooMany, "LIMIT", "Too many mailboxes"},
+	{mailbox.ErrUIDs, "LIMIT", "Mailbox takes no more messages"},
 	{mailbox.ErrAnnotations, "METADATA TOOMANY", "Too many annotations"},
 	{mailbox.ErrGrants, "LIMIT", "Rights are given to too many already"},
 	{blob.ErrFull, "UNAVAILABLE", "No room, try again later"},

@@ -94,23 +94,11 @@ func (c *conn) resync(ctx context.Context, v *view, r *resync) error {
 		c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED (EARLIER) "); e.Ranges(gone); return nil })
 	}
 	for _, m := range n.Changed {
-		if _, in := slices.BinarySearchFunc(known, m.UID, compareRange); in {
+		if _, in := slices.BinarySearchFunc(known, m.UID, wire.Range.Compare); in {
 			v.tellFlags(c, m)
 		}
 	}
 	return nil
-}
-
-// compareRange orders ranges and numbers; a number is equal to the range that
-// it lies in.
-func compareRange(r wire.Range, n uint32) int {
-	switch {
-	case r.Last < n:
-		return -1
-	case r.First > n:
-		return 1
-	}
-	return 0
 }
 
 // vanished gives the UIDs of known, which is in order, that are gone: those of
@@ -126,7 +114,7 @@ func vanished(n mailbox.News, uids []uint32, known []wire.Range, unchanged uint3
 	}
 	if n.Complete {
 		for _, u := range n.Expunged {
-			_, in := slices.BinarySearchFunc(known, u, compareRange)
+			_, in := slices.BinarySearchFunc(known, u, wire.Range.Compare)
 			if in && seq(uids, u) == 0 {
 				add(u, u)
 			}

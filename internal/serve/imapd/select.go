@@ -68,7 +68,7 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 	v.place = c.srv.Shelf.take(f.ID)
 	e, _, err := v.place.look(ctx, c.srv.Mailboxes, newest, newest)
 	if err == nil {
-		v.folder, v.uids, v.now, v.keywords = e.folder, e.uids, e.uids, len(e.keywords)
+		v.folder, v.whole, v.uids, v.now, v.keywords = e.folder, e.folder.ModSeq, e.uids, e.uids, len(e.keywords)
 		c.sel = v
 		err = c.describe(ctx, v, e)
 		c.tellName(o.name, at.shown())
@@ -161,11 +161,19 @@ func (c *conn) parseClose(d *wire.Decoder) task {
 			return "", nil
 		}
 		gone, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.folder.ID, mailbox.All, true)
-		if err == nil && len(gone) > 0 && c.enabled.qresync {
+		if err == nil && c.enabled.qresync && v.knows(modseq, len(gone)) {
 			return highest(modseq) + "CLOSE completed", nil // RFC 7162 section 3.2.8
 		}
 		return "", err
 	}}
+}
+
+// knows tells whether nothing has happened up to a mod-sequence, which came by
+// expunging so many messages, of which the client was not told. Otherwise it
+// must not take the mod-sequence for what it knows: nothing is told any more.
+func (v *view) knows(modseq int64, gone int) bool {
+	steps := int64(gone+mailbox.ExpungeChunk-1) / mailbox.ExpungeChunk
+	return steps > 0 && modseq == v.folder.ModSeq+steps && len(v.now) == len(v.uids)
 }
 
 // unselect forgets the selected mailbox.

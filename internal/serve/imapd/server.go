@@ -76,6 +76,7 @@ type Server struct {
 type Limits struct {
 	Connections int           // at the same time; default 20,000
 	PerAddress  int           // of one IPv4 address or IPv6 /64, this machine excepted; default 200
+	PerAccount  int           // logged in to one account, from other machines; default 200
 	Idle        time.Duration // between commands of who is logged in; default 30 min, the least of RFC 9051
 	Stall       time.Duration // for more of a command that has begun; default 5 min
 	Login       time.Duration // from the connection to the login; default 3 min
@@ -100,6 +101,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Connections, 20_000)
 	set(&l.PerAddress, 200)
+	set(&l.PerAccount, 200)
 	set(&l.Failures, 3)
 	set(&l.Faults, 20)
 	wait(&l.Idle, 30*time.Minute)

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 	"github.com/migiwa/migiwa/internal/serve/sasl"
 )
@@ -178,6 +180,11 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 	if err == nil {
 		account, err = c.srv.Account(ctx, name)
 	}
+	if err == nil && !c.client().Exempt {
+		if c.guest = c.srv.Shelf.enter(account, c.srv.limits.PerAccount); !c.guest {
+			err = errCrowded
+		}
+	}
 	e := c.event(event.Login)
 	e.Verb, e.Millis = verb, time.Since(start).Milliseconds()
 	if err == nil {
@@ -187,12 +194,12 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 		c.srv.Events.Record(e)
 		return "[CAPABILITY " + c.capability() + "] Logged in", nil
 	}
-	e.Account, e.Reason = user, err.Error()
-	if name != "" {
-		e.Account = name
-	}
+	e.Account, e.Reason = cut(cmp.Or(name, user), mail.MaxPath), cut(err.Error(), mail.MaxPath)
 	return "", c.loginFailed(ctx, start, e, err)
 }
+
+// errCrowded is why a login fails whose account has too many sessions.
+var errCrowded = errors.New("too many sessions of the account")
 
 func (c *conn) loginFailed(ctx context.Context, start time.Time, e event.Event, err error) error {
 	var answer *refusal
@@ -203,6 +210,8 @@ func (c *conn) loginFailed(ctx context.Context, start time.Time, e event.Event, 
 		return no("CANNOT", "Mechanism not available")
 	case errors.Is(err, sasl.ErrDenied), errors.Is(err, sasl.ErrMalformed):
 		answer = no("AUTHENTICATIONFAILED", "Authentication failed")
+	case errors.Is(err, errCrowded):
+		answer = no("LIMIT", "Too many connections of this account")
 	case errors.Is(err, sasl.ErrHeld):
 		answer = no("UNAVAILABLE", "Temporary problem, try again later")
 	default:

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	mathbits "math/bits"
 	"net"
 	"strings"
 	"testing"
@@ -217,6 +218,56 @@ func TestCompress(t *testing.T) {
 		}
 	}
 	c.ok("LOGOUT")
+}
+
+// partialFlush writes texts as zlib does with Z_PARTIAL_FLUSH: each is a block
+// of fixed codes (RFC 1951, 3.2.6) and an empty one behind it, whose last bits
+// are held back.
+type partialFlush struct {
+	out  []byte
+	bits uint
+	n    int
+}
+
+// put writes the n low bits of v, the lowest first.
+func (p *partialFlush) put(v uint, n int) {
+	p.bits |= v << p.n
+	for p.n += n; p.n >= 8; p.n -= 8 {
+		p.out = append(p.out, byte(p.bits))
+		p.bits >>= 8
+	}
+}
+
+func (p *partialFlush) write(text string) []byte {
+	p.put(0b010, 3)
+	for _, b := range []byte(text) {
+		p.put(uint(mathbits.Reverse8(0x30+b)), 8) // codes go highest bit first
+	}
+	p.put(0, 7)
+	p.put(0b010, 3)
+	p.put(0, 7)
+	out := p.out
+	p.out = nil
+	return out
+}
+
+// TestCompressPartialFlush: a command is answered though its sender ended no
+// octet behind it, as mbsync does.
+func TestCompressPartialFlush(t *testing.T) {
+	h := newHouse(t)
+	c := h.login(t, "alice")
+	c.ok("COMPRESS DEFLATE")
+	c.r = bufio.NewReader(flate.NewReader(c.r))
+	var p partialFlush
+	for i := range 20 {
+		tag := strings.Repeat("x", i+1)
+		if _, err := c.nc.Write(p.write(tag + " NOOP\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if line := c.line(); line != tag+" OK NOOP completed" {
+			t.Fatal(line)
+		}
+	}
 }
 
 // TestCompressedBomb: a megabyte that becomes a gigabyte is read over, up to

@@ -32,14 +32,38 @@ type edition struct {
 }
 
 // Shelf is what sessions share: one edition of each selected folder, so that the
-// others find what the first one reads, and which messages are \Recent. Its
-// zero value is empty. All servers of a process should have the same.
+// others find what the first one reads, which messages are \Recent, and how
+// many sessions an account has. Its zero value is empty. All servers of a process should have the same.
 type Shelf struct {
 	mu      sync.Mutex
 	folders map[int64]*shelved
 	unused  int // UIDs of folders without readers
 	recent  map[int64]uint32
 	begun   time.Time
+	guests  map[int64]int // sessions by account, those of this machine excepted
+}
+
+// enter counts a session of an account, unless it has so many.
+func (s *Shelf) enter(account int64, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.guests[account] >= most {
+		return false
+	}
+	if s.guests == nil {
+		s.guests = map[int64]int{}
+	}
+	s.guests[account]++
+	return true
+}
+
+// exit ends an enter.
+func (s *Shelf) exit(account int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.guests[account]--; s.guests[account] <= 0 {
+		delete(s.guests, account)
+	}
 }
 
 // shelved is a folder on the shelf.

@@ -25,6 +25,9 @@ func statusItems(d *wire.Decoder) (items []string) {
 			items = append(items, w)
 		}
 	})
+	if len(items) == 0 {
+		d.Fail("Expected status items")
+	}
 	return items
 }
 

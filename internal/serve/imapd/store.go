@@ -79,7 +79,7 @@ func (c *conn) store(ctx context.Context, s *storing) (string, error) {
 		return "", err
 	}
 	res, err := c.srv.Mailboxes.StoreFlags(ctx, v.told().ID, mailbox.Ranges(uids), change)
-	v.hush(res.Changed)
+	v.hush(s.known(res, v.told().ModSeq))
 	if err == nil && len(change.Keywords) > 0 { // a new one is told of before it is seen
 		err = v.tellNewKeywords(ctx, c)
 	}
@@ -96,6 +96,22 @@ func (c *conn) store(ctx context.Context, s *storing) (string, error) {
 		return "[EXPUNGEISSUED] Some messages are gone", nil
 	}
 	return "", nil
+}
+
+// known gives the messages of which the client knows all flags when the command
+// has ended. With .SILENT it does not know what others changed since told, the
+// mod-sequence up to which it was told.
+func (s *storing) known(res mailbox.FlagResult, told int64) []mailbox.Message {
+	if !s.silent {
+		return res.Changed
+	}
+	var known []mailbox.Message
+	for i, m := range res.Changed {
+		if res.Was[i] <= told {
+			known = append(known, m)
+		}
+	}
+	return known
 }
 
 // change gives what the store is asked to do.

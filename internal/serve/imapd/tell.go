@@ -49,8 +49,22 @@ func (v *view) tell(ctx context.Context, c *conn, expunge bool, atLeast int64) e
 		}
 		v.tellLive(c, changed)
 	}
+	if len(v.now) == len(v.uids) {
+		v.whole = v.folder.ModSeq
+	}
 	v.owed = false
 	return nil
+}
+
+// tellBehind tells how far a client of QRESYNC is while it does not know which
+// messages are gone: the mod-sequences that it has seen are larger, and if it
+// came back with the largest, it would never hear of them.
+func (v *view) tellBehind(c *conn) {
+	v.telling.Lock()
+	defer v.telling.Unlock()
+	if c.enabled.qresync && v.whole < v.folder.ModSeq {
+		c.line("* OK " + highest(v.whole) + "More is to be told")
+	}
 }
 
 // tellNewKeywords tells of keywords that the client does not know, and of

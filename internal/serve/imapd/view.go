@@ -24,6 +24,7 @@ type view struct {
 
 	telling  sync.Mutex
 	now      []uint32 // UIDs in the store at folder.ModSeq; others of uids are gone, and the client not yet told
+	whole    int64    // the mod-sequence up to which all was told, what is gone included
 	keywords int      // of the edition's that were told
 	live     []*live  // searches whose results are kept up to date (context.go)
 	owed     bool     // what is new is told next time whatever NOTIFY asked for

@@ -1,11 +1,8 @@
-// Package inflate reads DEFLATE (RFC 1951) from a peer that talks: what has come
-// is handed out, whether or not the sender has ended a block or flushed on an
-// octet. The standard library's reader holds octets back until a block of no
-// octets comes (Z_SYNC_FLUSH) or its window is full; clients that flush with
-// less (Z_PARTIAL_FLUSH) would wait for an answer for ever.
-//
-// A Reader takes 36 KB, most of it the window. It is no faster than commands
-// need: some tens of megabytes a second.
+// Package inflate reads a DEFLATE stream (RFC 1951) that comes piece by piece,
+// as zlib reads it: each octet is given as soon as the bits read tell it. The
+// reader of the standard library waits for the end of a sync flush, which a
+// client of COMPRESS need not send (RFC 4978, 4): mbsync flushes partially, and
+// holds up to seven bits back.
 package inflate
 
 import (
@@ -14,212 +11,221 @@ import (
 	"io"
 )
 
-// ErrCorrupt is given for what is no DEFLATE.
-var ErrCorrupt = errors.New("inflate: corrupt data")
+// ErrCorrupt is returned for what is no DEFLATE stream.
+var ErrCorrupt = errors.New("inflate: corrupt stream")
 
-const (
-	windowSize = 1 << 15
-	longest    = 258 // octets of one match
-)
+// errShort says that the bits held do not suffice for a step.
+var errShort = errors.New("inflate: more input is wanted")
 
-// What is being read.
-const (
-	header = iota // of a block
-	stored        // octets as they are
-	coded         // Huffman codes
-	ended
-)
+const windowSize = 32 << 10
 
-// Reader is one stream. It is used by one goroutine.
+// Reader decompresses. It takes some 35 KB.
 type Reader struct {
-	in     *bufio.Reader
-	bits   uint32 // the low n bits came and are not used
-	n      uint
-	state  int
-	last   bool // no block comes behind this one
-	left   int  // octets of a stored block
-	lit    huffman
-	dist   huffman
+	r *bufio.Reader
+
+	held  uint64 // bits read and not used, the next one lowest
+	count uint   // how many
+
+	step  func(*Reader) error // what comes next; it uses its bits whole or returns errShort
+	final bool                // the block is the last one
+
+	lengths  [maxLiterals + maxDistances]uint8 // of codes, while they are read
+	known    int                               // so many of them are
+	nLit     int
+	nDist    int
+	nMeta    int
+	meta     code
+	literals code
+	distance code
+
+	raw    int // octets to come of a stored block
+	copied int // octets to come of a copy
+	back   int // how far back they are
+
 	window [windowSize]byte
-	wrote  uint64 // octets put into the window
-	read   uint64 // octets handed out
-	err    error
+	at     int  // where in window the next octet goes
+	full   bool // the window has been filled once
+
+	out []byte // where the caller wants it, what is left of it
+	err error
 }
 
-// NewReader reads from in, and never further than it must.
-func NewReader(in *bufio.Reader) *Reader { return &Reader{in: in} }
+// NewReader reads from r. An error of r that is not io.EOF does not end the
+// stream: Read may be called again.
+func NewReader(r *bufio.Reader) *Reader { return &Reader{r: r, step: (*Reader).block} }
 
-// Read gives what can be decoded of what has come; it waits only when that is
-// nothing. At the end of the stream it gives io.EOF, after an error of in that.
-func (r *Reader) Read(p []byte) (int, error) {
+// Read fulfils io.Reader. It waits for input only while it has nothing to give.
+func (z *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for r.err == nil && r.wrote-r.read < windowSize-longest && (r.wrote == r.read || r.ready()) {
-		r.err = r.step()
-	}
-	if r.wrote == r.read {
-		return 0, r.err
-	}
-	at := r.read % windowSize
-	k := copy(p, r.window[at:min(windowSize, at+r.wrote-r.read)])
-	r.read += uint64(k)
-	return k, nil
-}
-
-// ready tells whether a step is sure not to wait for the peer.
-func (r *Reader) ready() bool {
-	switch r.state {
-	case ended:
-		return false
-	case header:
-		return r.in.Buffered() >= 512 // more than any header takes
-	}
-	return r.in.Buffered() >= 8
-}
-
-// step reads a header, a symbol or an octet.
-func (r *Reader) step() error {
-	switch r.state {
-	case stored:
-		return r.copyStored()
-	case coded:
-		return r.symbol()
-	case ended:
-		return io.EOF
-	}
-	return r.block()
-}
-
-// take gives the next n bits, at most 16.
-func (r *Reader) take(n uint) (uint32, error) {
-	for r.n < n {
-		if err := r.fetch(); err != nil {
-			return 0, err
+	for z.out = p; z.err == nil && len(z.out) > 0; {
+		held, count := z.held, z.count
+		err := z.step(z)
+		switch {
+		case err == errShort:
+			z.held, z.count = held, count
+			if z.r.Buffered() == 0 && len(z.out) < len(p) {
+				return len(p) - len(z.out), nil
+			}
+			if err := z.fill(); err != nil {
+				return len(p) - len(z.out), err
+			}
+		case err != nil:
+			z.err = err
 		}
 	}
-	v := r.bits & (1<<n - 1)
-	r.bits >>= n
-	r.n -= n
-	return v, nil
-}
-
-func (r *Reader) fetch() error {
-	b, err := r.in.ReadByte()
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
+	n := len(p) - len(z.out)
+	z.out = nil
+	if n > 0 {
+		return n, nil
 	}
-	r.bits |= uint32(b) << r.n
-	r.n += 8
-	return nil
+	return 0, z.err
 }
 
-// block reads the header of a block (RFC 1951 section 3.2.3).
-func (r *Reader) block() error {
-	if r.last {
-		r.state = ended
+// fill takes in an octet, and what else is there.
+func (z *Reader) fill() error {
+	for {
+		b, err := z.r.ReadByte()
+		if err == io.EOF {
+			z.err = io.ErrUnexpectedEOF
+			return z.err
+		}
+		if err != nil {
+			return err
+		}
+		z.held |= uint64(b) << z.count
+		z.count += 8
+		if z.count > 64-8 || z.r.Buffered() == 0 {
+			return nil
+		}
+	}
+}
+
+// take uses n bits, at most 32.
+func (z *Reader) take(n uint) (int, error) {
+	if z.count < n {
+		return 0, errShort
+	}
+	v := z.held & (1<<n - 1)
+	z.held >>= n
+	z.count -= n
+	return int(v), nil
+}
+
+// put gives one octet.
+func (z *Reader) put(b byte) {
+	z.out[0] = b
+	z.out = z.out[1:]
+	z.window[z.at] = b
+	if z.at++; z.at == windowSize {
+		z.at, z.full = 0, true
+	}
+}
+
+// block reads the head of a block (RFC 1951, 3.2.3).
+func (z *Reader) block() error {
+	if z.final {
 		return io.EOF
 	}
-	h, err := r.take(3)
+	head, err := z.take(3)
 	if err != nil {
 		return err
 	}
-	r.last = h&1 != 0
-	switch h >> 1 {
+	z.final = head&1 == 1
+	switch head >> 1 {
 	case 0:
-		return r.beginStored()
+		z.held >>= z.count % 8
+		z.count -= z.count % 8
+		z.step = (*Reader).storedHead
 	case 1:
-		r.lit.build(fixedLit[:])
-		r.dist.build(fixedDist[:])
-		r.state = coded
-		return nil
+		z.literals, z.distance = fixedLiterals, fixedDistances
+		z.step = (*Reader).symbol
 	case 2:
-		return r.beginDynamic()
-	}
-	return ErrCorrupt
-}
-
-func (r *Reader) beginStored() error {
-	r.bits >>= r.n % 8
-	r.n -= r.n % 8
-	size, err := r.take(16)
-	if err != nil {
-		return err
-	}
-	check, err := r.take(16)
-	if err != nil {
-		return err
-	}
-	if size != ^check&0xffff {
+		z.step = (*Reader).dynamicHead
+	default:
 		return ErrCorrupt
 	}
-	r.left, r.state = int(size), stored
 	return nil
 }
 
-func (r *Reader) copyStored() error {
-	if r.left == 0 {
-		r.state = header
-		return nil
-	}
-	b, err := r.take(8)
+// storedHead reads LEN and NLEN (3.2.4).
+func (z *Reader) storedHead() error {
+	v, err := z.take(32)
 	if err != nil {
 		return err
 	}
-	r.put(byte(b))
-	r.left--
+	if v&0xffff != ^v>>16&0xffff {
+		return ErrCorrupt
+	}
+	z.raw = v & 0xffff
+	z.step = (*Reader).stored
 	return nil
 }
 
-func (r *Reader) put(b byte) {
-	r.window[r.wrote%windowSize] = b
-	r.wrote++
+func (z *Reader) stored() error {
+	if z.raw == 0 {
+		z.step = (*Reader).block
+		return nil
+	}
+	b, err := z.take(8)
+	if err == nil {
+		z.raw--
+		z.put(byte(b))
+	}
+	return err
 }
 
-// symbol decodes a literal, a match or the end of a block (RFC 1951 section
-// 3.2.5).
-func (r *Reader) symbol() error {
-	sym, err := r.lit.decode(r)
+// symbol reads a literal, a length with its distance, or the end of the block
+// (3.2.5).
+func (z *Reader) symbol() error {
+	v, err := z.decode(&z.literals)
 	switch {
 	case err != nil:
 		return err
-	case sym < 256:
-		r.put(byte(sym))
+	case v < endOfBlock:
+		z.put(byte(v))
 		return nil
-	case sym == 256:
-		r.state = header
+	case v == endOfBlock:
+		z.step = (*Reader).block
 		return nil
-	case sym > 285:
-		return ErrCorrupt
 	}
-	length, err := r.extra(lengths[sym-257])
+	length, err := z.extended(v-endOfBlock-1, lengthBase[:], lengthBits[:])
 	if err != nil {
 		return err
 	}
-	if sym, err = r.dist.decode(r); err != nil {
-		return err
-	}
-	if sym > 29 {
-		return ErrCorrupt
-	}
-	distance, err := r.extra(distances[sym])
+	v, err = z.decode(&z.distance)
 	if err != nil {
 		return err
 	}
-	if uint64(distance) > min(r.wrote, windowSize) {
+	back, err := z.extended(v, distanceBase[:], distanceBits[:])
+	if err != nil {
+		return err
+	}
+	if back > z.at && !z.full {
 		return ErrCorrupt
 	}
-	for range length {
-		r.put(r.window[(r.wrote-uint64(distance))%windowSize])
-	}
+	z.copied, z.back = length, back
+	z.step = (*Reader).again
 	return nil
 }
 
-// extra gives a base with the bits that follow a symbol added.
-func (r *Reader) extra(c code) (int, error) {
-	v, err := r.take(uint(c.bits))
-	return int(c.base) + int(v), err
+// extended gives the number that a symbol stands for with the bits behind it.
+func (z *Reader) extended(symbol int, base []uint16, bits []uint8) (int, error) {
+	if symbol >= len(base) {
+		return 0, ErrCorrupt
+	}
+	more, err := z.take(uint(bits[symbol]))
+	return int(base[symbol]) + more, err
+}
+
+// again gives what was there before.
+func (z *Reader) again() error {
+	for ; z.copied > 0 && len(z.out) > 0; z.copied-- {
+		z.put(z.window[(z.at-z.back+windowSize)%windowSize])
+	}
+	if z.copied == 0 {
+		z.step = (*Reader).symbol
+	}
+	return nil
 }

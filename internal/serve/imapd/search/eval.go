@@ -133,15 +133,7 @@ func (k *key) names(s *subject) bool {
 		_, found := slices.BinarySearch(k.uids, s.uid)
 		return found
 	}
-	_, found := slices.BinarySearchFunc(k.numbers, s.uid, func(r wire.Range, n uint32) int {
-		switch {
-		case r.Last < n:
-			return -1
-		case r.First > n:
-			return 1
-		}
-		return 0
-	})
+	_, found := slices.BinarySearchFunc(k.numbers, s.uid, wire.Range.Compare)
 	return found
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"strconv"
@@ -478,13 +479,13 @@ func (d *Decoder) octets() []byte {
 		d.Refuse(a, max(0, room))
 		return nil
 	}
-	b := make([]byte, a.Size)
-	if _, err := io.ReadFull(d.Literal(a), b); err != nil {
-		d.broken(err)
+	b := bytes.NewBuffer([]byte{}) // grows with what comes, not with what was announced
+	if n, err := b.ReadFrom(d.Literal(a)); err != nil || n < a.Size {
+		d.broken(cmp.Or(err, io.ErrUnexpectedEOF))
 		return nil
 	}
-	d.count(len(b))
-	return b
+	d.count(b.Len())
+	return b.Bytes()
 }
 
 // List reads a parenthesized list; each reads one element.

@@ -12,6 +12,18 @@ const Star = 1<<32 - 1
 // larger.
 type Range struct{ First, Last uint32 }
 
+// Compare orders ranges, of which First is not larger, and numbers: a number is
+// equal to the range that it lies in.
+func (r Range) Compare(n uint32) int {
+	switch {
+	case r.Last < n:
+		return -1
+	case r.First > n:
+		return 1
+	}
+	return 0
+}
+
 // Set is a sequence-set (RFC 9051 section 9) as the client wrote it. Saved
 // stands for "$", the result of the last SEARCH (RFC 5182); it has no ranges.
 type Set struct {
