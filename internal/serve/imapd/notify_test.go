@@ -263,6 +263,7 @@ func TestNotifyNames(t *testing.T) {
 	other.ok("CREATE x")
 	other.ok("CREATE yy")
 	c.quiet()
+	c.ok("NOTIFY SET (SUBTREE y (MailboxName))") // knows x by now
 	other.ok("RENAME x y/x")
 	c.hears(`* LIST (\HasNoChildren) "/" y/x ("OLDNAME" (x))`, `* LIST (\HasChildren) "/" y`)
 	other.ok("RENAME y/x x")
@@ -419,15 +420,17 @@ func TestNotifyShared(t *testing.T) {
 	h.deliver(t, 1, "team", mailText)
 	bob.quiet()
 	// A subscription is watched where it leads.
-	bob.ok("NOTIFY SET (SUBSCRIBED (MessageNew MessageExpunge))")
+	bob.ok("NOTIFY SET (SUBSCRIBED (MessageNew MessageExpunge SubscriptionChange))")
 	h.deliver(t, 1, "team", mailText)
 	bob.quiet()
 	bob2 := h.login(t, "bob")
 	bob2.ok("SUBSCRIBE " + team)
+	bob.hears(`* LIST (\HasNoChildren \Subscribed) "/" ` + team)
 	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 2 UIDNEXT 3 UIDVALIDITY %d)", team, h.validity(t, "team"))) // what came before
 	h.deliver(t, 1, "team", mailText)
 	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 3 UIDNEXT 4 UIDVALIDITY %d)", team, h.validity(t, "team")))
 	bob2.ok("UNSUBSCRIBE " + team)
+	bob.hears(`* LIST (\HasNoChildren) "/" ` + team)
 	h.deliver(t, 1, "team", mailText)
 	bob.quiet()
 }
