@@ -251,7 +251,7 @@ func (j *job) large() error {
 	if j.sizes.Large == 0 {
 		return nil
 	}
-	if _, err := j.fill("large", j.sizes.Large, 300, crowd); err != nil {
+	if err := j.stock("large", j.sizes.Large); err != nil {
 		return err
 	}
 	if err := j.server.StartAgain(); err != nil {
@@ -268,6 +268,28 @@ func (j *job) large() error {
 			return err
 		}
 		j.add(fmt.Sprintf("SELECT of %d messages, %s", j.sizes.Large, when), "s", true, s)
+	}
+	return nil
+}
+
+// stock fills a mailbox by copies of its own messages: nobody measures that, and
+// to append so many takes Dovecot an fsync each.
+func (j *job) stock(box string, count int) error {
+	there := min(count, 1000)
+	if _, err := j.fill(box, there, 300, crowd); err != nil {
+		return err
+	}
+	c, err := j.open("SELECT " + box)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for there < count {
+		more := min(there, count-there)
+		if _, err := c.OK(fmt.Sprintf("COPY 1:%d %s", more, box)); err != nil {
+			return err
+		}
+		there += more
 	}
 	return nil
 }
