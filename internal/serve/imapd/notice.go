@@ -12,6 +12,14 @@ import (
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
 )
 
+// Bounds of what looking through all mailboxes may take of the machine's time,
+// however often somebody changes a name for the client to hear of. News of
+// messages do not wait for it.
+const (
+	surveyShare = 50              // the pause is that many times as long as the look took
+	surveyPause = 5 * time.Second // at most
+)
+
 // hasSelected tells whether that is the selected mailbox.
 func (c *conn) hasSelected(id int64) bool { return c.sel != nil && c.sel.folder.ID == id }
 
@@ -29,7 +37,7 @@ func (w *watching) look(ctx context.Context, c *conn) error {
 		c.notifyAs(&watching{})
 		return nil
 	case err != nil:
-		w.again()
+		w.postpone(nil, false, true)
 	}
 	return err
 }
@@ -42,22 +50,31 @@ func (w *watching) lookAt(ctx context.Context, c *conn, folders []int64, names, 
 		}
 		c.tellEntries("", entries)
 	}
+	var left []int64
 	for _, id := range folders {
-		if names || lost {
-			break
-		}
 		simple, err := w.single(ctx, c, id)
 		if err != nil {
 			return err
 		}
-		names = !simple
+		if !simple {
+			left = append(left, id)
+		}
 	}
-	if !names && !lost {
+	if names = names || len(left) > 0; !names && !lost {
+		return nil
+	}
+	if wait := time.Until(w.rested); wait > 0 {
+		w.postpone(left, names, lost)
+		if !w.waiting {
+			w.waiting = true
+			time.AfterFunc(wait, c.stir)
+		}
 		return nil
 	}
 	began := time.Now()
-	defer func() { c.push.rest(time.Since(began)) }()
-	return w.survey(ctx, c, func(id int64) bool { return lost || slices.Contains(folders, id) })
+	err := w.survey(ctx, c, func(id int64) bool { return lost || slices.Contains(left, id) })
+	w.rested, w.waiting = time.Now().Add(min(surveyShare*time.Since(began), surveyPause)), false
+	return err
 }
 
 // single looks at one folder. It gives false when not only its messages or

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"bufio"
 	"fmt"
 	"slices"
 	"strings"
@@ -262,6 +263,7 @@ func TestNotifyNames(t *testing.T) {
 	other.ok("CREATE x")
 	other.ok("CREATE yy")
 	c.quiet()
+	c.ok("NOTIFY SET (SUBTREE y (MailboxName))") // knows x by now
 	other.ok("RENAME x y/x")
 	c.hears(`* LIST (\HasNoChildren) "/" y/x ("OLDNAME" (x))`, `* LIST (\HasChildren) "/" y`)
 	other.ok("RENAME y/x x")
@@ -418,15 +420,17 @@ func TestNotifyShared(t *testing.T) {
 	h.deliver(t, 1, "team", mailText)
 	bob.quiet()
 	// A subscription is watched where it leads.
-	bob.ok("NOTIFY SET (SUBSCRIBED (MessageNew MessageExpunge))")
+	bob.ok("NOTIFY SET (SUBSCRIBED (MessageNew MessageExpunge SubscriptionChange))")
 	h.deliver(t, 1, "team", mailText)
 	bob.quiet()
 	bob2 := h.login(t, "bob")
 	bob2.ok("SUBSCRIBE " + team)
+	bob.hears(`* LIST (\HasNoChildren \Subscribed) "/" ` + team)
 	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 2 UIDNEXT 3 UIDVALIDITY %d)", team, h.validity(t, "team"))) // what came before
 	h.deliver(t, 1, "team", mailText)
 	bob.hears(fmt.Sprintf("* STATUS %s (MESSAGES 3 UIDNEXT 4 UIDVALIDITY %d)", team, h.validity(t, "team")))
 	bob2.ok("UNSUBSCRIBE " + team)
+	bob.hears(`* LIST (\HasNoChildren) "/" ` + team)
 	h.deliver(t, 1, "team", mailText)
 	bob.quiet()
 }
@@ -518,4 +522,42 @@ func TestNotifyBurst(t *testing.T) {
 		c.hears(fmt.Sprintf(`* LIST (\HasNoChildren) "/" f%03d`, i))
 	}
 	c.quiet()
+}
+
+// What becomes too much while it is watched ends it.
+func TestNotifyOverflow(t *testing.T) {
+	h := newHouse(t)
+	near, far := pipe()
+	server := &Server{TLS: h.TLS, Mailboxes: h.Mailboxes, SASL: h.SASL, Account: h.Account, Owner: h.Owner, Address: h.Address, Shelf: h.Shelf}
+	server.init()
+	session := newConn(server, far)
+	session.account, session.name = 1, "1"
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		session.Run(t.Context())
+	}()
+	c, other := &client{t: t, nc: near, r: bufio.NewReader(near)}, h.login(t, "alice")
+	c.line()
+	c.ok("NOTIFY SET (SELECTED (MessageNew MessageExpunge)) (PERSONAL (MailboxName MailboxMetadataChange))")
+	session.work.Lock()
+	session.watching.noted = maxNoted
+	session.work.Unlock()
+	other.ok(`SETMETADATA INBOX (/private/comment "x")`)
+	c.hears("* OK [NOTIFICATIONOVERFLOW] That is too much to watch")
+	other.ok("CREATE a")
+	c.quiet()
+	c.ok("SELECT INBOX")
+	h.deliver(t, 1, "INBOX", mailText)
+	c.quiet()
+	c.ok("NOTIFY SET (PERSONAL (MailboxName))")
+	other.ok("CREATE b")
+	c.hears(`* LIST (\HasNoChildren) "/" b`)
+	near.Close()
+	<-ended
+	session.work.Lock()
+	defer session.work.Unlock()
+	if session.watching != nil || session.push.notifying.Load() {
+		t.Error("a session that ended still watches")
+	}
 }

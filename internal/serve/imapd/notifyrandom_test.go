@@ -94,22 +94,26 @@ func TestNotifyRandom(t *testing.T) {
 				time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
 			}
 		}
-		time.Sleep(3 * pushPause)
-		m.hear(t, c.ok("NOOP"))
-		c.ok("NOTIFY NONE")
 		is := learned{}
-		is.hear(t, c.ok(`LIST "" * RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN))`))
-		compareTold(t, fmt.Sprint("round ", round), m, is)
-		if t.Failed() {
-			return
+		is.hear(t, others[0].ok(`LIST "" * RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN))`))
+		var wrong []string
+		for end := time.Now().Add(2 * surveyPause); ; {
+			time.Sleep(pushPause)
+			m.hear(t, c.ok("NOOP"))
+			if wrong = m.differs(is); len(wrong) == 0 || time.Now().After(end) {
+				break
+			}
+		}
+		c.ok("NOTIFY NONE")
+		if len(wrong) > 0 {
+			t.Fatalf("round %d: %s", round, strings.Join(wrong, "\n"))
 		}
 	}
 }
 
-// compareTold fails where what was heard is not what is. A mailbox whose making
-// was heard of is empty as long as nothing more is.
-func compareTold(t *testing.T, what string, heard, is learned) {
-	t.Helper()
+// differs says where what was heard is not what is. A mailbox whose making was
+// heard of is empty as long as nothing more is.
+func (heard learned) differs(is learned) (wrong []string) {
 	for _, n := range slices.Sorted(maps.Keys(is)) {
 		got := heard[n]
 		if rest, made := strings.CutPrefix(got, "made | "); made {
@@ -119,12 +123,94 @@ func compareTold(t *testing.T, what string, heard, is learned) {
 			}
 		}
 		if got != is[n] {
-			t.Errorf("%s: %s is %q, heard %q", what, n, is[n], got)
+			wrong = append(wrong, fmt.Sprintf("%s is %q, heard %q", n, is[n], got))
 		}
 	}
 	for n := range heard {
 		if _, there := is[n]; !there {
-			t.Errorf("%s: %s is not there, heard %q", what, n, heard[n])
+			wrong = append(wrong, fmt.Sprintf("%s is not there, heard %q", n, heard[n]))
+		}
+	}
+	return wrong
+}
+
+var (
+	fetchLine = regexp.MustCompile(`^\* (\d+) FETCH \(UID (\d+) FLAGS (\([^)]*\))`)
+	countLine = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
+)
+
+// numberedView is the selected mailbox as a client knows it: UID and flags by number.
+type numberedView []string
+
+func (v *numberedView) hear(t *testing.T, lines []string) {
+	t.Helper()
+	for _, line := range lines {
+		n := 0
+		if p := fetchLine.FindStringSubmatch(line); p != nil {
+			if fmt.Sscan(p[1], &n); n < 1 || n > len(*v) {
+				t.Fatalf("%q of %d messages", line, len(*v))
+			}
+			if uid, _, _ := strings.Cut((*v)[n-1], " "); uid != "" && uid != p[2] {
+				t.Fatalf("%q, but it is UID %s", line, uid)
+			}
+			(*v)[n-1] = p[2] + " " + p[3]
+			continue
+		}
+		p := countLine.FindStringSubmatch(line)
+		if p == nil {
+			t.Fatalf("heard %q", line)
+		}
+		switch fmt.Sscan(p[1], &n); {
+		case p[2] == "EXPUNGE":
+			*v = slices.Delete(*v, n-1, n)
+		case n < len(*v):
+			t.Fatalf("%q of %d messages", line, len(*v))
+		default:
+			*v = append(*v, make([]string, n-len(*v))...)
+		}
+	}
+}
+
+// TestNotifySelectedRandom: other sessions do anything to messages; who hears of
+// it at any time knows in the end what FETCH tells.
+func TestNotifySelectedRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	h := newHouse(t)
+	h.fill(t, 5)
+	c, others := h.login(t, "alice"), []*client{h.login(t, "alice"), h.login(t, "alice")}
+	for _, o := range append(others, c) {
+		o.ok("SELECT INBOX")
+	}
+	v := numberedView(make([]string, 5))
+	v.hear(t, c.ok("FETCH 1:* (UID FLAGS)"))
+	v.hear(t, c.ok("NOTIFY SET (SELECTED (MessageNew (UID FLAGS) MessageExpunge FlagChange))"))
+	for round := range 8 {
+		for range 25 {
+			who := others[r.IntN(len(others))]
+			switch r.IntN(6) {
+			case 0, 1:
+				who.ok("APPEND INBOX {5+}\r\na\r\n\r\n")
+			case 2:
+				who.do(fmt.Sprintf(`STORE 1:%d FLAGS (\Seen k%d)`, 1+r.IntN(4), r.IntN(3)))
+			case 3:
+				who.do(fmt.Sprintf(`STORE %d +FLAGS (\Deleted)`, 1+r.IntN(5)))
+			case 4:
+				who.ok("EXPUNGE")
+			case 5:
+				who.do(fmt.Sprintf("COPY %d INBOX", 1+r.IntN(5)))
+			}
+		}
+		time.Sleep(2 * pushPause)
+		responses := c.ok("NOOP")
+		v.hear(t, slices.DeleteFunc(responses, func(l string) bool {
+			return strings.HasPrefix(l, "* FLAGS ") || strings.HasPrefix(l, "* OK [PERMANENTFLAGS")
+		}))
+		is := numberedView(make([]string, len(v)))
+		is.hear(t, c.ok("FETCH 1:* (UID FLAGS)"))
+		if !slices.Equal(v, is) {
+			t.Fatalf("round %d: heard %q, is %q", round, v, is)
 		}
 	}
 }

@@ -57,20 +57,6 @@ func (c *conn) pushLater() bool {
 	return wait > 0
 }
 
-// Bounds of what looking through all mailboxes may take of the machine's time,
-// however often something is changed for the client to hear of.
-const (
-	surveyShare = 50              // the pause is that many times as long as the look took
-	surveyPause = 5 * time.Second // at most
-)
-
-// rest puts the next push off after a look through all mailboxes.
-func (p *pusher) rest(took time.Duration) {
-	if pause := min(surveyShare*took, surveyPause); pause > pushPause {
-		p.pause.Store(time.Now().Add(pause).UnixNano())
-	}
-}
-
 // pushNews tells the client all that is new, once its commands have ended.
 func (c *conn) pushNews() {
 	c.work.Lock()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
 )
@@ -39,6 +40,8 @@ type watching struct {
 	notes      map[int64]notes  // annotations by folder, of the server at 0; of what is to be told only
 	noted      int              // entries in notes
 	ends       map[int64]func() // of the watches of the store, by account
+	rested     time.Time        // when all may be looked through again
+	waiting    bool             // that has been put off
 
 	mu      sync.Mutex
 	changed map[int64]bool // folders that a notice told of
@@ -189,11 +192,14 @@ func (w *watching) noticed() (folders []int64, names, lost bool) {
 	return folders, names, lost
 }
 
-// again has everything looked at next time.
-func (w *watching) again() {
+// postpone has what was noticed looked at next time.
+func (w *watching) postpone(folders []int64, names, lost bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lost = true
+	for _, id := range folders {
+		w.changed[id] = true
+	}
+	w.names, w.lost = w.names || names, w.lost || lost
 }
 
 // read reads all mailboxes and makes them what is known.

@@ -104,7 +104,25 @@ func (s *session) connect() error {
 			return err
 		}
 	}
+	if err := s.notify(); err != nil {
+		return err
+	}
 	return s.selectBox(s.boxes[s.random.IntN(len(s.boxes))])
+}
+
+// notify has half of the sessions hear news of their mailbox between commands,
+// but not what would change numbers, and of all others.
+func (s *session) notify() error {
+	if s.id%2 == 0 || !s.has["NOTIFY"] {
+		return nil
+	}
+	items := "UID FLAGS"
+	if s.mode != plain {
+		items += " MODSEQ"
+	}
+	_, err := s.do(false, "NOTIFY SET (SELECTED-DELAYED (MessageNew (%s) MessageExpunge FlagChange)) "+
+		"(PERSONAL (MessageNew MessageExpunge FlagChange MailboxName))", items)
+	return err
 }
 
 // do sends a command, takes all responses in, and gives them; the last one ends
