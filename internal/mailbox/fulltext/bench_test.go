@@ -198,3 +198,24 @@ func benchmarkScan(b *testing.B, h *house) {
 		}
 	}
 }
+
+// BenchmarkTakeIn takes a folder in anew each time: messages of 4 KiB in ASCII.
+func BenchmarkTakeIn(b *testing.B) {
+	h, c := newHouse(b, dbtest.SQLite(b)), newCorpus(false)
+	for n := 0; n < *benchMessages; {
+		var texts []string
+		for ; len(texts) < 200; n++ {
+			texts = append(texts, c.text(n)+c.text(n))
+		}
+		h.deliver(b, texts...)
+	}
+	b.ResetTimer()
+	before := processorTime()
+	for b.Loop() {
+		h.dropAll(b)
+		if _, err := h.Find(b.Context(), h.folder, "absent"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((processorTime()-before).Microseconds())/float64(b.N*len(h.texts)), "cpu-µs/message")
+}

@@ -15,25 +15,29 @@ const (
 // entry is one token of one message.
 type entry struct{ word, uid, place uint32 }
 
+// chunk is how many entries lie together: they are never copied.
+const chunk = 1 << 14
+
 // batch gathers the tokens of messages in the order of their UIDs.
 type batch struct {
-	numbers map[string]uint32 // of words, in the order of their first use
-	entries []entry
-	first   uint32 // UID
+	vocabulary
+	entries [][]entry // chunks; all but the last one full
+	count   int       // of entries
+	first   uint32    // UID
 	last    uint32
 	docs    int64
 	limit   int // of entries; 0: maxTokens
 }
 
 func (b *batch) full() bool {
-	return len(b.entries) >= cmp.Or(b.limit, maxTokens) || b.docs >= maxDocs
+	return b.count >= cmp.Or(b.limit, maxTokens) || b.docs >= maxDocs
 }
 
 // add adds the normal texts of one message. whole tells that this is all there
 // is of it.
 func (b *batch) add(uid uint32, texts []string, whole bool) {
 	if b.docs == 0 {
-		b.first, b.numbers = uid, map[string]uint32{}
+		b.first = uid
 	}
 	b.last = uid
 	b.docs++
@@ -47,48 +51,33 @@ func (b *batch) add(uid uint32, texts []string, whole bool) {
 }
 
 func (b *batch) entry(word string, uid, place uint32) {
-	n, ok := b.numbers[word]
-	if !ok {
-		n = uint32(len(b.numbers))
-		b.numbers[strings.Clone(word)] = n
+	if b.count%chunk == 0 {
+		b.entries = append(b.entries, make([]entry, 0, chunk))
 	}
-	b.entries = append(b.entries, entry{n, uid, place})
+	last := &b.entries[len(b.entries)-1]
+	*last = append(*last, entry{b.number(word), uid, place})
+	b.count++
 }
 
 // each calls yield for every word in the order of words; list is valid only
 // then.
 func (b *batch) each(yield func(word string, list *postings) error) error {
-	type numbered struct {
-		word string
-		n    uint32
-	}
-	sorted := make([]numbered, 0, len(b.numbers))
-	for w, n := range b.numbers {
-		sorted = append(sorted, numbered{w, n})
-	}
-	slices.SortFunc(sorted, func(x, y numbered) int { return cmp.Compare(x.word, y.word) })
-	// The entries of each word, in the order they came.
-	ends := make([]int, len(sorted)+1)
-	for _, e := range b.entries {
-		ends[e.word+1]++
-	}
+	words := b.words()
+	sorted := make([]uint32, len(words))
 	for i := range sorted {
-		ends[i+1] += ends[i]
+		sorted[i] = uint32(i)
 	}
-	byWord := make([]entry, len(b.entries))
-	for _, e := range b.entries {
-		byWord[ends[e.word]] = e
-		ends[e.word]++
-	}
+	slices.SortFunc(sorted, func(x, y uint32) int { return strings.Compare(words[x], words[y]) })
+	byWord, ends := b.byWord(len(words))
 	var list postings
 	var at []uint32
-	for _, s := range sorted {
+	for _, n := range sorted {
 		begin := 0
-		if s.n > 0 {
-			begin = ends[s.n-1]
+		if n > 0 {
+			begin = ends[n-1]
 		}
 		list.reset()
-		for rest := byWord[begin:ends[s.n]]; len(rest) > 0; {
+		for rest := byWord[begin:ends[n]]; len(rest) > 0; {
 			uid := rest[0].uid
 			at = at[:0]
 			for len(rest) > 0 && rest[0].uid == uid {
@@ -96,9 +85,34 @@ func (b *batch) each(yield func(word string, list *postings) error) error {
 			}
 			list.add(uid, at)
 		}
-		if err := yield(s.word, &list); err != nil {
+		if err := yield(words[n], &list); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// standing is where a token stands.
+type standing struct{ uid, place uint32 }
+
+// byWord gives the entries by their words, those of each in the order they
+// came, and where those of each word end.
+func (b *batch) byWord(words int) (list []standing, ends []int) {
+	ends = make([]int, words+1)
+	for _, c := range b.entries {
+		for _, e := range c {
+			ends[e.word+1]++
+		}
+	}
+	for i := range words {
+		ends[i+1] += ends[i]
+	}
+	list = make([]standing, b.count)
+	for _, c := range b.entries {
+		for _, e := range c {
+			list[ends[e.word]] = standing{e.uid, e.place}
+			ends[e.word]++
+		}
+	}
+	return list, ends
 }

@@ -81,11 +81,12 @@ type scanner struct {
 func (s *scanner) next() bool {
 	start, kind := -1, gap
 	between := 0
-	for i, r := range s.text {
-		k := classOf(r)
+	for i := 0; i < len(s.text); {
+		k, size := s.classAt(i)
 		switch {
 		case start < 0 && k == gap:
-			between = i + utf8.RuneLen(r)
+			i += size
+			between = i
 			continue
 		case start < 0:
 			start, kind, s.token.runes = i, k, 0
@@ -94,6 +95,11 @@ func (s *scanner) next() bool {
 			return true
 		}
 		s.token.runes++
+		i += size
+		for kind == letter && i < len(s.text) && classes[s.text[i]] == letter { // most text
+			s.token.runes++
+			i++
+		}
 	}
 	if start < 0 {
 		return false
@@ -102,12 +108,40 @@ func (s *scanner) next() bool {
 	return true
 }
 
+// classes are those of characters of one octet.
+var classes = func() (list [256]class) {
+	for c := range rune(utf8.RuneSelf) {
+		list[c] = classOf(c)
+	}
+	return list
+}()
+
+// classAt gives the class of the character at i, and its octets.
+func (s *scanner) classAt(i int) (class, int) {
+	if c := s.text[i]; c < utf8.RuneSelf {
+		return classes[c], 1
+	}
+	r, size := utf8.DecodeRuneInString(s.text[i:])
+	return classOf(r), size
+}
+
 func (s *scanner) take(start, end, between int) {
-	s.token.behind = others
-	if i := slices.Index(separators[:], s.text[:between]); i >= 0 && s.token.word != "" {
-		s.token.behind = separation(i)
+	s.token.behind = separationBy(s.text[:between])
+	if s.token.word == "" {
+		s.token.behind = others
 	}
 	s.token.word, s.text = s.text[start:end], s.text[end:]
+}
+
+// separationBy gives the number of what stands between two tokens.
+func separationBy(between string) separation {
+	if between == separators[1] { // most of them
+		return 1
+	}
+	if i := slices.Index(separators[:], between); i >= 0 {
+		return separation(i)
+	}
+	return others
 }
 
 // tokens calls yield for each token of normal text with its place, of which
