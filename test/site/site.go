@@ -216,6 +216,9 @@ func (s *Site) Stop() {
 // Addr gives host:port for a standard port.
 func (s *Site) Addr(standard int) string { return fmt.Sprintf("127.0.0.1:%d", standard+s.offset) }
 
+// Cert is the file of the certificate that quickstart made.
+func (s *Site) Cert() string { return filepath.Join(filepath.Dir(s.config), "tls", "cert.pem") }
+
 // log collects what processes write while others read it.
 type log struct {
 	mu  sync.Mutex
