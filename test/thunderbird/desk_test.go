@@ -29,8 +29,9 @@ func eventually(t testing.TB, within time.Duration, what string, ok func() bool)
 }
 
 // background starts a program in a process group of its own, which ends with
-// the test, and shows what it wrote when the test fails.
-func background(t testing.TB, cmd *exec.Cmd) {
+// the test, and shows what it wrote when the test fails. The channel is closed
+// when it ends.
+func background(t testing.TB, cmd *exec.Cmd) <-chan struct{} {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	if err != nil {
@@ -44,10 +45,15 @@ func background(t testing.TB, cmd *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
-		cmd.Wait()
+		<-ended
 		timer.Stop()
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children, if there are any left
 		out.Close()
@@ -55,6 +61,7 @@ func background(t testing.TB, cmd *exec.Cmd) {
 			t.Logf("%s wrote:\n%.4000s", filepath.Base(cmd.Path), text)
 		}
 	})
+	return ended
 }
 
 // desk is a screen that nobody sees, with a window manager, and the hands that

@@ -21,6 +21,7 @@ type program struct {
 	*marionette
 	t       testing.TB
 	profile string
+	ended   <-chan struct{}
 	log     string // the file with the IMAP dialogue, beside the screenshots
 }
 
@@ -63,8 +64,8 @@ user_pref("app.update.enabled", false);
 	cmd := exec.Command("thunderbird", "--profile", profile, "--no-remote", "--marionette", "--remote-allow-system-access")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "DISPLAY=" + d.display, "LANG=C.UTF-8", "TZ=UTC",
 		"MOZ_LOG=IMAP:5,timestamp,sync", "MOZ_LOG_FILE=" + log}
-	background(t, cmd)
-	return &program{desk: d, marionette: dialMarionette(t, profile), t: t, profile: profile, log: log + ".moz_log"}
+	ended := background(t, cmd)
+	return &program{ended: ended, desk: d, marionette: dialMarionette(t, profile), t: t, profile: profile, log: log + ".moz_log"}
 }
 
 // click clicks on an element.

@@ -7,6 +7,7 @@
 package thunderbird
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -65,6 +66,7 @@ func TestThunderbird(t *testing.T) {
 		{"moving", (*story).moveMessage},
 		{"archiving", (*story).archive},
 		{"deleting", (*story).remove},
+		{"between two waits", (*story).between},
 		{"leaving", (*story).leave},
 	} {
 		begin := time.Now()
@@ -332,6 +334,32 @@ func (b *story) remove() {
 	b.shot("deleted")
 }
 
+// between has messages come while Thunderbird is busy: it goes back into IDLE two
+// seconds after its last command, and must hear of them there.
+func (b *story) between() {
+	b.click(`folder("INBOX").querySelector(".name")`)
+	b.idle()
+	deliver(b.t, b.site, "Number 1", "The first of some.")
+	b.until(`panes().gDBView.rowCount == 1`)
+	b.click(`panes().threadTree.getRowAtIndex(0)`)
+	for i := range 3 {
+		b.idle()
+		b.key("s")
+		b.eventually("a command is done", func() bool {
+			all := b.dialogue()
+			last := all[len(all)-1]
+			return last.state == "S-INBOX" && strings.HasSuffix(last.text, "OK UID STORE completed")
+		})
+		deliver(b.t, b.site, fmt.Sprint("Number ", i+2), "One more.")
+		b.until(fmt.Sprint("panes().gDBView.rowCount == ", i+2))
+	}
+	b.shot("between")
+}
+
+// connections are what Thunderbird opens: one that tries the password, and five
+// that it keeps.
+const connections = 6
+
 // refusal is a command that was not done, or a connection that the server ended.
 var refusal = regexp.MustCompile(`^([0-9]+ (NO|BAD)|\* (NO|BAD|BYE)) `)
 
@@ -339,10 +367,22 @@ var refusal = regexp.MustCompile(`^([0-9]+ (NO|BAD)|\* (NO|BAD|BYE)) `)
 func (b *story) leave() {
 	b.idle()
 	b.key("ctrl+q")
-	time.Sleep(10 * time.Second)
-	for _, l := range b.dialogue() {
+	select {
+	case <-b.ended:
+	case <-time.After(shortly):
+		b.t.Error("Thunderbird did not end")
+	}
+	all, greetings := b.dialogue(), 0
+	for _, l := range all {
 		if !l.client && refusal.MatchString(l.text) {
 			b.t.Errorf("refused: %v", l)
 		}
+		if !l.client && l.state == "NA" && strings.HasPrefix(l.text, "* OK ") {
+			greetings++
+		}
+	}
+	b.t.Logf("%d connections, %d lines of IMAP", greetings, len(all))
+	if greetings > connections {
+		b.t.Errorf("%d connections: some were lost", greetings)
 	}
 }

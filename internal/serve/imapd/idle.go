@@ -14,12 +14,15 @@ func (c *conn) parseIdle(d *wire.Decoder) task {
 	d.End()
 	return task{run: func(ctx context.Context) (string, error) {
 		c.push.idling.Store(true)
-		if err := c.proceed("idling"); err != nil {
-			return "", &broken{err}
-		}
+		c.line("+ idling")
 		if c.sel != nil {
 			// What came before; a mailbox that is gone is told of afterwards.
 			c.sel.tell(ctx, c, true, newest)
+		}
+		// In one write: Thunderbird, when compressed, inflates a second one
+		// together with the first, but does not look at it until a third comes.
+		if err := c.out.flush(); err != nil {
+			return "", &broken{err}
 		}
 		return "", errIdling
 	}}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/serve/imapd/wire"
@@ -260,6 +261,22 @@ func TestDeletedUnderSelection(t *testing.T) {
 			t.Errorf("%s: %s", command, line)
 		}
 		c.closed()
+	}
+}
+
+// TestIdleTellsAtOnce: what came before IDLE arrives with its continuation, in one
+// write, which is one record of TLS.
+func TestIdleTellsAtOnce(t *testing.T) {
+	h := newHouse(t)
+	c := h.login(t, "alice")
+	c.ok("SELECT INBOX")
+	h.deliver(t, 1, "INBOX", "Subject: early\r\n\r\nbird\r\n")
+	c.send("i IDLE\r\n")
+	c.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	got := make([]byte, 1000)
+	n, err := c.nc.Read(got)
+	if want := "+ idling\r\n* 1 EXISTS\r\n"; err != nil || string(got[:n]) != want {
+		t.Errorf("the first record has %q, %v; want %q", got[:n], err, want)
 	}
 }
 
