@@ -96,11 +96,22 @@ const guessFrom = 8 << 10
 
 // charsetReader gives r in UTF-8.
 func charsetReader(charset string, r io.Reader) io.Reader {
-	head, err := io.ReadAll(io.LimitReader(r, guessFrom))
-	if err != nil {
+	head, n := make([]byte, guessFrom), 0
+	var err error
+	for n < len(head) && err == nil {
+		var more int
+		more, err = r.Read(head[n:])
+		n += more
+	}
+	head = head[:n]
+	whole := err == io.EOF
+	if err != nil && !whole {
 		r = &errorReader{err}
 	}
-	e := chooseCharset(charset, head, len(head) < guessFrom)
+	e := chooseCharset(charset, head, whole)
+	if whole && e == unicode.UTF8 && utf8.Valid(head) {
+		return bytes.NewReader(head) // as most are; nothing would change
+	}
 	return transform.NewReader(io.MultiReader(bytes.NewReader(head), r), e.NewDecoder())
 }
 

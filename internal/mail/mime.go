@@ -77,6 +77,7 @@ func ReadMIME(r io.Reader, limits MIMELimits, visit func(p *Part, body io.Reader
 		visit = func(*Part, io.Reader) error { return nil }
 	}
 	w := &mimeWalk{scan: newMIMEScanner(r, limits.Bytes), limits: limits, visit: visit}
+	defer w.scan.release()
 	root, err := w.message(nil, "")
 	if err == nil && w.scan.err != io.EOF {
 		err = w.scan.err
@@ -417,6 +418,7 @@ func (w *mimeWalk) content(p *Part, prefix string) error {
 func (w *mimeWalk) encodedMessage(p *Part, prefix string, start mark) error {
 	outer, body := w.scan, w.scan.body()
 	w.scan = newMIMEScanner(p.Decode(body), w.limits.Bytes)
+	defer w.scan.release()
 	_, err := w.message(p, prefix)
 	if inner := w.scan.err; err == nil && inner != nil && inner != io.EOF {
 		err = inner

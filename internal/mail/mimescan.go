@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 )
 
 // scanBuffer is the longest piece of a line seen at once. A boundary has to
@@ -31,8 +32,14 @@ type mimeScanner struct {
 	watch  string // a boundary that was closed
 	again  bool   // and came again
 	back   []byte // put back by unread
+	pieces []byte // of the bodyReader, of which there is one at a time
 	err    error
 }
+
+// scanners keeps scanners, for their buffers.
+var scanners = sync.Pool{New: func() any {
+	return &mimeScanner{in: bufio.NewReaderSize(nil, scanBuffer), pieces: make([]byte, 0, scanBuffer)}
+}}
 
 // mark is a place in the message: octets and line ends before it.
 type mark struct{ off, lines int64 }
@@ -43,7 +50,18 @@ func (m *mark) add(b []byte) {
 }
 
 func newMIMEScanner(r io.Reader, limit int64) *mimeScanner {
-	return &mimeScanner{in: bufio.NewReaderSize(r, scanBuffer), left: limit, hit: -1}
+	s := scanners.Get().(*mimeScanner)
+	s.in.Reset(r)
+	*s = mimeScanner{in: s.in, pieces: s.pieces, left: limit, hit: -1}
+	return s
+}
+
+// release gives back the buffers of a scanner that nobody reads from any more.
+// What is left over of it, and of its bodyReader, is at its end.
+func (s *mimeScanner) release() {
+	s.in.Reset(nil)
+	scanners.Put(&mimeScanner{in: s.in, pieces: s.pieces[:0]})
+	s.in, s.pieces, s.back, s.hit, s.err = nil, nil, nil, -1, io.EOF
 }
 
 // next gives the next line, or piece of a line longer than scanBuffer, with
@@ -162,7 +180,6 @@ type bodyReader struct {
 	at   mark // where what was delivered ends
 	held []byte
 	have []byte
-	buf  []byte
 }
 
 func (s *mimeScanner) body() *bodyReader { return &bodyReader{s: s, at: s.pos()} }
@@ -178,6 +195,9 @@ func (s *mimeScanner) pos() mark {
 
 // Read implements io.Reader.
 func (r *bodyReader) Read(dst []byte) (int, error) {
+	if r.s.in == nil { // released
+		return 0, io.EOF
+	}
 	if len(r.have) == 0 && !r.fill() {
 		if r.s.hit < 0 && r.s.err != io.EOF {
 			return 0, r.s.err
@@ -192,21 +212,21 @@ func (r *bodyReader) Read(dst []byte) (int, error) {
 
 // fill gets the next octets to deliver. It gives false at the end.
 func (r *bodyReader) fill() bool {
-	r.buf = r.buf[:0]
-	for len(r.buf) < scanBuffer/2 {
+	buf := r.s.pieces[:0]
+	for len(buf) < scanBuffer/2 {
 		piece := r.s.next()
 		if piece == nil {
 			if r.s.hit < 0 { // end of input: no boundary takes the line end
-				r.buf = append(r.buf, r.held...)
+				buf = append(buf, r.held...)
 			}
 			r.held = r.held[:0]
 			break
 		}
 		n := len(piece) - lineEnd(piece)
-		r.buf = append(append(r.buf, r.held...), piece[:n]...)
+		buf = append(append(buf, r.held...), piece[:n]...)
 		r.held = append(r.held[:0], piece[n:]...)
 	}
-	r.have = r.buf
+	r.s.pieces, r.have = buf, buf
 	return len(r.have) > 0
 }
 

@@ -20,9 +20,22 @@ const maxNormal = 4
 // sees (soft hyphens, joiners, variation selectors) are left out. There are no
 // control characters in it.
 func Normal(s string) string {
-	if s, ok := normalASCII(s); ok {
-		return s
+	if isASCII(s) {
+		return string(foldASCII([]byte(s)))
 	}
+	return normalRest(s)
+}
+
+// normalOctets is Normal of text, which it may overwrite.
+func normalOctets(text []byte) string {
+	if isASCII(text) {
+		return string(foldASCII(text))
+	}
+	return normalRest(string(text))
+}
+
+// normalRest is Normal where there is more than ASCII.
+func normalRest(s string) string {
 	s = strings.ToValidUTF8(s, "\ufffd")
 	if !strings.ContainsFunc(s, intricate) {
 		return foldOnce(s)
@@ -53,31 +66,42 @@ func intricate(r rune) bool {
 	return true
 }
 
-// normalASCII is Normal where there is nothing but ASCII.
-func normalASCII(s string) (string, bool) {
+func isASCII[T string | []byte](s T) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			return "", false
+			return false
 		}
 	}
-	b := make([]byte, 0, len(s))
-	space := false
-	for i := range len(s) {
-		c := s[i]
+	return true
+}
+
+// folded are the octets of ASCII as Normal has them.
+var folded = func() (list [utf8.RuneSelf]byte) {
+	for c := range list {
 		switch {
 		case c <= ' ' || c == 0x7f:
-			if !space {
-				b = append(b, ' ')
-			}
-			space = true
-			continue
+			list[c] = ' '
 		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
+			list[c] = byte(c) + 'a' - 'A'
+		default:
+			list[c] = byte(c)
 		}
-		space = false
-		b = append(b, c)
 	}
-	return string(b), true
+	return list
+}()
+
+// foldASCII makes text, which is nothing but ASCII, normal where it stands.
+func foldASCII(text []byte) []byte {
+	n, last := 0, byte(0)
+	for _, c := range text {
+		c = folded[c&0x7f]
+		text[n] = c
+		if c != ' ' || last != ' ' {
+			n++
+		}
+		last = c
+	}
+	return text[:n]
 }
 
 // strip leaves out what nobody sees: it would keep letters and their marks

@@ -1,12 +1,14 @@
 package fulltext
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"runtime"
+	"sync"
 
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/store/blob"
@@ -159,6 +161,13 @@ type message struct {
 	err   error
 }
 
+// Messages are read in runs, each by a goroutine, of so many or of so many
+// octets and one more.
+const (
+	runMessages = 32
+	runOctets   = 256 << 10
+)
+
 // read gives the texts of the messages in r, in the order of their UIDs. Several
 // are read at a time.
 func (x *Index) read(ctx context.Context, src source, r mailbox.Range) iter.Seq2[message, error] {
@@ -167,39 +176,81 @@ func (x *Index) read(ctx context.Context, src source, r mailbox.Range) iter.Seq2
 		queue := x.readAhead(ctx, src, r)
 		defer func() {
 			cancel()
-			for m := range queue {
-				<-m
+			for run := range queue {
+				<-run
 			}
 		}()
-		for m := range queue {
-			if m := <-m; !errors.Is(m.err, mailbox.ErrNoMessage) && (!yield(m, m.err) || m.err != nil) {
-				return
+		for run := range queue {
+			for _, m := range <-run {
+				if !errors.Is(m.err, mailbox.ErrNoMessage) && (!yield(m, m.err) || m.err != nil) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// readAhead begins to read messages; each comes from a channel of its own.
+// readAhead begins to read messages; each run comes from a channel of its own.
 // When ctx ends, so does it.
-func (x *Index) readAhead(ctx context.Context, src source, r mailbox.Range) <-chan chan message {
-	queue := make(chan chan message, min(runtime.GOMAXPROCS(0), 4))
+func (x *Index) readAhead(ctx context.Context, src source, r mailbox.Range) <-chan chan []message {
+	queue := make(chan chan []message, min(runtime.GOMAXPROCS(0), 4))
 	go func() {
 		defer close(queue)
-		for it, err := range x.Mailboxes.Items(ctx, src.folder, []mailbox.Range{r}, mailbox.NeedText) {
-			next := make(chan message, 1)
+		for run := range x.runs(ctx, src, r) {
+			next := make(chan []message, 1)
 			select {
 			case queue <- next:
 			case <-ctx.Done():
 				return
 			}
-			if err != nil {
-				next <- failed(it.UID, err)
-				continue
-			}
-			go func() { next <- x.readOne(ctx, src.field, &it) }()
+			go func() { next <- x.readRun(ctx, src.field, run) }()
 		}
 	}()
 	return queue
+}
+
+// unopened is a message that is still to be read, or that cannot be.
+type unopened struct {
+	mailbox.Item
+	err error
+}
+
+// runs gives the messages in r run by run.
+func (x *Index) runs(ctx context.Context, src source, r mailbox.Range) iter.Seq[[]unopened] {
+	return func(yield func([]unopened) bool) {
+		var run []unopened
+		octets := int64(0)
+		for it, err := range x.Mailboxes.Items(ctx, src.folder, []mailbox.Range{r}, mailbox.NeedText) {
+			run = append(run, unopened{it, err})
+			if octets += it.Size; len(run) < runMessages && octets < runOctets {
+				continue
+			}
+			if !yield(run) {
+				return
+			}
+			run, octets = nil, 0
+		}
+		if len(run) > 0 {
+			yield(run)
+		}
+	}
+}
+
+// readRun reads the messages of a run, up to one that fails.
+func (x *Index) readRun(ctx context.Context, f field, run []unopened) []message {
+	list := make([]message, 0, len(run))
+	for i := range run {
+		var m message
+		if err := run[i].err; err != nil {
+			m = failed(run[i].UID, err)
+		} else {
+			m = x.readOne(ctx, f, &run[i].Item)
+		}
+		if list = append(list, m); m.err != nil && !errors.Is(m.err, mailbox.ErrNoMessage) {
+			break
+		}
+	}
+	return list
 }
 
 // readOne reads of a message what is taken in.
@@ -234,18 +285,23 @@ func failed(uid uint32, err error) message {
 // errEnough ends the reading of a message whose text is long.
 var errEnough = errors.New("enough text")
 
+// buffers are for texts as they are read.
+var buffers = sync.Pool{New: func() any { return &bytes.Buffer{} }}
+
 // normalTexts gives the normal texts of a message, up to MaxText.
 func normalTexts(r io.Reader) (texts []string, whole bool, err error) {
 	left := MaxText
+	raw := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(raw)
 	err = Texts(r, func(text io.Reader) error {
-		raw, err := io.ReadAll(io.LimitReader(text, int64(left)+1))
-		if err != nil {
+		raw.Reset()
+		if _, err := raw.ReadFrom(io.LimitReader(text, int64(left)+1)); err != nil {
 			return err
 		}
-		if len(raw) > left {
+		if raw.Len() > left {
 			return errEnough
 		}
-		if t := Normal(string(raw)); len(t) <= left {
+		if t := normalOctets(raw.Bytes()); len(t) <= left {
 			texts = append(texts, t)
 			left -= len(t)
 			return nil
