@@ -110,10 +110,10 @@ func (s *Store) storeFlags(tx *db.Tx, id int64, uids []uint32, c FlagChange) (re
 	}
 	res.ModSeq = f.ModSeq
 	var unseen int64
-	row := newColumns()
+	row := newColumns(0)
 	for p := range spans(Ranges(uids)) {
 		where, args := chosen(tx, id, p, 0)
-		err := tx.Each(`SELECT `+messageColumns+` FROM message WHERE `+where+` ORDER BY uid`, args, func(scan func(...any) error) error {
+		err := tx.Each(`SELECT `+row.names+` FROM message WHERE `+where+` ORDER BY uid`, args, func(scan func(...any) error) error {
 			m, err := row.message(scan)
 			if err == nil {
 				unseen += res.sort(m, c, f.ModSeq+1)

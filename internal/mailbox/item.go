@@ -15,13 +15,16 @@ import (
 	"github.com/migiwa/migiwa/internal/store/db"
 )
 
-// Need is what Items gives beside the Message.
+// Need is what Items gives beside the Message, and what of that it leaves out:
+// each column has its price where there are many messages.
 type Need uint8
 
 // Members of Need.
 const (
 	NeedOutline Need = 1 << iota // Outline
 	NeedText                     // Prefix, and what OpenItem needs
+	SkipFlags                    // not Flags and Keywords of the Message
+	SkipRest                     // not Received, Saved, ModSeq, EmailID and Trace of it
 )
 
 // Item is a message with what was asked for.
@@ -31,6 +34,8 @@ type Item struct {
 	Prefix  []byte           // header fields in front of the body
 	folder  int64
 	ref     blob.Ref // of the body
+	data    []byte   // the outline as it is kept
+	near    *blob.Near
 }
 
 // itemOctets is how many octets of outlines and prefixes Items reads at once,
@@ -42,48 +47,83 @@ var errEnough = errors.New("enough")
 
 // Items gives the messages of folder id with UIDs in set, in their order, as
 // List does. Outlines that are not known yet are made and kept; one that cannot
-// be kept is made again the next time. An error that comes with a UID is of
+// be kept is made again the next time. While the caller works with some
+// messages, the next ones are read; at most some 500 are. An error that comes with a UID is of
 // this message alone, whose body cannot be read: the caller may go on.
 func (s *Store) Items(ctx context.Context, id int64, set []Range, need Need) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		for p := range spans(set) {
-			for more := true; more; {
-				var items []Item
-				err := s.DB.Read(ctx, func(tx *db.Tx) (err error) {
-					items, more, err = readItems(tx, id, p, need)
-					return err
-				})
-				if err != nil {
-					yield(Item{}, fmt.Errorf("list folder %d: %w", id, err))
-					return
+		pieces, stop, near := make(chan piece), make(chan struct{}), s.Bodies.Blobs.Near()
+		go func() {
+			defer close(pieces)
+			s.readPieces(ctx, id, set, need, func(c piece) bool {
+				select {
+				case pieces <- c:
+					return true
+				case <-stop:
+					return false
 				}
-				if !s.complete(ctx, items, need, yield) {
-					return
-				}
-				if more {
-					p, more = p.after(items[len(items)-1].UID)
-				}
+			})
+		}()
+		defer func() {
+			close(stop)
+			for range pieces { // nothing is read any more when the caller goes on
+			}
+			near.Close()
+		}()
+		for c := range pieces {
+			if c.err != nil {
+				yield(Item{}, fmt.Errorf("list folder %d: %w", id, c.err))
+				return
+			}
+			if !s.complete(ctx, c.items, need, near, yield) {
+				return
 			}
 		}
 	}
 }
 
+// piece is some messages of a span. more tells that there may be others.
+type piece struct {
+	items []Item
+	more  bool
+	err   error
+}
+
+// readPieces reads the messages of a set, or up to the first error.
+func (s *Store) readPieces(ctx context.Context, id int64, set []Range, need Need, give func(piece) bool) {
+	for p := range spans(set) {
+		for more := true; more; {
+			c := s.readPiece(ctx, id, p, need)
+			if !give(c) || c.err != nil {
+				return
+			}
+			if more = c.more; more {
+				p, more = p.after(c.items[len(c.items)-1].UID)
+			}
+		}
+	}
+}
+
+func (s *Store) readPiece(ctx context.Context, id int64, p span, need Need) (c piece) {
+	c.err = s.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		c.items, c.more, err = readItems(tx, id, p, need)
+		return err
+	})
+	return c
+}
+
 // readItems reads the first messages of a span. more tells that there may be
 // others.
 func readItems(tx *db.Tx, id int64, p span, need Need) (items []Item, more bool, err error) {
-	query, from := `SELECT `+messageColumns, ` FROM message`
-	switch {
-	case need&NeedText != 0:
-		query, from = query+`, prefix, ref`, from+` JOIN body ON body.id = message.body`
-	case need&NeedOutline != 0: // the place of a body whose outline is to be made
-		query += `, '', CASE WHEN data IS NULL THEN (SELECT ref FROM body WHERE body.id = message.body) ELSE '' END`
+	row, from, octets := newItemColumns(need), ` FROM message`, 0
+	if need&NeedText != 0 {
+		from += ` JOIN body ON body.id = message.body`
 	}
 	if need&NeedOutline != 0 {
-		query, from = query+`, data`, from+` LEFT JOIN outline ON outline.body = message.body`
+		from += ` LEFT JOIN outline ON outline.body = message.body`
 	}
 	where, args := p.where(tx)
-	row, octets := newItemColumns(need), 0
-	err = tx.Each(query+from+` WHERE mailbox = ? AND `+where+` ORDER BY uid LIMIT ?`,
+	err = tx.Each(`SELECT `+row.names+from+` WHERE mailbox = ? AND `+where+` ORDER BY uid LIMIT ?`,
 		append(append([]any{id}, args...), listChunk), func(scan func(...any) error) error {
 			it, err := row.item(scan)
 			it.folder = id
@@ -102,42 +142,42 @@ func readItems(tx *db.Tx, id int64, p span, need Need) (items []Item, more bool,
 // itemColumns takes the columns of readItems row by row.
 type itemColumns struct {
 	*columns
-	prefix, data sql.RawBytes
-	ref          string
+	prefix, ref, data sql.RawBytes
 }
 
 func newItemColumns(need Need) *itemColumns {
-	c := &itemColumns{}
-	var more []any
-	if need != 0 {
-		more = append(more, &c.prefix, &c.ref)
+	c := &itemColumns{columns: newColumns(need)}
+	switch {
+	case need&NeedText != 0:
+		c.add(`, prefix, ref`, &c.prefix, &c.ref)
+	case need&NeedOutline != 0: // the place of a body whose outline is to be made
+		c.add(`, CASE WHEN data IS NULL THEN (SELECT ref FROM body WHERE body.id = message.body) END`, &c.ref)
 	}
 	if need&NeedOutline != 0 {
-		more = append(more, &c.data)
+		c.add(`, data`, &c.data)
 	}
-	c.columns = newColumns(more...)
 	return c
 }
 
 func (c *itemColumns) item(scan func(...any) error) (it Item, err error) {
 	it.Message, err = c.message(scan)
-	it.Prefix, it.ref = bytes.Clone(c.prefix), blob.Ref(c.ref)
-	if len(c.data) > 0 {
-		// One that is damaged or of another version is as good as none.
-		if o, err := outline.Decode(c.data); err == nil {
-			it.Outline = o
-		}
-	}
+	it.Prefix, it.ref, it.data = bytes.Clone(c.prefix), blob.Ref(c.ref), bytes.Clone(c.data)
 	return it, err
 }
 
 // complete gives items to yield, with the outlines that are missing, and keeps
 // those. It tells whether yield wants more.
-func (s *Store) complete(ctx context.Context, items []Item, need Need, yield func(Item, error) bool) bool {
+func (s *Store) complete(ctx context.Context, items []Item, need Need, near *blob.Near, yield func(Item, error) bool) bool {
 	var made []Item
 	defer func() { s.keepOutlines(ctx, made) }()
 	for _, it := range items {
 		var err error
+		if it.near = near; len(it.data) > 0 {
+			// One that is damaged or of another version is as good as none.
+			if o, err := outline.Decode(it.data); err == nil {
+				it.Outline = o
+			}
+		}
 		if need&NeedOutline != 0 && it.Outline == nil {
 			it.Outline, err = s.makeOutline(ctx, &it)
 			if errors.Is(err, ErrNoMessage) {
@@ -221,7 +261,7 @@ func (s *Store) OpenItem(ctx context.Context, it *Item) (*Content, error) {
 
 // openBody opens the body of an item.
 func (s *Store) openBody(ctx context.Context, it *Item) (blob.Reader, error) {
-	b, err := s.Bodies.OpenRef(ctx, it.Body, it.ref)
+	b, err := s.Bodies.OpenRef(ctx, it.Body, it.ref, it.near)
 	if err == nil {
 		return b, nil
 	}

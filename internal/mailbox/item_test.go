@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/mail/outline"
 	"github.com/migiwa/migiwa/internal/store/body"
@@ -366,5 +368,26 @@ func testStoreFlagsOfMany(t *testing.T, s *Store) {
 	gone, modseq, err := s.Expunge(t.Context(), in.ID, odd, false)
 	if err != nil || len(gone) != n/2 || modseq != folder(t, s, a, "").ModSeq {
 		t.Errorf("%d gone, mod-sequence %d, %v", len(gone), modseq, err)
+	}
+}
+
+func testSkipped(t *testing.T, s *Store) {
+	a := addAccount(t, s, "a", 0)
+	mustDeliver(t, s, a, "", testBody(1), Flagged, "k")
+	in := folder(t, s, a, "")
+	all := items(t, s, in.ID, All, 0)[0].Message
+	for need := range NeedOutline | NeedText | SkipFlags | SkipRest + 1 {
+		want := all
+		if need&SkipFlags != 0 {
+			want.Flags, want.Keywords = 0, nil
+		}
+		if need&SkipRest != 0 {
+			want.ModSeq, want.EmailID, want.Trace = 0, 0, ""
+			want.Received, want.Saved = time.UnixMilli(0), time.UnixMilli(0)
+		}
+		it := items(t, s, in.ID, All, need)[0]
+		if !reflect.DeepEqual(it.Message, want) || (it.Outline != nil) != (need&NeedOutline != 0) {
+			t.Errorf("need %d: %+v, want %+v", need, it, want)
+		}
 	}
 }

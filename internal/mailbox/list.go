@@ -19,26 +19,38 @@ import (
 // listChunk is how many messages a list holds in memory.
 const listChunk = 500
 
-const messageColumns = `uid, message.size, flags, keywords, received, saved, modseq, emailid, message.body, trace`
-
-// columns takes the columns of messageColumns row by row. All numbers are int64:
-// database/sql goes through their digits for any other.
+// columns takes the columns of messages row by row. All numbers are int64:
+// database/sql goes through their digits for any other. Texts, which are mostly
+// empty, come as NULL then, which costs the least.
 type columns struct {
+	names                                                    string
 	uid, size, flags, received, saved, modseq, emailID, body int64
-	keywords, trace                                          string
+	keywords, trace                                          sql.RawBytes
 	into                                                     []any
 }
 
-// newColumns also takes those that follow.
-func newColumns(more ...any) *columns {
-	c := &columns{}
-	c.into = append([]any{&c.uid, &c.size, &c.flags, &c.keywords, &c.received, &c.saved, &c.modseq, &c.emailID, &c.body, &c.trace}, more...)
+// newColumns takes what need does not leave out of a Message.
+func newColumns(need Need) *columns {
+	c := &columns{names: `uid, message.size, message.body`}
+	c.into = []any{&c.uid, &c.size, &c.body}
+	if need&SkipFlags == 0 {
+		c.add(`, flags, NULLIF(keywords, '')`, &c.flags, &c.keywords)
+	}
+	if need&SkipRest == 0 {
+		c.add(`, received, saved, modseq, emailid, NULLIF(trace, '')`, &c.received, &c.saved, &c.modseq, &c.emailID, &c.trace)
+	}
 	return c
+}
+
+// add takes more columns.
+func (c *columns) add(names string, into ...any) {
+	c.names += names
+	c.into = append(c.into, into...)
 }
 
 func (c *columns) message(scan func(...any) error) (Message, error) {
 	err := scan(c.into...)
-	return Message{UID: uint32(c.uid), Size: c.size, Flags: Flags(c.flags), Keywords: splitKeywords(c.keywords),
+	return Message{UID: uint32(c.uid), Size: c.size, Flags: Flags(c.flags), Keywords: splitKeywords(string(c.keywords)),
 		Received: time.UnixMilli(c.received), Saved: time.UnixMilli(c.saved), ModSeq: c.modseq, EmailID: c.emailID,
 		Body: c.body, Trace: mail.TraceID(c.trace)}, err
 }

@@ -32,8 +32,8 @@ func news(tx *db.Tx, id, since int64) (n News, err error) {
 	if err != nil || since >= n.Folder.ModSeq {
 		return n, err
 	}
-	row := newColumns()
-	err = tx.Each(`SELECT `+messageColumns+` FROM message WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
+	row := newColumns(0)
+	err = tx.Each(`SELECT `+row.names+` FROM message WHERE mailbox = ? AND modseq > ?`, []any{id, since}, func(scan func(...any) error) error {
 		m, err := row.message(scan)
 		n.Changed = append(n.Changed, m)
 		return err

@@ -60,6 +60,7 @@ var suite = []struct {
 	{"OutlineIsMadeAnew", testOutlineIsMadeAnew},
 	{"OutlineGoesWithBody", testOutlineGoesWithBody},
 	{"OpenItem", testOpenItem},
+	{"Skipped", testSkipped},
 	{"UnreadableItem", testUnreadableItem},
 }
 

@@ -85,7 +85,7 @@ func (c *conn) changedOf(ctx context.Context, f *fetching, uids []uint32) ([]uin
 // markSeen marks messages as read that are not, and gives them.
 func (c *conn) markSeen(ctx context.Context, uids []uint32) (marked []uint32, err error) {
 	id := c.sel.told().ID
-	for it, err := range c.srv.Mailboxes.Items(ctx, id, mailbox.Ranges(uids), 0) {
+	for it, err := range c.srv.Mailboxes.Items(ctx, id, mailbox.Ranges(uids), mailbox.SkipRest) {
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +106,7 @@ func (c *conn) markSeen(ctx context.Context, uids []uint32) (marked []uint32, er
 
 // fetchPiece tells messages of which those in marked have just become \Seen.
 func (c *conn) fetchPiece(ctx context.Context, f *fetching, uids, marked []uint32, done *fetched) error {
-	for it, err := range c.srv.Mailboxes.Items(ctx, c.sel.told().ID, mailbox.Ranges(uids), f.need) {
+	for it, err := range c.srv.Mailboxes.Items(ctx, c.sel.told().ID, mailbox.Ranges(uids), f.needs(len(marked) > 0)) {
 		if err != nil && it.UID == 0 {
 			return err
 		}
@@ -132,6 +132,28 @@ func (c *conn) fetchPiece(ctx context.Context, f *fetching, uids, marked []uint3
 		}
 	}
 	return nil
+}
+
+// needs is what is asked of the store. With news, flags are told whether or not
+// they were asked for.
+func (f *fetching) needs(news bool) mailbox.Need {
+	need := f.need
+	if !news && !f.flags {
+		need |= mailbox.SkipFlags
+	}
+	if !news && !f.read && !slices.ContainsFunc(f.items, func(it fetchItem) bool { return it.kind.rest() }) {
+		need |= mailbox.SkipRest
+	}
+	return need
+}
+
+// rest tells whether an item comes from what mailbox.SkipRest leaves out.
+func (k itemKind) rest() bool {
+	switch k {
+	case itemDate, itemModSeq, itemEmailID, itemSaveDate:
+		return true
+	}
+	return false
 }
 
 var errUnknownCTE = errors.New("unknown transfer encoding")

@@ -112,9 +112,14 @@ func (s *Store) Open(ctx context.Context, id int64) (blob.Reader, error) {
 }
 
 // OpenRef is Open for a caller that has read the row's ref. It asks the
-// database only when the body is not there any more.
-func (s *Store) OpenRef(ctx context.Context, id int64, ref blob.Ref) (blob.Reader, error) {
-	r, err := s.Blobs.Open(ctx, ref)
+// database only when the body is not there any more. near, unless nil, has what
+// was opened before it.
+func (s *Store) OpenRef(ctx context.Context, id int64, ref blob.Ref, near *blob.Near) (blob.Reader, error) {
+	open := s.Blobs.Open
+	if near != nil {
+		open = near.Open
+	}
+	r, err := open(ctx, ref)
 	if errors.Is(err, blob.ErrNotFound) { // moved
 		return s.Open(ctx, id)
 	}
