@@ -137,6 +137,7 @@ func (c *Config) checkLimits(ck *checker) {
 	atLeast("smtp.max_hops", int64(s.MaxHops), 10)
 	atLeast("imap.max_connections", int64(c.IMAP.MaxConnections), 1)
 	atLeast("imap.max_per_address", int64(c.IMAP.MaxPerAddress), 1)
+	atLeast("imap.max_per_account", int64(c.IMAP.MaxPerAccount), 1)
 	atLeast("imap.max_message", int64(c.IMAP.MaxMessage), 1<<20)
 	ck.bad(c.IMAP.Idle > 0, "imap.idle", "must be more than 0")
 	atLeast("pop3.max_connections", int64(c.POP3.MaxConnections), 1)

@@ -125,6 +125,7 @@ type SMTP struct {
 type IMAPServer struct {
 	MaxConnections int      `toml:"max_connections" doc:"Connections at the same time."`
 	MaxPerAddress  int      `toml:"max_per_address" doc:"Connections of one IPv4 address or IPv6 /64 at the same time."`
+	MaxPerAccount  int      `toml:"max_per_account" doc:"Sessions of one account at the same time, those from this machine not counted."`
 	Idle           Duration `toml:"idle" doc:"Wait between commands, and for a client that idles to renew that; at least 30m by RFC 9051."`
 	MaxMessage     Size     `toml:"max_message" doc:"Largest message that may be appended."`
 }
@@ -194,7 +195,7 @@ func Default() *Config {
 			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
 		Edge: defaultEdge(), Outbound: defaultOutbound(),
-		IMAP: IMAPServer{MaxConnections: 20_000, MaxPerAddress: 200, Idle: Duration(30 * time.Minute), MaxMessage: 100 << 20},
+		IMAP: IMAPServer{MaxConnections: 20_000, MaxPerAddress: 200, MaxPerAccount: 200, Idle: Duration(30 * time.Minute), MaxMessage: 100 << 20},
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
 		Queue: Queue{
 			RetryFirst: Duration(5 * time.Minute), RetryMax: Duration(4 * time.Hour),

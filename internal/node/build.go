@@ -131,7 +131,7 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 		}
 	}
 	if cfg.Has(config.IMAP) {
-		if err := n.addIMAP(cfg, logins); err != nil {
+		if err := n.addIMAP(run, cfg, logins); err != nil {
 			return err
 		}
 	}
@@ -210,7 +210,7 @@ func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server, discipline
 	return n.services.open("submissions", cfg.Listen.Submissions, implicit)
 }
 
-func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
+func (n *Node) addIMAP(run context.Context, cfg *config.Config, logins *sasl.Server) error {
 	shelf := &imapd.Shelf{}
 	server := func(implicit bool) *imapd.Server {
 		return &imapd.Server{
@@ -219,14 +219,43 @@ func (n *Node) addIMAP(cfg *config.Config, logins *sasl.Server) error {
 			Account: accountNumber, Owner: n.owner, Address: n.address, Contact: "mailto:postmaster@" + cfg.Domain,
 			Limits: imapd.Limits{
 				Connections: cfg.IMAP.MaxConnections, PerAddress: cfg.IMAP.MaxPerAddress, Idle: cfg.IMAP.Idle.D(),
-				Append: int64(cfg.IMAP.MaxMessage),
+				PerAccount: cfg.IMAP.MaxPerAccount, Append: int64(cfg.IMAP.MaxMessage),
 			},
 		}
 	}
+	n.background.Go(func() { n.reviewSessions(run, shelf) })
 	if err := n.services.open("imap", cfg.Listen.IMAP, server(false)); err != nil {
 		return err
 	}
 	return n.services.open("imaps", cfg.Listen.IMAPS, server(true))
+}
+
+// reviewSessions ends the sessions of accounts that are disabled or deleted,
+// within a second.
+func (n *Node) reviewSessions(ctx context.Context, shelf *imapd.Shelf) {
+	changed := make(chan struct{}, 1)
+	defer n.Bus.Subscribe(directory.Topic, func([]byte) {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		shelf.Review(func(account int64) bool {
+			a, err := n.Directory.AccountByID(ctx, account)
+			return err == nil && a.State == directory.Active || err != nil && !errors.Is(err, directory.ErrNotFound)
+		})
+		select { // an import changes many accounts one after the other
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // accountNumber reads the name that newSASL gives an account.

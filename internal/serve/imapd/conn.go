@@ -67,7 +67,7 @@ type conn struct {
 	faults   int // wrong commands, one after the other
 	account  int64
 	name     string // of the account; "" before login
-	guest    bool   // counted by Shelf.enter
+	guest    bool   // known to Shelf.enter
 	id       string // what the client said of itself (ID)
 	enabled  enabled
 	// compressed is set by COMPRESS.
@@ -99,7 +99,7 @@ func (c *conn) Run(ctx context.Context) {
 		c.notifyAs(nil)
 		c.work.Unlock()
 		if c.guest {
-			c.srv.Shelf.exit(c.account)
+			c.srv.Shelf.exit(c, c.account)
 		}
 		c.nc.Close()
 	}()
@@ -157,6 +157,8 @@ func (c *conn) farewell(err error) {
 		c.line("* BYE [TOOBIG] Too much to read over")
 	case errors.Is(err, errPanic):
 		c.line("* BYE [SERVERBUG] Internal error")
+	case errors.Is(err, errDismissed):
+		c.line("* BYE This account is not in use any more")
 	case errors.Is(err, errDeleted):
 		c.line("* BYE The selected mailbox was deleted")
 	case isTimeout(err):

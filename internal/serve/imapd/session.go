@@ -180,8 +180,8 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 	if err == nil {
 		account, err = c.srv.Account(ctx, name)
 	}
-	if err == nil && !c.client().Exempt {
-		if c.guest = c.srv.Shelf.enter(account, c.srv.limits.PerAccount); !c.guest {
+	if err == nil {
+		if c.guest = c.srv.Shelf.enter(c, account, !c.client().Exempt, c.srv.limits.PerAccount); !c.guest {
 			err = errCrowded
 		}
 	}

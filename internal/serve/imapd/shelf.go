@@ -40,30 +40,7 @@ type Shelf struct {
 	unused  int // UIDs of folders without readers
 	recent  map[int64]uint32
 	begun   time.Time
-	guests  map[int64]int // sessions by account, those of this machine excepted
-}
-
-// enter counts a session of an account, unless it has so many.
-func (s *Shelf) enter(account int64, most int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.guests[account] >= most {
-		return false
-	}
-	if s.guests == nil {
-		s.guests = map[int64]int{}
-	}
-	s.guests[account]++
-	return true
-}
-
-// exit ends an enter.
-func (s *Shelf) exit(account int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.guests[account]--; s.guests[account] <= 0 {
-		delete(s.guests, account)
-	}
+	guests  map[int64]map[*conn]bool // who is logged in, by account; true: from another machine
 }
 
 // shelved is a folder on the shelf.
