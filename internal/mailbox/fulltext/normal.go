@@ -96,10 +96,9 @@ func foldASCII(text []byte) []byte {
 	for _, c := range text {
 		c = folded[c&0x7f]
 		text[n] = c
-		if c != ' ' || last != ' ' {
-			n++
-		}
-		last = c
+		space := ((c ^ ' ') - 1) >> 7 // 1 or 0; a branch would go wrong at every word
+		n += 1 - int(space&last)
+		last = space
 	}
 	return text[:n]
 }

@@ -107,30 +107,36 @@ func (x *Index) enter(ctx context.Context, src source) (release func(), err erro
 }
 
 // takeInFrom takes in the messages above from. What is done stays, whatever
-// becomes of the rest.
+// becomes of the rest. A batch is written while the next one is read.
 func (x *Index) takeInFrom(ctx context.Context, src source, from uint32) (err error) {
 	if from == 1<<32-1 {
 		return nil
 	}
-	b := batch{limit: x.tokens}
+	saved := make(chan error, 1)
+	saved <- nil // of no batch
+	b := &batch{limit: x.tokens}
+	save := func() error {
+		if err := <-saved; err != nil {
+			saved <- err
+			return err
+		}
+		go func(from uint32, b *batch) { saved <- x.save(ctx, src, from, b) }(from, b)
+		from, b = b.last, &batch{limit: x.tokens}
+		return nil
+	}
 	var m message
 	for m, err = range x.read(ctx, src, mailbox.Range{First: from + 1, Last: 1<<32 - 1}) {
 		if err != nil {
 			break
 		}
-		b.add(m.uid, m.texts, m.whole)
-		if !b.full() {
-			continue
+		if b.add(m.uid, m.texts, m.whole); b.full() && save() != nil {
+			break
 		}
-		if err := x.save(ctx, src, from, &b); err != nil {
-			return err
-		}
-		from, b = b.last, batch{limit: x.tokens}
 	}
 	if b.docs > 0 && ctx.Err() == nil {
-		err = errors.Join(err, x.save(ctx, src, from, &b))
+		save() // tells its error below
 	}
-	return err
+	return errors.Join(err, <-saved)
 }
 
 // save writes a batch as a segment.
