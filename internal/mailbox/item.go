@@ -24,7 +24,7 @@ const (
 	NeedOutline Need = 1 << iota // Outline
 	NeedText                     // Prefix, and what OpenItem needs
 	SkipFlags                    // not Flags and Keywords of the Message
-	SkipRest                     // not Received, Saved, ModSeq, EmailID and Trace of it
+	SkipRest                     // not Received, Saved, ModSeq, EmailID and Trace, nor Size and Body unless they are needed for the above
 )
 
 // Item is a message with what was asked for.

@@ -31,8 +31,11 @@ type columns struct {
 
 // newColumns takes what need does not leave out of a Message.
 func newColumns(need Need) *columns {
-	c := &columns{names: `uid, message.size, message.body`}
-	c.into = []any{&c.uid, &c.size, &c.body}
+	c := &columns{names: `uid`}
+	c.into = []any{&c.uid}
+	if need&SkipRest == 0 || need&(NeedOutline|NeedText) != 0 {
+		c.add(`, message.size, message.body`, &c.size, &c.body)
+	}
 	if need&SkipFlags == 0 {
 		c.add(`, flags, NULLIF(keywords, '')`, &c.flags, &c.keywords)
 	}

@@ -40,10 +40,7 @@ func (p *Part) Inner() (*Part, bool) {
 // empty line (RFC 9051 section 6.4.5.1, HEADER.FIELDS and HEADER.FIELDS.NOT).
 // Where the section has none, only not leaves it out, as Dovecot does.
 func Fields(header []byte, names []string, not bool) []byte {
-	want := make(map[string]bool, len(names))
-	for _, n := range names {
-		want[strings.ToLower(n)] = true
-	}
+	wanted := oneOf(names)
 	out := make([]byte, 0, 256)
 	in := not
 	for line := range bytes.Lines(header) {
@@ -52,7 +49,7 @@ func Fields(header []byte, names []string, not bool) []byte {
 		}
 		if line[0] != ' ' && line[0] != '\t' {
 			name, _, _ := bytes.Cut(line, []byte{':'})
-			in = want[strings.ToLower(string(bytes.TrimRight(name, " \t")))] != not
+			in = wanted(bytes.TrimRight(name, " \t")) != not
 		}
 		if in {
 			out = append(out, line...)
@@ -62,4 +59,24 @@ func Fields(header []byte, names []string, not bool) []byte {
 		return out
 	}
 	return append(out, "\r\n"...)
+}
+
+// oneOf tells whether a name is one of names, in any case. Of few each is
+// compared: that is quicker than to make a map for each message.
+func oneOf(names []string) func(name []byte) bool {
+	if len(names) <= 16 {
+		return func(name []byte) bool {
+			for _, n := range names {
+				if len(n) == len(name) && strings.EqualFold(n, string(name)) {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	all := make(map[string]bool, len(names))
+	for _, n := range names {
+		all[strings.ToLower(n)] = true
+	}
+	return func(name []byte) bool { return all[strings.ToLower(string(name))] }
 }

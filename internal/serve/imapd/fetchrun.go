@@ -150,7 +150,7 @@ func (f *fetching) needs(news bool) mailbox.Need {
 // rest tells whether an item comes from what mailbox.SkipRest leaves out.
 func (k itemKind) rest() bool {
 	switch k {
-	case itemDate, itemModSeq, itemEmailID, itemSaveDate:
+	case itemDate, itemSize, itemModSeq, itemEmailID, itemSaveDate:
 		return true
 	}
 	return false

@@ -9,24 +9,42 @@ import (
 	"sync"
 )
 
-// Bounds of what a Near reads, in octets.
+// What a Near reads, in octets.
 const (
-	maxNear   = 16 << 10  // a body that is read whole when it is opened
-	maxWindow = 128 << 10 // what is read at once
+	maxNear   = 16 << 10 // a body that is read whole when it is opened
+	blockSize = 64 << 10 // what is read at once, and the end of the last record
+	maxBlock  = blockSize + headerSize + maxNear
+	blocks    = 4 // of them that are kept
 )
 
-// Near opens bodies of which many lie behind one another, as those of a mailbox
-// do: it keeps the file of the last segment open and reads on when the next body
-// is wanted, more each time. It is for many goroutines and must be closed.
+// Near opens bodies of which many lie near one another, as those of a mailbox
+// do: it keeps the file of the last segment open and reads it block by block,
+// as soon as a body is wanted that is not far from the last. It keeps some
+// blocks, as mail that comes in side by side is in no strict order. It is for
+// many goroutines and must be closed.
 type Near struct {
 	disk *Disk
 
 	mu      sync.Mutex
 	closed  bool
 	segment string
-	file    *os.File // of segment; nil: none yet
-	at      int64    // where window lies in it
-	window  []byte   // never changed: readers have parts of it
+	file    *os.File      // of segment; nil: none yet
+	last    int64         // where the last record was
+	kept    [blocks]block // the last one read first
+}
+
+// block is a part of a segment. It never changes: readers have parts of it.
+type block struct {
+	at     int64
+	octets []byte
+}
+
+// record gives size octets at a place in the segment, if they are in the block.
+func (b *block) record(at, size int64) ([]byte, bool) {
+	if at -= b.at; at < 0 || at+size > int64(len(b.octets)) {
+		return nil, false
+	}
+	return b.octets[at : at+size], true
 }
 
 // Near begins to read bodies.
@@ -45,7 +63,7 @@ func (n *Near) leave() {
 	if n.file != nil {
 		n.file.Close()
 	}
-	n.file, n.window = nil, nil
+	n.file, n.kept = nil, [blocks]block{}
 }
 
 // Open is Open of the Disk.
@@ -59,7 +77,7 @@ func (n *Near) Open(ctx context.Context, ref Ref) (Reader, error) {
 	return n.disk.Open(ctx, ref)
 }
 
-// read gives a body, if it is what was stored. The window may have been read
+// read gives a body, if it is what was stored. The block may have been read
 // before the body was written.
 func (n *Near) read(p place) ([]byte, bool) {
 	record, ok := n.record(p)
@@ -78,23 +96,26 @@ func (n *Near) record(p place) ([]byte, bool) {
 		return nil, false
 	}
 	size := headerSize + p.length
-	from := p.offset - n.at
-	if from < 0 || from+size > int64(len(n.window)) {
-		want := size
-		if from >= 0 && from <= int64(len(n.window)) { // it goes on where the window ends
-			want = max(size, min(2*int64(len(n.window)), maxWindow))
+	far := max(p.offset-n.last, n.last-p.offset) > blockSize
+	n.last = p.offset
+	for i := range n.kept {
+		if record, ok := n.kept[i].record(p.offset, size); ok {
+			return record, true
 		}
-		window := make([]byte, want)
-		got, err := n.file.ReadAt(window, p.offset)
-		if err != nil && err != io.EOF {
-			return nil, false
-		}
-		n.at, n.window, from = p.offset, window[:got], 0
 	}
-	if from+size > int64(len(n.window)) {
+	b := block{at: p.offset, octets: make([]byte, size)}
+	if !far {
+		b = block{at: p.offset - p.offset%blockSize, octets: make([]byte, maxBlock)}
+	}
+	got, err := n.file.ReadAt(b.octets, b.at)
+	if err != nil && err != io.EOF {
 		return nil, false
 	}
-	return n.window[from : from+size], true
+	if b.octets = b.octets[:got]; !far {
+		copy(n.kept[1:], n.kept[:])
+		n.kept[0] = b
+	}
+	return b.record(p.offset, size)
 }
 
 // enter opens a segment. It needs n.mu.
@@ -107,7 +128,7 @@ func (n *Near) enter(segment string) bool {
 	if err != nil {
 		return false
 	}
-	n.segment, n.file = segment, file
+	n.segment, n.file, n.last = segment, file, -2*blockSize
 	return true
 }
 

@@ -38,7 +38,7 @@ func TestNearGivesTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		refs, bodies = append(refs, s.Ref), append(bodies, b)
-		check(i) // which a window read before it does not have
+		check(i) // which a block read before it does not have
 	}
 	for range 2 {
 		for i := range refs {

@@ -59,12 +59,13 @@ func (e *Encoder) quotable(s string) bool {
 
 func (e *Encoder) quoted(s string) {
 	e.W.WriteByte('"')
-	for i := range len(s) {
-		if s[i] == '"' || s[i] == '\\' {
-			e.W.WriteByte('\\')
-		}
+	for i := strings.IndexAny(s, `"\`); i >= 0; i = strings.IndexAny(s, `"\`) {
+		e.W.WriteString(s[:i])
+		e.W.WriteByte('\\')
 		e.W.WriteByte(s[i])
+		s = s[i+1:]
 	}
+	e.W.WriteString(s)
 	e.W.WriteByte('"')
 }
 
@@ -105,7 +106,16 @@ func (e *Encoder) Ranges(ranges []Range) {
 }
 
 // List writes a parenthesized list of words as they stand.
-func (e *Encoder) List(words []string) { e.Raw("(" + strings.Join(words, " ") + ")") }
+func (e *Encoder) List(words []string) {
+	e.Raw("(")
+	for i, w := range words {
+		if i > 0 {
+			e.Raw(" ")
+		}
+		e.Raw(w)
+	}
+	e.Raw(")")
+}
 
 // Literal writes size octets of r as a literal. What r has too little is an
 // error after which the connection is of no more use.
