@@ -51,12 +51,48 @@ func (b *batch) add(uid uint32, texts []string, whole bool) {
 }
 
 func (b *batch) entry(word string, uid, place uint32) {
-	if b.count%chunk == 0 {
+	b.append(entry{b.number(word), uid, place})
+}
+
+func (b *batch) append(e entry) {
+	n := b.count / chunk
+	if n == len(b.entries) {
 		b.entries = append(b.entries, make([]entry, 0, chunk))
 	}
-	last := &b.entries[len(b.entries)-1]
-	*last = append(*last, entry{b.number(word), uid, place})
+	b.entries[n] = append(b.entries[n], e)
 	b.count++
+}
+
+// reset makes the batch an empty one that keeps its memory.
+func (b *batch) reset() {
+	b.vocabulary.reset()
+	for i := range b.entries {
+		b.entries[i] = b.entries[i][:0]
+	}
+	b.count, b.docs = 0, 0
+}
+
+// join adds what another batch has gathered of messages behind those of b. It
+// looks up each word once, not each token.
+func (b *batch) join(other *batch) {
+	if other.docs == 0 {
+		return
+	}
+	if b.docs == 0 {
+		b.first = other.first
+	}
+	b.last = other.last
+	b.docs += other.docs
+	words := other.words()
+	here := make([]uint32, len(words))
+	for n, word := range words {
+		here[n] = b.number(word)
+	}
+	for _, c := range other.entries {
+		for _, e := range c {
+			b.append(entry{here[e.word], e.uid, e.place})
+		}
+	}
 }
 
 // each calls yield for every word in the order of words; list is valid only

@@ -2,6 +2,7 @@ package fulltext
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,12 +125,11 @@ func (x *Index) takeInFrom(ctx context.Context, src source, from uint32) (err er
 		from, b = b.last, &batch{limit: x.tokens}
 		return nil
 	}
-	var m message
-	for m, err = range x.read(ctx, src, mailbox.Range{First: from + 1, Last: 1<<32 - 1}) {
-		if err != nil {
-			break
-		}
-		if b.add(m.uid, m.texts, m.whole); b.full() && save() != nil {
+	var run *batch
+	for run, err = range x.read(ctx, src, mailbox.Range{First: from + 1, Last: 1<<32 - 1}) {
+		b.join(run)
+		runs.Put(run)
+		if err != nil || b.full() && save() != nil {
 			break
 		}
 	}
@@ -159,25 +159,17 @@ func (x *Index) save(ctx context.Context, src source, from uint32, b *batch) err
 	})
 }
 
-// message is what is taken in of a message.
-type message struct {
-	uid   uint32
-	texts []string // normal
-	whole bool
-	err   error
-}
-
-// Messages are read in runs, each by a goroutine, of so many or of so many
-// octets and one more.
+// Messages are read in runs, each by a goroutine: of a part of what a batch
+// takes, or of so many octets and one more.
 const (
-	runMessages = 32
-	runOctets   = 256 << 10
+	runPart   = 1 << 15 // tokens of a batch for each message
+	runOctets = 256 << 10
 )
 
-// read gives the texts of the messages in r, in the order of their UIDs. Several
-// are read at a time.
-func (x *Index) read(ctx context.Context, src source, r mailbox.Range) iter.Seq2[message, error] {
-	return func(yield func(message, error) bool) {
+// read gives the tokens of the messages in r, run by run in the order of their
+// UIDs. Several are read at a time. With an error comes what was read before.
+func (x *Index) read(ctx context.Context, src source, r mailbox.Range) iter.Seq2[*batch, error] {
+	return func(yield func(*batch, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		queue := x.readAhead(ctx, src, r)
 		defer func() {
@@ -186,30 +178,34 @@ func (x *Index) read(ctx context.Context, src source, r mailbox.Range) iter.Seq2
 				<-run
 			}
 		}()
-		for run := range queue {
-			for _, m := range <-run {
-				if !errors.Is(m.err, mailbox.ErrNoMessage) && (!yield(m, m.err) || m.err != nil) {
-					return
-				}
+		for next := range queue {
+			if run := <-next; !yield(run.batch, run.err) || run.err != nil {
+				return
 			}
 		}
 	}
 }
 
+// run is what was read of some messages, up to one that fails.
+type run struct {
+	*batch
+	err error
+}
+
 // readAhead begins to read messages; each run comes from a channel of its own.
 // When ctx ends, so does it.
-func (x *Index) readAhead(ctx context.Context, src source, r mailbox.Range) <-chan chan []message {
-	queue := make(chan chan []message, min(runtime.GOMAXPROCS(0), 4))
+func (x *Index) readAhead(ctx context.Context, src source, r mailbox.Range) <-chan chan run {
+	queue := make(chan chan run, min(runtime.GOMAXPROCS(0), 4))
 	go func() {
 		defer close(queue)
-		for run := range x.runs(ctx, src, r) {
-			next := make(chan []message, 1)
+		for list := range x.unopened(ctx, src, r) {
+			next := make(chan run, 1)
 			select {
 			case queue <- next:
 			case <-ctx.Done():
 				return
 			}
-			go func() { next <- x.readRun(ctx, src.field, run) }()
+			go func() { next <- x.readRun(ctx, src.field, list) }()
 		}
 	}()
 	return queue
@@ -221,14 +217,14 @@ type unopened struct {
 	err error
 }
 
-// runs gives the messages in r run by run.
-func (x *Index) runs(ctx context.Context, src source, r mailbox.Range) iter.Seq[[]unopened] {
+// unopened gives the messages in r run by run.
+func (x *Index) unopened(ctx context.Context, src source, r mailbox.Range) iter.Seq[[]unopened] {
 	return func(yield func([]unopened) bool) {
 		var run []unopened
-		octets := int64(0)
+		octets, most := int64(0), max(1, cmp.Or(x.tokens, maxTokens)/runPart)
 		for it, err := range x.Mailboxes.Items(ctx, src.folder, []mailbox.Range{r}, mailbox.NeedText) {
 			run = append(run, unopened{it, err})
-			if octets += it.Size; len(run) < runMessages && octets < runOctets {
+			if octets += it.Size; len(run) < most && octets < runOctets {
 				continue
 			}
 			if !yield(run) {
@@ -242,50 +238,47 @@ func (x *Index) runs(ctx context.Context, src source, r mailbox.Range) iter.Seq[
 	}
 }
 
-// readRun reads the messages of a run, up to one that fails.
-func (x *Index) readRun(ctx context.Context, f field, run []unopened) []message {
-	list := make([]message, 0, len(run))
-	for i := range run {
-		var m message
-		if err := run[i].err; err != nil {
-			m = failed(run[i].UID, err)
-		} else {
-			m = x.readOne(ctx, f, &run[i].Item)
+// runs keeps batches, for their memory.
+var runs = sync.Pool{New: func() any { return &batch{} }}
+
+// readRun reads the messages of a run.
+func (x *Index) readRun(ctx context.Context, f field, list []unopened) run {
+	r := run{batch: runs.Get().(*batch)}
+	r.reset()
+	for i := range list {
+		uid, err := list[i].UID, list[i].err
+		var texts []string
+		var whole bool
+		if err == nil {
+			texts, whole, err = x.readOne(ctx, f, &list[i].Item)
 		}
-		if list = append(list, m); m.err != nil && !errors.Is(m.err, mailbox.ErrNoMessage) {
-			break
+		switch {
+		case errors.Is(err, mailbox.ErrNoMessage):
+		case uid != 0 && (errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrCorrupt)):
+			// It is damaged for good, and must always be looked at.
+			r.add(uid, nil, false)
+		case err != nil:
+			r.err = fmt.Errorf("read message %d: %w", uid, err)
+			return r
+		default:
+			r.add(uid, texts, whole)
 		}
 	}
-	return list
+	return r
 }
 
-// readOne reads of a message what is taken in.
-func (x *Index) readOne(ctx context.Context, f field, it *mailbox.Item) message {
+// readOne reads the normal texts of a message.
+func (x *Index) readOne(ctx context.Context, f field, it *mailbox.Item) (texts []string, whole bool, err error) {
 	c, err := x.Mailboxes.OpenItem(ctx, it)
 	if err != nil {
-		return failed(it.UID, err)
+		return nil, false, err
 	}
 	defer c.Close()
-	m := message{uid: it.UID}
 	if f == inBody {
-		m.texts, m.whole, err = normalTexts(c)
-	} else {
-		m.texts = make([]string, 1)
-		m.texts[0], m.whole, err = Header(c)
+		return normalTexts(c)
 	}
-	if err != nil {
-		return failed(it.UID, err)
-	}
-	return m
-}
-
-// failed is a message that could not be read. One that is damaged for good is
-// taken in as one that must always be looked at.
-func failed(uid uint32, err error) message {
-	if uid != 0 && (errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrCorrupt)) {
-		return message{uid: uid}
-	}
-	return message{uid: uid, err: fmt.Errorf("read message %d: %w", uid, err)}
+	text, whole, err := Header(c)
+	return []string{text}, whole, err
 }
 
 // errEnough ends the reading of a message whose text is long.

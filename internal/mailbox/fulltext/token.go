@@ -51,6 +51,7 @@ type separation uint32
 var separators = [...]string{"", " ", ".", "-", "@", "/", "_", "'", ":", "=", ", ", ". ", "://", "、", "。"}
 
 const (
+	space       = separation(1)               // " "
 	others      = separation(len(separators)) // anything else, which must be looked at; also in front of the first token
 	separations = others + 1
 )
@@ -79,6 +80,9 @@ type scanner struct {
 
 // next finds the next run.
 func (s *scanner) next() bool {
+	if s.plain() {
+		return true
+	}
 	start, kind := -1, gap
 	between := 0
 	for i := 0; i < len(s.text); {
@@ -96,15 +100,29 @@ func (s *scanner) next() bool {
 		}
 		s.token.runes++
 		i += size
-		for kind == letter && i < len(s.text) && classes[s.text[i]] == letter { // most text
-			s.token.runes++
-			i++
-		}
 	}
 	if start < 0 {
 		return false
 	}
 	s.take(start, len(s.text), between)
+	return true
+}
+
+// plain is next for what most of a text is: letters of ASCII between two spaces,
+// or a space and punctuation. For all else it tells false.
+func (s *scanner) plain() bool {
+	t := s.text
+	if s.token.word == "" || len(t) < 2 || t[0] != ' ' || classes[t[1]] != letter {
+		return false
+	}
+	end := 2
+	for end < len(t) && classes[t[end]] == letter {
+		end++
+	}
+	if end < len(t) && t[end] >= utf8.RuneSelf {
+		return false // it may go on
+	}
+	s.token, s.text = token{t[1:end], space, end - 1}, t[end:]
 	return true
 }
 
@@ -126,22 +144,11 @@ func (s *scanner) classAt(i int) (class, int) {
 }
 
 func (s *scanner) take(start, end, between int) {
-	s.token.behind = separationBy(s.text[:between])
-	if s.token.word == "" {
-		s.token.behind = others
+	s.token.behind = others
+	if i := slices.Index(separators[:], s.text[:between]); i >= 0 && s.token.word != "" {
+		s.token.behind = separation(i)
 	}
 	s.token.word, s.text = s.text[start:end], s.text[end:]
-}
-
-// separationBy gives the number of what stands between two tokens.
-func separationBy(between string) separation {
-	if between == separators[1] { // most of them
-		return 1
-	}
-	if i := slices.Index(separators[:], between); i >= 0 {
-		return separation(i)
-	}
-	return others
 }
 
 // tokens calls yield for each token of normal text with its place, of which

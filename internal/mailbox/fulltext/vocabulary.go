@@ -15,6 +15,12 @@ type vocabulary struct {
 // slot holds a word by its hash and by its number plus one; 0: it is free.
 type slot struct{ hash, word uint32 }
 
+// reset makes it empty.
+func (v *vocabulary) reset() {
+	clear(v.slots)
+	v.text, v.ends = v.text[:0], v.ends[:0]
+}
+
 // number gives the number of a word.
 func (v *vocabulary) number(word string) uint32 {
 	if 2*len(v.ends) >= len(v.slots) {
