@@ -26,7 +26,9 @@ var compressors = sync.Pool{New: func() any {
 	return w
 }}
 
-// deflater compresses each Write for itself, up to a sync flush.
+// deflater compresses each Write for itself, up to a sync flush, and writes it at
+// once: the flush's last octets in a record of TLS of their own would wake a
+// client for nothing (Thunderbird in IDLE then waits for a line and hangs).
 type deflater struct{ w io.Writer }
 
 // Write fulfils io.Writer.
@@ -36,10 +38,14 @@ func (d deflater) Write(p []byte) (int, error) {
 		z.Reset(nil)
 		compressors.Put(z)
 	}()
-	z.Reset(d.w)
+	var whole bytes.Buffer
+	z.Reset(&whole)
 	n, err := z.Write(p)
 	if err == nil {
 		err = z.Flush()
+	}
+	if err == nil {
+		_, err = d.w.Write(whole.Bytes())
 	}
 	return n, err
 }
