@@ -98,7 +98,53 @@ func (p *program) enter(value, text string) {
 // until waits for an expression to be true in Thunderbird.
 func (p *program) until(expression string) {
 	p.t.Helper()
-	eventually(p.t, shortly, expression, func() bool { return p.eval(expression) == true })
+	p.eventually(expression, func() bool { return p.eval(expression) == true })
+}
+
+// eventually is the function of that name, and tells what it was when the reason
+// is a connection that hangs in IDLE.
+func (p *program) eventually(what string, ok func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(shortly); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	if p.hangs() {
+		p.t.Error("Thunderbird gave an idle connection work, which never sent DONE: something woke it in IDLE that was no line")
+	}
+	p.t.Fatalf("after %v still not: %s", shortly, what)
+}
+
+// handed is a line of the log about one connection: its address, and what it is
+// about. SetupSinkProxy is the main thread's, when it hands a connection work.
+var handed = regexp.MustCompile(`(?m)IMAP ([0-9a-f]+):localhost\.[^:\n]*:[^:\n]*:(SetupSinkProxy|SendData|CreateNewLineFromSocket): (.*?)\r?$`)
+
+// hangs tells whether Thunderbird has given a connection work that waits in
+// IDLE, and that connection has not said a word since, DONE to begin with.
+func (p *program) hangs() bool {
+	p.t.Helper()
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	idle, work := map[string]bool{}, map[string]bool{}
+	for _, m := range handed.FindAllStringSubmatch(string(text), -1) {
+		switch conn := m[1]; {
+		case m[2] == "SetupSinkProxy":
+			work[conn] = idle[conn]
+		case m[2] == "SendData":
+			idle[conn], work[conn] = false, false
+		case m[3] == "+ idling":
+			idle[conn] = true
+		}
+	}
+	for _, waits := range work {
+		if waits {
+			return true
+		}
+	}
+	return false
 }
 
 // spoken is a line of the IMAP dialogue in the log: the state of its connection
@@ -148,7 +194,7 @@ func (p *program) said(words string) int {
 // idle waits until Thunderbird waits for news of INBOX.
 func (p *program) idle() {
 	p.t.Helper()
-	eventually(p.t, shortly, "Thunderbird idles", func() bool {
+	p.eventually("Thunderbird idles", func() bool {
 		for _, l := range slices.Backward(p.dialogue()) {
 			if l.state == "S-INBOX" {
 				return l.text == "+ idling"

@@ -134,11 +134,6 @@ func (b *story) receive() {
 	b.eventually("the open message is seen on the server", func() bool { return b.inbox(1)[0].has(`\Seen`) })
 }
 
-func (b *story) eventually(what string, ok func() bool) {
-	b.t.Helper()
-	eventually(b.t, shortly, what, ok)
-}
-
 // inbox gives taro's inbox, which must hold that many messages.
 func (b *story) inbox(want int) []message {
 	b.t.Helper()

@@ -33,7 +33,9 @@ var compressors = sync.Pool{New: func() any {
 	return z
 }}
 
-// deflater compresses each Write for itself, up to a sync flush.
+// deflater compresses each Write for itself, up to a sync flush, and writes it at
+// once: the flush's last octets in a record of TLS of their own would wake a
+// client for nothing (Thunderbird in IDLE then waits for a line and hangs).
 type deflater struct{ w io.Writer }
 
 // Write fulfils io.Writer.

@@ -19,8 +19,8 @@ func (c *conn) parseIdle(d *wire.Decoder) task {
 			// What came before; a mailbox that is gone is told of afterwards.
 			c.sel.tell(ctx, c, true, newest)
 		}
-		// In one write: Thunderbird, when compressed, inflates a second one
-		// together with the first, but does not look at it until a third comes.
+		// In one write: with two, Thunderbird was seen to leave the second unread
+		// until something else came.
 		if err := c.out.flush(); err != nil {
 			return "", &broken{err}
 		}
