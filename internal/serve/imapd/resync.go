@@ -77,34 +77,77 @@ func (r *resync) unchanged(now []uint32) (uid uint32) {
 	return uid
 }
 
-// resync tells what happened since the client last had the mailbox.
-func (c *conn) resync(ctx context.Context, v *view, r *resync) error {
-	if r.validity != v.folder.UIDValidity {
-		return nil // it knows nothing of this mailbox
+// earlier is what happened in a folder since a client last had it.
+type earlier struct {
+	gone    []wire.Range
+	changed []mailbox.Message
+}
+
+// maxCatchUp is how often earlier is read anew because the folder has changed
+// meanwhile. After that a client may count a message of which it is told nothing
+// but that it is gone, which comes with the next news.
+const maxCatchUp = 10
+
+// catchUp gives the newest edition of a folder, and what r's client is told of
+// what came before, both as of one moment.
+func (c *conn) catchUp(ctx context.Context, f *shelved, r *resync) (e edition, old earlier, err error) {
+	for range maxCatchUp {
+		if e, _, err = f.look(ctx, c.srv.Mailboxes, newest, newest); err != nil {
+			return e, old, err
+		}
+		if r.validity != e.folder.UIDValidity {
+			return e, earlier{}, nil // it knows nothing of this mailbox
+		}
+		if old, err = c.earlier(ctx, e, r); err != nil {
+			return e, old, err
+		}
+		now, err := c.srv.Mailboxes.Status(ctx, f.id)
+		if err != nil || now.ModSeq == e.folder.ModSeq {
+			return e, old, err
+		}
 	}
+	return e, old, nil
+}
+
+func (c *conn) earlier(ctx context.Context, e edition, r *resync) (old earlier, err error) {
 	known := r.known
 	if known == nil {
 		known = []wire.Range{{First: 1, Last: wire.Star}}
+	}
+	if old.gone, err = c.goneOf(ctx, e.folder, e.uids, r.modseq, known, r.unchanged(e.uids)); err != nil {
+		return old, err
 	}
 	boxes, set := c.srv.Mailboxes, make([]mailbox.Range, len(known))
 	for i, k := range known {
 		set[i] = mailbox.Range(k)
 	}
-	err := c.tellGoneOf(ctx, v, r.modseq, known, r.unchanged(v.uids))
+	changed, err := boxes.ChangedIn(ctx, e.folder.ID, set, r.modseq)
 	if err != nil {
-		return err
+		return old, err
 	}
-	changed, err := boxes.ChangedIn(ctx, v.folder.ID, set, r.modseq)
-	if err != nil {
-		return err
-	}
-	for it, err := range boxes.Items(ctx, v.folder.ID, mailbox.Ranges(changed), 0) {
+	for it, err := range boxes.Items(ctx, e.folder.ID, mailbox.Ranges(changed), 0) {
 		if err != nil {
-			return err
+			return old, err
 		}
-		v.tellFlags(c, it.Message)
+		old.changed = append(old.changed, it.Message)
 	}
-	return nil
+	return old, nil
+}
+
+// tellEarlier tells a client what catchUp has found.
+func (c *conn) tellEarlier(v *view, old earlier) error {
+	err := c.tellVanishedEarlier(old.gone)
+	for _, m := range old.changed {
+		v.tellFlags(c, m)
+	}
+	return err
+}
+
+func (c *conn) tellVanishedEarlier(gone []wire.Range) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	return c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED (EARLIER) "); e.Ranges(gone); return nil })
 }
 
 // vanished gives the UIDs of known, which is in order, that are gone: those of
@@ -148,21 +191,21 @@ func vanished(n mailbox.News, uids []uint32, known []wire.Range, unchanged uint3
 // counts are told with the other news.
 func (c *conn) tellVanished(ctx context.Context, since int64, set wire.Set) error {
 	folder := c.sel.told()
-	return c.tellGoneOf(ctx, c.sel, since, set.Normal(max(1, folder.UIDNext)-1), 0)
-}
-
-// tellGoneOf tells which messages of known are gone since a mod-sequence, as
-// vanished has it.
-func (c *conn) tellGoneOf(ctx context.Context, v *view, since int64, known []wire.Range, unchanged uint32) (err error) {
-	n := mailbox.News{Folder: v.told()}
-	if n.Expunged, n.Complete, err = c.srv.Mailboxes.Expunged(ctx, n.Folder.ID, since); err != nil {
+	gone, err := c.goneOf(ctx, folder, c.sel.snapshot(), since, set.Normal(max(1, folder.UIDNext)-1), 0)
+	if err != nil {
 		return err
 	}
-	gone := vanished(n, v.snapshot(), known, unchanged)
-	if len(gone) == 0 {
-		return nil
+	return c.tellVanishedEarlier(gone)
+}
+
+// goneOf gives which messages of known are gone since a mod-sequence, as
+// vanished has it.
+func (c *conn) goneOf(ctx context.Context, folder mailbox.Folder, uids []uint32, since int64, known []wire.Range, unchanged uint32) (_ []wire.Range, err error) {
+	n := mailbox.News{Folder: folder}
+	if n.Expunged, n.Complete, err = c.srv.Mailboxes.Expunged(ctx, folder.ID, since); err != nil {
+		return nil, err
 	}
-	return c.respond(func(e *wire.Encoder) error { e.Raw("* VANISHED (EARLIER) "); e.Ranges(gone); return nil })
+	return vanished(n, uids, known, unchanged), nil
 }
 
 // highest is the response code that tells a mod-sequence, with a space behind.

@@ -66,15 +66,15 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 	v := &view{rights: rights, readOnly: o.readOnly || rights&writing == 0, uidOnly: c.enabled.uidOnly}
 	v.cancel = c.srv.Mailboxes.Watch(f.ID, c.wake)
 	v.place = c.srv.Shelf.take(f.ID)
-	e, _, err := v.place.look(ctx, c.srv.Mailboxes, newest, newest)
+	e, old, err := c.openFolder(ctx, v.place, o.resync)
 	if err == nil {
 		v.folder, v.whole, v.uids, v.now, v.keywords = e.folder, e.folder.ModSeq, e.uids, e.uids, len(e.keywords)
 		c.sel = v
 		err = c.describe(ctx, v, e)
 		c.tellName(o.name, at.shown())
 	}
-	if err == nil && o.resync != nil {
-		err = c.resync(ctx, v, o.resync)
+	if err == nil {
+		err = c.tellEarlier(v, old)
 	}
 	if err != nil {
 		c.sel = v
@@ -85,6 +85,15 @@ func (c *conn) selectBox(ctx context.Context, o opening) (string, error) {
 		return "[READ-ONLY] Mailbox opened", nil
 	}
 	return "[READ-WRITE] Mailbox opened", nil
+}
+
+// openFolder reads a folder, and what a client hears that has had it before.
+func (c *conn) openFolder(ctx context.Context, f *shelved, r *resync) (e edition, old earlier, err error) {
+	if r != nil {
+		return c.catchUp(ctx, f, r)
+	}
+	e, _, err = f.look(ctx, c.srv.Mailboxes, newest, newest)
+	return e, old, err
 }
 
 // describe writes the untagged responses of SELECT (RFC 9051 section 6.3.2, and
