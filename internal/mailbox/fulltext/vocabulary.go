@@ -3,8 +3,9 @@ package fulltext
 import "hash/maphash"
 
 // vocabulary numbers words in the order of their first use. It is a hash table
-// with open addressing: of a map it takes half the time. Its seed is chosen at
-// random, so that nobody can write words that collide. The zero value is empty.
+// with open addressing, quicker than a map, and empty again without new memory.
+// Its seed is chosen at random, so that nobody can write words that collide. The
+// zero value is empty.
 type vocabulary struct {
 	seed  maphash.Seed
 	slots []slot   // a power of two, at most half of them used
