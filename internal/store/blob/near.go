@@ -21,7 +21,8 @@ const (
 // do: it keeps the file of the last segment open and reads it block by block,
 // as soon as a body is wanted that is not far from the last. It keeps some
 // blocks, as mail that comes in side by side is in no strict order. It is for
-// many goroutines and must be closed.
+// many goroutines and must be closed; up to then a segment that was deleted may
+// keep its room on the disk.
 type Near struct {
 	disk *Disk
 
