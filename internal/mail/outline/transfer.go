@@ -32,17 +32,3 @@ func (p *Part) Decode(body io.Reader) (io.Reader, bool) {
 	}
 	return (&mail.Part{Encoding: encoding}).Decode(body), true
 }
-
-// DecodedSize gives the octets Decode makes of the body, which takes reading
-// it through. It gives false where the encoding is unknown.
-func (p *Part) DecodedSize(body io.Reader) (int64, bool, error) {
-	decoded, ok := p.Decode(body)
-	if !ok {
-		return 0, false, nil
-	}
-	if decoded == body {
-		return p.BodySize, true, nil
-	}
-	n, err := io.Copy(io.Discard, decoded)
-	return n, true, err
-}

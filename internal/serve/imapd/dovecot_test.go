@@ -273,9 +273,8 @@ func sectionOf(o *outline.Outline, raw string, path []int, put func(item, value 
 		if err != nil {
 			panic(err)
 		}
-		size, _, _ := p.DecodedSize(strings.NewReader(body))
 		put("BINARY["+name+"]", strconv.Quote(string(b)))
-		put("BINARY.SIZE["+name+"]", strconv.FormatInt(size, 10))
+		put("BINARY.SIZE["+name+"]", strconv.Itoa(len(b)))
 	} else {
 		put("BINARY["+name+"]", "[UNKNOWN-CTE]")
 	}
