@@ -18,9 +18,9 @@
 // A message is a prefix, header fields of this recipient's own, and a body of
 // the body store, which many messages may share. It is named by folder id and
 // UID. Every change of a folder takes a new mod-sequence (RFC 7162); what one
-// call changes shares one, but each new message has its own. The ids and mod-sequences of expunged messages are
-// remembered, the newest expungedKept a folder; Folder.Forgotten is where that
-// memory begins.
+// call changes shares one, but each new message has its own. The ids and
+// mod-sequences of expunged messages are remembered, the newest expungedKept a
+// folder; Folder.Forgotten is where that memory begins.
 //
 // # Sharing
 //

@@ -32,8 +32,9 @@ type edition struct {
 }
 
 // Shelf is what sessions share: one edition of each selected folder, so that the
-// others find what the first one reads, which messages are \Recent, and how
-// many sessions an account has. Its zero value is empty. All servers of a process should have the same.
+// others find what the first one reads, which messages are \Recent, and who is
+// logged in (guests.go). Its zero value is empty. All servers of a process
+// should have the same.
 type Shelf struct {
 	mu      sync.Mutex
 	folders map[int64]*shelved
