@@ -61,6 +61,7 @@ var dovecotDialogues = with(map[string]string{
 	"FetchMultipartMixedComplex":  "Dovecot counts the line end before the last boundary of an inner part otherwise",
 	"FetchStructureEmbedded":      "Dovecot counts the line end before the last boundary of an inner part otherwise",
 	"Login":                       "Dovecot ends the connection after some wrong commands",
+	"RenameSelected":              byChance + "Dovecot may end the session when its mailbox is renamed",
 	"RenameInbox":                 "Dovecot does not rename INBOX",
 	"PeekMultipartMixedComplex":   "Dovecot counts the line end before the last boundary of an inner part otherwise",
 	"ListSubscribed":              "Dovecot tells of children only where asked to",
