@@ -70,7 +70,7 @@ func (s *edgeShowCmd) Run(ctx context.Context, c *cli, out *output) error {
 	}
 	t := out.table(s.What, snapshotAge(v))
 	if r := shown.Recorded; r != nil {
-		t.row("recorded", fmt.Sprintf("%s %s %s to %s: %s, %s %s", r.Time.Format(time.DateTime), r.Remote, r.From, r.To, r.Verdict, r.Why, r.Truth))
+		t.row("recorded", fmt.Sprintf("%s %s %s to %s: %s, %s %s", r.Time.Format(time.DateTime), r.Remote(), r.From, r.To, r.Verdict, r.Why, r.Truth))
 		t.row("client", fmt.Sprintf("name %s, SPF %s", cmp.Or(r.Name, "unknown"), cmp.Or(r.SPF, "unknown")))
 	}
 	for _, l := range shown.Lines(time.Now()) {
@@ -83,8 +83,8 @@ func (s *edgeShowCmd) Run(ctx context.Context, c *cli, out *output) error {
 func (s *edgeShowCmd) attempt(v *edge.View, journal string, shown *edgeShown) (a edge.Attempt, err error) {
 	if addr, err := netip.ParseAddr(s.What); err == nil {
 		// Who comes from there is told by its last attempt, while the journal has it.
-		remote := []byte(`"remote":"` + strings.TrimSuffix(netip.AddrPortFrom(addr.Unmap(), 0).String(), "0"))
-		shown.Recorded, err = lastAttempt(journal, remote, func(e *event.Event) bool { return e.Verdict != "" })
+		mark := []byte(`"ip":` + strconv.Quote(addr.Unmap().String()))
+		shown.Recorded, err = lastAttempt(journal, mark, func(e *event.Event) bool { return e.Verdict != "" })
 		if err != nil {
 			return a, err
 		}

@@ -38,7 +38,7 @@ func edgeNode(t *testing.T) (config, data string, e *edge.Engine) {
 	defer events.Close()
 	now := time.Now()
 	for i := range 12 {
-		ev := event.Event{Time: now, Kind: event.Rcpt, Role: "mx", Remote: "192.0.2.7:1025", From: "<a@bad.test>", To: fmt.Sprintf("guess%d@example.test", i),
+		ev := event.Event{Time: now, Kind: event.Rcpt, Role: "mx", IP: netip.MustParseAddr("192.0.2.7"), Port: 1025, From: "<a@bad.test>", To: fmt.Sprintf("guess%d@example.test", i),
 			Name: "-", SPF: "pass", Identity: "bad.test", Truth: "unknown", Verdict: "defer", Ref: fmt.Sprintf("abcde%x", i)}
 		a, ok := e.Recorded(&ev)
 		if !ok {

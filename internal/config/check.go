@@ -47,10 +47,7 @@ func (c *Config) check(ck *checker) {
 		ck.bad(hostPort(s), fmt.Sprintf("dns.servers[%d]", i), "%q is not host:port", s)
 	}
 	ck.bad(c.DNS.Timeout > 0, "dns.timeout", "must be more than 0")
-	ck.bad(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", "%q is none of debug, info, warn, error", c.Log.Level)
-	ck.bad(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "%q is neither text nor json", c.Log.Format)
-	ck.bad(c.Log.JournalSize >= 64<<10, "log.journal_size", "must be at least 64 KiB")
-	ck.bad(c.Log.JournalKeep > 0, "log.journal_keep", "must be more than 0")
+	c.Log.check(ck)
 }
 
 func (c *Config) checkNames(ck *checker) {

@@ -167,15 +167,6 @@ type DNS struct {
 	ZoneFile string   `toml:"zone_file" doc:"Answers from this zone file and asks nobody. For test installations."`
 }
 
-// Log says what the node writes about itself to standard error, and how long
-// it keeps the journal of events.
-type Log struct {
-	Level       string   `toml:"level" doc:"debug, info, warn or error. debug shows every event with its session's trace."`
-	Format      string   `toml:"format" doc:"text or json."`
-	JournalSize Size     `toml:"journal_size" doc:"A journal file is closed and a new one begun at this size."`
-	JournalKeep Duration `toml:"journal_keep" doc:"How long closed journal files are kept."`
-}
-
 // Default gives the configuration of an empty file.
 func Default() *Config {
 	return &Config{
@@ -203,7 +194,7 @@ func Default() *Config {
 			Concurrency: 200, PerDestination: 20, DigestEvery: Duration(24 * time.Hour),
 		},
 		DNS: DNS{Timeout: Duration(5 * time.Second)},
-		Log: Log{Level: "info", Format: "text", JournalSize: 128 << 20, JournalKeep: Duration(90 * 24 * time.Hour)},
+		Log: defaultLog(),
 	}
 }
 

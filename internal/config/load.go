@@ -149,6 +149,7 @@ func (c *Config) resolvePaths(base string) {
 	abs(&c.DataDir)
 	abs(&c.DNS.ZoneFile)
 	abs(&c.TLS.ACME.CAFile)
+	abs(&c.Log.Store.Password)
 	for i := range c.TLS.Certificates {
 		abs(&c.TLS.Certificates[i].Cert)
 		abs(&c.TLS.Certificates[i].Key)

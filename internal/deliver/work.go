@@ -3,6 +3,7 @@ package deliver
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/deliver/smtpc"
@@ -185,10 +186,14 @@ func (r *Runner) conclude(a *attempt) {
 func (r *Runner) recordAttempt(a *attempt, it *queue.Item, res *queue.Result) {
 	r.Metrics.attempt(map[queue.State]string{queue.Delivered: "delivered", queue.Waiting: "deferred", queue.Failed: "failed"}[res.State])
 	o := res.Outcome
-	r.Events.Record(event.Event{Time: o.Time, Kind: event.Attempt, Trace: it.Message.Trace, Role: "delivery",
-		Remote: a.hop.address, TLS: a.tls, From: it.Message.From.Path(), To: it.Wire, Queue: it.Message.ID, Size: it.Message.Size,
+	e := event.Event{Time: o.Time, Kind: event.Attempt, Trace: it.Message.Trace, Role: "delivery",
+		TLS: a.tls, From: it.Message.From.Path(), To: it.Wire, Queue: it.Message.ID, Size: it.Message.Size,
 		Host: o.Host, Code: o.Code, Enhanced: o.Enhanced, Text: o.Text, Verb: string(res.State),
-		Reason: nextTry(res), Millis: time.Since(a.start).Milliseconds()})
+		Reason: nextTry(res), Millis: time.Since(a.start).Milliseconds()}
+	if remote, err := netip.ParseAddrPort(a.hop.address); err == nil { // not a Unix socket
+		e = e.Peer(remote)
+	}
+	r.Events.Record(e)
 }
 
 func nextTry(res *queue.Result) string {

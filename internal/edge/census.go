@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"net/netip"
 
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
@@ -45,12 +44,11 @@ func (p *player) takeCensus(ctx context.Context, files []string) (*census, error
 	return c, p.each(ctx, files, func(ev *event.Event) {
 		switch ev.Kind {
 		case event.Rcpt:
-			remote, err := netip.ParseAddrPort(ev.Remote)
-			if err != nil || !judged(ev) {
+			if !ev.IP.IsValid() || !judged(ev) {
 				return
 			}
 			v := open.at(ev.Trace)
-			v.source, v.identity = SourceOf(remote.Addr()).key, provenIdentity(ev)
+			v.source, v.identity = SourceOf(ev.IP).key, provenIdentity(ev)
 			c.count(v.source, ev.Truth)
 		case event.Accept:
 			if v := open.get(ev.Trace); v != nil {

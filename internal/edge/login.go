@@ -327,8 +327,8 @@ func (r *LoginRuling) words(c Change) string {
 
 func (l *Logins) record(r *LoginRuling, verb, words string) {
 	c := &r.try.Client
-	l.Events.Record(event.Event{Kind: event.Edge, Trace: c.Trace, Role: c.Role, Remote: c.Remote.String(),
-		Account: r.try.Account, Verb: verb, Why: r.decision.Why.String(), Score: r.decision.Score, Evidence: words})
+	l.Events.Record(event.Event{Kind: event.Edge, Trace: c.Trace, Role: c.Role, Account: r.try.Account,
+		Verb: verb, Why: r.decision.Why.String(), Score: r.decision.Score, Evidence: words}.Peer(c.Remote))
 }
 
 // LoginCount names a number that a Logins keeps.

@@ -12,8 +12,7 @@ import (
 // Recorded gives the attempt that an event of kind rcpt tells of, as far as it
 // was judged, and whether it does. Its time is that of the event.
 func (e *Engine) Recorded(ev *event.Event) (a Attempt, ok bool) {
-	remote, err := netip.ParseAddrPort(ev.Remote)
-	if !judged(ev) || err != nil {
+	if !judged(ev) || !ev.IP.IsValid() {
 		return a, false
 	}
 	from, rest, err := mail.ParsePath(ev.From)
@@ -25,7 +24,7 @@ func (e *Engine) Recorded(ev *event.Event) (a Attempt, ok bool) {
 		return a, false
 	}
 	a = Attempt{
-		Time: Time(ev.Time.Unix()), Source: SourceOf(remote.Addr()), Null: from.IsNull(), Named: recordedName(ev.Name, remote.Addr()),
+		Time: Time(ev.Time.Unix()), Source: SourceOf(ev.IP), Null: from.IsNull(), Named: recordedName(ev.Name, ev.IP),
 		Realm: e.Hash(string(to.Domain)), Recipient: e.Hash(recipientName(to)), Sender: e.Hash(from.Key()),
 	}
 	switch senderauth.SPFResult(ev.SPF) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,16 +35,13 @@ type visitRecord struct {
 func (m *logMaker) add(v visitRecord) {
 	m.traces++
 	trace := mail.TraceID(fmt.Sprint("t", m.traces))
-	remote := v.ip + ":4567"
-	if strings.Contains(v.ip, ":") {
-		remote = "[" + v.ip + "]:4567"
-	}
-	m.events = append(m.events, event.Event{Time: v.at, Kind: event.Rcpt, Trace: trace, Role: "mx", Remote: remote, From: "<" + v.from + ">",
+	ip := netip.MustParseAddr(v.ip)
+	m.events = append(m.events, event.Event{Time: v.at, Kind: event.Rcpt, Trace: trace, Role: "mx", IP: ip, Port: 4567, From: "<" + v.from + ">",
 		To: v.to, Verdict: v.verdict, Truth: v.truth, Name: v.name, SPF: v.spf, Identity: v.id})
 	if v.accepted {
 		m.events = append(m.events, event.Event{Time: v.at.Add(time.Second), Kind: event.Accept, Trace: trace, Role: "mx"})
 	}
-	m.events = append(m.events, event.Event{Time: v.at.Add(2 * time.Second), Kind: event.Close, Trace: trace, Role: "mx", Remote: remote})
+	m.events = append(m.events, event.Event{Time: v.at.Add(2 * time.Second), Kind: event.Close, Trace: trace, Role: "mx", IP: ip, Port: 4567})
 }
 
 // write gives two files: the first day and the second.
@@ -206,13 +204,13 @@ func TestReplayOfABrokenLog(t *testing.T) {
 	}
 	lines := strings.SplitAfter(string(text), "\n")
 	wrong := func(at time.Time) string {
-		b, _ := json.Marshal(event.Event{Time: at, Kind: event.Rcpt, Trace: "w", Remote: "192.0.2.1:1", From: "<a@b.test>", To: "user1@here.test",
+		b, _ := json.Marshal(event.Event{Time: at, Kind: event.Rcpt, Trace: "w", IP: netip.MustParseAddr("192.0.2.1"), Port: 1, From: "<a@b.test>", To: "user1@here.test",
 			Verdict: "answer", Truth: "unknown"})
 		return string(b) + "\n"
 	}
 	lines = slices.Insert(lines, 500, wrong(time.Now().Add(48*time.Hour)), wrong(dayOne.Add(400*24*time.Hour)), wrong(dayOne.Add(-time.Hour)),
 		lines[7][:40]+"\n", "\x00\xff\n", strings.Repeat("[", 100_000)+"\n", `{"kind":"rcpt","time":5}`+"\n",
-		`{"time":"2024-03-02T00:00:00Z","kind":"rcpt","remote":"nobody","from":"<","to":"@","verdict":"answer"}`+"\n")
+		`{"time":"2024-03-02T00:00:00Z","kind":"rcpt","ip":"","from":"<","to":"@","verdict":"answer"}`+"\n")
 	if err := os.WriteFile(files[1], []byte(strings.Join(lines, "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +312,7 @@ func logOf(t *testing.T, e *Engine, events []event.Event) *logMaker {
 		d := e.Decide(&a)
 		truth, _ := truthOf(ev.Truth)
 		e.Learn(&a, &d, truth)
-		sender := !strings.HasPrefix(ev.Remote, "10.")
+		sender := !strings.HasPrefix(ev.IP.String(), "10.")
 		v := visitRecord{at: ev.Time, ip: a.Source.Prefix().Addr().String(), name: ev.Name, spf: ev.SPF, id: ev.Identity,
 			from: strings.Trim(ev.From, "<>"), to: ev.To, verdict: "answer", truth: ev.Truth, accepted: sender && !d.Defer && truth == Exists}
 		if v.accepted {

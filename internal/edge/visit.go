@@ -325,7 +325,7 @@ func (v *Visit) Close() {
 
 // event gives what all events of the visit have in common.
 func (v *Visit) event() event.Event {
-	return event.Event{Role: v.client.Role, Trace: v.client.Trace, Remote: v.client.Remote.String(), Helo: v.helo}
+	return event.Event{Role: v.client.Role, Trace: v.client.Trace, Helo: v.helo}.Peer(v.client.Remote)
 }
 
 // Behaviour is what a dialogue shows of a client, apart from its recipients.

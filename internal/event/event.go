@@ -16,6 +16,8 @@ package event
 
 import (
 	"log/slog"
+	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/mail"
@@ -24,89 +26,118 @@ import (
 // Kind names what happened. Kinds and field names are stable.
 type Kind string
 
-// The kinds of events.
+// The kinds of events. Kinds tells what each means.
 const (
-	Connect   Kind = "connect"   // a client connected, or was refused
-	Close     Kind = "close"     // a connection ended
-	Rcpt      Kind = "rcpt"      // a RCPT was answered
-	Refuse    Kind = "refuse"    // another command or a message was refused
-	Finding   Kind = "finding"   // a check said something of a message
-	Accept    Kind = "accept"    // a message was made durable and acknowledged
-	Stored    Kind = "stored"    // a message was put into a mailbox
-	Attempt   Kind = "attempt"   // delivery to another host was tried
-	Settled   Kind = "settled"   // a recipient will not be tried again
-	Bounce    Kind = "bounce"    // a DSN was made
-	Retrieve  Kind = "retrieve"  // a message was handed to its reader
-	Login     Kind = "login"     // a login succeeded or failed
-	Edge      Kind = "edge"      // a decision of the edge changed something: a penalty, trust, a level
-	Setting   Kind = "setting"   // a setting was changed
-	Admin     Kind = "admin"     // an administrator did something
-	Fault     Kind = "fault"     // something of ours is broken
-	Lifecycle Kind = "lifecycle" // the node started, reloaded, stopped
+	Connect   Kind = "connect"
+	Close     Kind = "close"
+	Rcpt      Kind = "rcpt"
+	Refuse    Kind = "refuse"
+	Finding   Kind = "finding"
+	Accept    Kind = "accept"
+	Stored    Kind = "stored"
+	Attempt   Kind = "attempt"
+	Settled   Kind = "settled"
+	Bounce    Kind = "bounce"
+	Retrieve  Kind = "retrieve"
+	Login     Kind = "login"
+	Edge      Kind = "edge"
+	Setting   Kind = "setting"
+	Admin     Kind = "admin"
+	Search    Kind = "search"
+	Expire    Kind = "expire"
+	Fault     Kind = "fault"
+	Lifecycle Kind = "lifecycle"
 )
+
+// Kinds are all kinds, in the order of a message's way, and what each means.
+var Kinds = []struct {
+	Kind Kind
+	Doc  string
+}{
+	{Connect, "A client connected, or was refused."},
+	{Close, "A connection ended."},
+	{Rcpt, "A RCPT was answered."},
+	{Refuse, "Another command, a message or a session was refused."},
+	{Finding, "A check said something of a message."},
+	{Accept, "A message was made durable and acknowledged."},
+	{Stored, "A message was put into a mailbox."},
+	{Attempt, "Delivery to another host was tried."},
+	{Settled, "A recipient will not be tried again."},
+	{Bounce, "A delivery status notification was made."},
+	{Retrieve, "A message was handed to its reader."},
+	{Login, "A login succeeded or failed."},
+	{Edge, "A decision of the edge changed something: a penalty, trust, a level."},
+	{Setting, "A setting was changed."},
+	{Admin, "An administrator did something."},
+	{Search, "Somebody searched the events, or read or exported them."},
+	{Expire, "Events were deleted because their time was over."},
+	{Fault, "Something of ours is broken."},
+	{Lifecycle, "The node started, reloaded, stopped."},
+}
 
 // Event is one immutable record. Empty fields are left out of the journal.
 type Event struct {
-	Time      time.Time    `json:"time"`
-	Node      string       `json:"node,omitempty"`
-	Kind      Kind         `json:"kind"`
-	Trace     mail.TraceID `json:"trace,omitempty"`
-	Role      string       `json:"role,omitempty"`       // mx, submission, delivery, pop3 …
-	Remote    string       `json:"remote,omitempty"`     // address:port of the peer
-	Helo      string       `json:"helo,omitempty"`       // what it called itself
-	TLS       string       `json:"tls,omitempty"`        // version and cipher, or why there is none
-	Account   string       `json:"account,omitempty"`    // who is logged in, or whose setting it is
-	Actor     string       `json:"actor,omitempty"`      // who did it, when that is not Account
-	From      string       `json:"from,omitempty"`       // envelope sender; "<>" for the null sender
-	To        string       `json:"to,omitempty"`         // one envelope recipient
-	MessageID string       `json:"message_id,omitempty"` // the header's, without angle brackets
-	Queue     int64        `json:"queue,omitempty"`      // queue number
-	Size      int64        `json:"size,omitempty"`       // octets
-	Host      string       `json:"host,omitempty"`       // the server tried
-	Code      int          `json:"code,omitempty"`       // SMTP reply
-	Enhanced  string       `json:"enhanced,omitempty"`   // RFC 3463
-	Text      string       `json:"text,omitempty"`       // the reply's words: ours to a stranger, or the peer's
-	Verb      string       `json:"verb,omitempty"`       // the command, mechanism or action
-	Reason    string       `json:"reason,omitempty"`     // why, in words; not told to strangers
-	Count     int64        `json:"count,omitempty"`
-	Millis    int64        `json:"millis,omitempty"` // how long it took
+	Time      time.Time    `json:"time" doc:"When, in UTC, to the nanosecond."`
+	Node      string       `json:"node,omitempty" doc:"The host name of the node."`
+	Kind      Kind         `json:"kind" doc:"What happened."`
+	Trace     mail.TraceID `json:"trace,omitempty" doc:"What the event belongs to: the session, with all its messages. Of what happens to a message later, the session that brought the message."`
+	Session   mail.TraceID `json:"session,omitempty" doc:"The session in which it happened, when trace is another's: the one in which a reader fetched a message."`
+	Next      mail.TraceID `json:"next,omitempty" doc:"The trace of the message on the node that took it over."`
+	Role      string       `json:"role,omitempty" doc:"mx, submission, delivery, imap, pop3 and so on."`
+	IP        netip.Addr   `json:"ip,omitzero" doc:"Address of the peer."`
+	Port      uint16       `json:"port,omitempty" doc:"Port of the peer."`
+	Helo      string       `json:"helo,omitempty" doc:"What the peer called itself: in HELO, or by IMAP's ID."`
+	TLS       string       `json:"tls,omitempty" doc:"Version and cipher, or why there is none."`
+	Account   string       `json:"account,omitempty" doc:"Who is logged in, whose mailbox or whose setting it is."`
+	Actor     string       `json:"actor,omitempty" doc:"Who did it, when that is not account."`
+	From      string       `json:"from,omitempty" doc:"Envelope sender, in angle brackets; <> for the null sender."`
+	To        string       `json:"to,omitempty" doc:"One envelope recipient."`
+	MessageID string       `json:"message_id,omitempty" doc:"The header's Message-ID, without angle brackets."`
+	Subject   string       `json:"subject,omitempty" doc:"The header's Subject, decoded, at most 200 octets."`
+	Mailbox   string       `json:"mailbox,omitempty" doc:"Name of the mailbox."`
+	Queue     int64        `json:"queue,omitempty" doc:"Queue number."`
+	Size      int64        `json:"size,omitempty" doc:"Octets."`
+	Host      string       `json:"host,omitempty" doc:"Name of the server that was tried."`
+	Code      int          `json:"code,omitempty" doc:"SMTP reply code, ours or the peer's (RFC 5321 section 4.2)."`
+	Enhanced  string       `json:"enhanced,omitempty" doc:"Enhanced status code (RFC 3463)."`
+	Text      string       `json:"text,omitempty" doc:"The words of the reply: ours to a stranger, or exactly the peer's."`
+	Verb      string       `json:"verb,omitempty" doc:"The command, mechanism, action or state."`
+	Reason    string       `json:"reason,omitempty" doc:"Why, in words. Not told to strangers."`
+	Query     string       `json:"query,omitempty" doc:"What was searched for."`
+	Count     int64        `json:"count,omitempty" doc:"How many: recipients, messages, hits, lost events."`
+	Millis    int64        `json:"millis,omitempty" doc:"How long it took, in milliseconds."`
 
 	// What the edge made of a RCPT, and of whom. With them `migiwa edge replay` decides it anew.
-	Verdict  string  `json:"verdict,omitempty"`  // answer: the client heard the truth; defer: it did not
-	Why      string  `json:"why,omitempty"`      // edge.Reason of that: calm, proven, gate, penalty …
-	Truth    string  `json:"truth,omitempty"`    // exists, unknown or former; of a deferred one from the later look-up
-	Ref      string  `json:"ref,omitempty"`      // the six characters that a deferred client was given
-	Name     string  `json:"name,omitempty"`     // the client's forward-confirmed name; "-": it has none; empty: not looked up in time
-	SPF      string  `json:"spf,omitempty"`      // RFC 7208 section 2.6: pass, fail, softfail …; empty: not looked up in time
-	Identity string  `json:"identity,omitempty"` // whom it came from, where that is proven; otherwise "DOMAIN at SOURCE", a pair
-	Score    float32 `json:"score,omitempty"`    // prior and findings, in nats; 0 is left out
-	Evidence string  `json:"evidence,omitempty"` // in words
+	Verdict  string  `json:"verdict,omitempty" doc:"answer: the client heard the truth; defer: it did not."`
+	Why      string  `json:"why,omitempty" doc:"The edge's reason of the verdict: calm, proven, gate, penalty and so on."`
+	Truth    string  `json:"truth,omitempty" doc:"exists, unknown or former; of a deferred recipient from the later look-up."`
+	Ref      string  `json:"ref,omitempty" doc:"The six characters that a deferred client was given."`
+	Name     string  `json:"name,omitempty" doc:"The client's forward-confirmed name; - when it has none; empty when it was not looked up in time."`
+	SPF      string  `json:"spf,omitempty" doc:"pass, fail, softfail and so on (RFC 7208 section 2.6); empty when it was not looked up in time."`
+	Identity string  `json:"identity,omitempty" doc:"Whom it came from, where that is proven; otherwise a pair, DOMAIN at SOURCE."`
+	Score    float32 `json:"score,omitempty" doc:"Prior and findings, in nats; 0 is left out."`
+	Evidence string  `json:"evidence,omitempty" doc:"The evidence, in words."`
 }
 
-// LogValue gives the fields that are set, under the names of the journal.
+// Peer gives e with the address of the other side. An invalid one leaves e as
+// it is.
+func (e Event) Peer(a netip.AddrPort) Event {
+	e.IP, e.Port = a.Addr().Unmap(), a.Port()
+	return e
+}
+
+// Remote gives the address of the other side; it is invalid when there is none.
+func (e *Event) Remote() netip.AddrPort { return netip.AddrPortFrom(e.IP, e.Port) }
+
+// LogValue gives the fields that are set, under the names of the journal, but
+// for the time, the node, the kind and the trace.
 func (e Event) LogValue() slog.Value {
 	var attrs []slog.Attr
-	for _, f := range []struct{ name, value string }{
-		{"role", e.Role}, {"remote", e.Remote}, {"helo", e.Helo}, {"tls", e.TLS}, {"account", e.Account}, {"actor", e.Actor},
-		{"from", e.From}, {"to", e.To}, {"message_id", e.MessageID}, {"host", e.Host}, {"enhanced", e.Enhanced},
-		{"text", e.Text}, {"verb", e.Verb}, {"reason", e.Reason},
-		{"verdict", e.Verdict}, {"why", e.Why}, {"truth", e.Truth}, {"ref", e.Ref}, {"name", e.Name}, {"spf", e.SPF},
-		{"identity", e.Identity}, {"evidence", e.Evidence},
-	} {
-		if f.value != "" {
-			attrs = append(attrs, slog.String(f.name, f.value))
+	v := reflect.ValueOf(e)
+	for i, f := range Fields {
+		if field := v.Field(i); i > 3 && !field.IsZero() {
+			attrs = append(attrs, slog.Any(f.Name, field.Interface()))
 		}
-	}
-	for _, f := range []struct {
-		name  string
-		value int64
-	}{{"queue", e.Queue}, {"size", e.Size}, {"code", int64(e.Code)}, {"count", e.Count}, {"millis", e.Millis}} {
-		if f.value != 0 {
-			attrs = append(attrs, slog.Int64(f.name, f.value))
-		}
-	}
-	if e.Score != 0 {
-		attrs = append(attrs, slog.Float64("score", float64(e.Score)))
 	}
 	return slog.GroupValue(attrs...)
 }

@@ -80,7 +80,7 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 // open opens the rooms and what knows the world outside.
 func (n *Node) open(ctx context.Context, cfg *config.Config) (err error) {
 	journal := event.Options{
-		Node: cfg.Hostname, MaxSize: int64(cfg.Log.JournalSize), Keep: cfg.Log.JournalKeep.D(), Log: n.Log,
+		Node: cfg.Hostname, MaxSize: int64(cfg.Log.Journal.File), Keep: cfg.Log.Journal.Keep.D(), Log: n.Log,
 		OnError: func(err error) { n.Log.Error("the journal of events cannot be written", "err", err) },
 	}
 	if n.Rooms, err = openRooms(ctx, cfg, journal); err != nil {

@@ -111,9 +111,9 @@ func (g *Guest) Ask(ctx context.Context, tr Transaction, to mail.Address, silent
 		return r
 	}
 	about := event.Event{
-		Kind: event.Rcpt, Role: g.client.Role, Trace: g.trace, Remote: g.client.Remote.String(), Helo: g.helo,
+		Kind: event.Rcpt, Role: g.client.Role, Trace: g.trace, Helo: g.helo,
 		From: tr.From.Path(), To: to.String(),
-	}
+	}.Peer(g.client.Remote)
 	r.Describe(&about)
 	g.asked = append(g.asked, asked{to, r, g.visit, about, silent})
 	if silent {

@@ -226,9 +226,7 @@ func (c *conn) fault(text string) error {
 // event begins an event of this connection.
 func (c *conn) event(kind event.Kind) event.Event {
 	e := event.Event{Time: time.Now(), Kind: kind, Trace: c.trace, Role: "pop3"}
-	if c.remote.IsValid() {
-		e.Remote = c.remote.String()
-	}
+	e = e.Peer(c.remote)
 	if c.state != nil {
 		e.TLS = tls.VersionName(c.state.Version) + " " + tls.CipherSuiteName(c.state.CipherSuite)
 	}

@@ -70,11 +70,11 @@ func (r *Reception) NewSession(c *smtpd.Conn) *Session {
 
 // Record fills in what all events of the session share.
 func (s *Session) Record(e event.Event) {
-	e.Role, e.Trace, e.Remote, e.Helo = s.Role, s.Conn.Trace, s.Conn.Remote.String(), s.Conn.Hello.Name
+	e.Role, e.Trace, e.Helo = s.Role, s.Conn.Trace, s.Conn.Hello.Name
 	if s.Conn.TLS != nil {
 		e.TLS = tls.VersionName(s.Conn.TLS.Version) + " " + tls.CipherSuiteName(s.Conn.TLS.CipherSuite)
 	}
-	s.Events.Record(e)
+	s.Events.Record(e.Peer(s.Conn.Remote))
 }
 
 // Refused records a refusal of a step other than RCPT and gives the verdict.

@@ -1,0 +1,166 @@
+// Package logstore talks to the log store, where the events of all nodes can be
+// searched: VictoriaLogs, as a child process of this node behind a Unix socket
+// or as a server by its URL. Both speak the same HTTP interface.
+package logstore
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/event"
+)
+
+// Client asks one log store. It may be used by several goroutines.
+type Client struct {
+	base     string // URL without a slash at its end
+	user     string
+	password string
+	http     *http.Client
+}
+
+// NewClient talks to the server at url. user may be empty.
+func NewClient(url, user, password string) *Client {
+	return &Client{base: strings.TrimRight(url, "/"), user: user, password: password, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}}}
+}
+
+// NewSocketClient talks to a child process behind the Unix socket at path.
+func NewSocketClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &Client{base: "http://logstore", http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4}}}
+}
+
+// streams are the fields by which the store keeps events together: few values
+// each, and asked for often.
+const streams = "node,kind"
+
+// Insert gives the store events, one JSON object a line. When it returns, the
+// store has them in its memory; they are on its disk some seconds later.
+func (c *Client) Insert(ctx context.Context, lines []byte) error {
+	q := url.Values{"_stream_fields": {streams}, "_time_field": {"time"}, "_msg_field": {"text"}}
+	r, err := c.do(ctx, "/insert/jsonline", q, bytes.NewReader(lines))
+	if err != nil {
+		return err
+	}
+	return r.Close()
+}
+
+// Span is a time span for a search. A zero From or To is no bound.
+type Span struct{ From, To time.Time }
+
+// Select calls fn for the events that a LogsQL query finds, at most limit of
+// them (0: all), in no order. An error of fn ends it and is returned.
+func (c *Client) Select(ctx context.Context, query string, in Span, limit int, fn func(event.Event) error) error {
+	return c.Rows(ctx, query, in, limit, func(row map[string]string) error {
+		e, err := decode(row)
+		if err != nil {
+			return err
+		}
+		return fn(e)
+	})
+}
+
+// Rows is Select for queries whose results are no events, such as counts.
+func (c *Client) Rows(ctx context.Context, query string, in Span, limit int, fn func(map[string]string) error) error {
+	q := url.Values{"query": {query}}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	if !in.From.IsZero() {
+		q.Set("start", in.From.UTC().Format(time.RFC3339Nano))
+	}
+	if !in.To.IsZero() {
+		q.Set("end", in.To.UTC().Format(time.RFC3339Nano))
+	}
+	return c.stream(ctx, "/select/logsql/query", q, fn)
+}
+
+// Tail calls fn for events that a LogsQL query finds, as they come in, until
+// ctx ends.
+func (c *Client) Tail(ctx context.Context, query string, fn func(event.Event) error) error {
+	return c.stream(ctx, "/select/logsql/tail", url.Values{"query": {query}}, func(row map[string]string) error {
+		e, err := decode(row)
+		if err != nil {
+			return err
+		}
+		return fn(e)
+	})
+}
+
+func (c *Client) stream(ctx context.Context, path string, q url.Values, fn func(map[string]string) error) error {
+	body, err := c.do(ctx, path, q, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	d := json.NewDecoder(bufio.NewReaderSize(body, 1<<16))
+	for {
+		var row map[string]string
+		if err := d.Decode(&row); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("log store: read answer: %w", err)
+		}
+		if err := fn(row); err != nil {
+			return err
+		}
+	}
+}
+
+// decode makes an event of what the store tells of it.
+func decode(row map[string]string) (e event.Event, err error) {
+	for name, value := range row {
+		switch name {
+		case "_time":
+			name = "time"
+		case "_msg":
+			name = "text"
+		}
+		if err := e.Set(name, value); err != nil {
+			return e, err
+		}
+	}
+	e.Time = e.Time.UTC()
+	return e, nil
+}
+
+// do sends a request, a POST, and gives the body of a good answer.
+func (c *Client) do(ctx context.Context, path string, q url.Values, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path+"?"+q.Encode(), body)
+	if err != nil {
+		return nil, fmt.Errorf("log store: %w", err)
+	}
+	if c.user != "" {
+		req.SetBasicAuth(c.user, c.password)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("log store: %w", err)
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
+		return nil, &StatusError{Code: resp.StatusCode, Text: strings.TrimSpace(string(why))}
+	}
+	return resp.Body, nil
+}
+
+// StatusError is a refusal by the store.
+type StatusError struct {
+	Code int    // HTTP status
+	Text string // the store's words
+}
+
+func (e *StatusError) Error() string { return fmt.Sprintf("log store: HTTP %d: %s", e.Code, e.Text) }
