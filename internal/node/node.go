@@ -80,8 +80,8 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 // open opens the rooms and what knows the world outside.
 func (n *Node) open(ctx context.Context, cfg *config.Config) (err error) {
 	journal := event.Options{
-		Node: cfg.Hostname, MaxSize: int64(cfg.Log.Journal.File), Keep: cfg.Log.Journal.Keep.D(), Log: n.Log,
-		OnError: func(err error) { n.Log.Error("the journal of events cannot be written", "err", err) },
+		Node: cfg.Hostname, Log: n.Log, Limits: journalLimits(cfg),
+		OnError: func(err error) { n.Log.Error("the journal of events is not as it should be", "err", err) },
 	}
 	if n.Rooms, err = openRooms(ctx, cfg, journal); err != nil {
 		return err
