@@ -50,11 +50,95 @@ const streams = "node,kind"
 // store has them in its memory; they are on its disk some seconds later.
 func (c *Client) Insert(ctx context.Context, lines []byte) error {
 	q := url.Values{"_stream_fields": {streams}, "_time_field": {"time"}, "_msg_field": {"text"}}
-	r, err := c.do(ctx, "/insert/jsonline", q, bytes.NewReader(lines))
+	r, err := c.post(ctx, "/insert/jsonline?"+q.Encode(), "application/stream+json", bytes.NewReader(lines))
 	if err != nil {
 		return err
 	}
 	return r.Close()
+}
+
+// Started gives a mark of the running process of the store, another one after
+// each start. What was inserted some seconds before it changed may be lost.
+func (c *Client) Started(ctx context.Context) (string, error) {
+	m, err := c.metrics(ctx)
+	if err != nil {
+		return "", err
+	}
+	return strconv.FormatFloat(m["vm_app_start_timestamp"], 'f', -1, 64), nil
+}
+
+// Usage is what the store uses.
+type Usage struct {
+	Rows     int64 `json:"rows"`
+	Disk     int64 `json:"disk"`   // octets of data
+	Free     int64 `json:"free"`   // octets of the disk that are left
+	Memory   int64 `json:"memory"` // octets resident
+	ReadOnly bool  `json:"read_only"`
+}
+
+// Usage asks what the store uses.
+func (c *Client) Usage(ctx context.Context) (u Usage, err error) {
+	m, err := c.metrics(ctx)
+	if err != nil {
+		return u, err
+	}
+	for name, value := range m {
+		name, _, _ = strings.Cut(name, "{")
+		switch name {
+		case "vl_storage_rows":
+			u.Rows += int64(value)
+		case "vl_data_size_bytes":
+			u.Disk += int64(value)
+		case "vl_free_disk_space_bytes":
+			u.Free = int64(value)
+		case "process_resident_memory_bytes":
+			u.Memory = int64(value)
+		case "vl_storage_is_read_only":
+			u.ReadOnly = value > 0
+		}
+	}
+	return u, nil
+}
+
+// metrics gives the store's own metrics, by name with labels.
+func (c *Client) metrics(ctx context.Context) (map[string]float64, error) {
+	body, err := c.do(ctx, "/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	m := map[string]float64{}
+	for sc := bufio.NewScanner(io.LimitReader(body, 4<<20)); sc.Scan(); {
+		name, text, _ := strings.Cut(sc.Text(), " ")
+		if value, err := strconv.ParseFloat(text, 64); err == nil {
+			m[name] = value
+		}
+	}
+	return m, nil
+}
+
+// Delete has the store delete what a LogsQL filter finds. It does so in its own
+// time; until then the events are found.
+func (c *Client) Delete(ctx context.Context, filter string) error {
+	r, err := c.do(ctx, "/delete/run_task", url.Values{"filter": {filter}})
+	if err != nil {
+		return err
+	}
+	return r.Close()
+}
+
+// Deleting tells whether the store is still at deleting.
+func (c *Client) Deleting(ctx context.Context) (bool, error) {
+	body, err := c.do(ctx, "/delete/active_tasks", nil)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	var tasks []json.RawMessage
+	if err := json.NewDecoder(io.LimitReader(body, 1<<20)).Decode(&tasks); err != nil {
+		return false, fmt.Errorf("log store: read answer: %w", err)
+	}
+	return len(tasks) > 0, nil
 }
 
 // Span is a time span for a search. A zero From or To is no bound.
@@ -100,7 +184,7 @@ func (c *Client) Tail(ctx context.Context, query string, fn func(event.Event) er
 }
 
 func (c *Client) stream(ctx context.Context, path string, q url.Values, fn func(map[string]string) error) error {
-	body, err := c.do(ctx, path, q, nil)
+	body, err := c.do(ctx, path, q)
 	if err != nil {
 		return err
 	}
@@ -136,12 +220,17 @@ func decode(row map[string]string) (e event.Event, err error) {
 	return e, nil
 }
 
-// do sends a request, a POST, and gives the body of a good answer.
-func (c *Client) do(ctx context.Context, path string, q url.Values, body io.Reader) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path+"?"+q.Encode(), body)
+// do asks by a form and gives the body of a good answer.
+func (c *Client) do(ctx context.Context, path string, form url.Values) (io.ReadCloser, error) {
+	return c.post(ctx, path, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
+}
+
+func (c *Client) post(ctx context.Context, path, kind string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("log store: %w", err)
 	}
+	req.Header.Set("Content-Type", kind)
 	if c.user != "" {
 		req.SetBasicAuth(c.user, c.password)
 	}

@@ -7,10 +7,17 @@ package child
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
 
 	"github.com/VictoriaMetrics/VictoriaLogs/app/vlinsert"
 	"github.com/VictoriaMetrics/VictoriaLogs/app/vlinsert/insertutil"
@@ -20,37 +27,87 @@ import (
 	"github.com/VictoriaMetrics/VictoriaMetrics/lib/logger"
 )
 
-// Run serves on the Unix socket at path until ctx ends. The flags are those of
-// VictoriaLogs, without the dashes of the command line: {"storageDataPath": DIR}.
-func Run(ctx context.Context, path string, flags map[string]string) error {
+// Options are the settings that a supervisor gives.
+type Options struct {
+	Socket  string        // path of the Unix socket
+	Dir     string        // where the data is
+	Keep    time.Duration // age at which everything is deleted
+	Memory  int64         // octets that the process should stay below
+	MaxDisk int64         // octets of data above which the oldest day is deleted; 0: no limit
+	MinFree int64         // octets of free disk below which nothing is taken
+	Flush   time.Duration // after which what was taken is on disk
+}
+
+// flags gives the options as VictoriaLogs wants them.
+func (o *Options) flags() map[string]string {
+	return map[string]string{
+		"storageDataPath": o.Dir,
+		"retentionPeriod": strconv.FormatInt(int64(o.Keep/time.Hour), 10) + "h",
+		// Half for caches; the rest is for what is written and searched.
+		"memory.allowedBytes":              strconv.FormatInt(o.Memory/2, 10),
+		"retention.maxDiskSpaceUsageBytes": strconv.FormatInt(o.MaxDisk, 10),
+		"storage.minFreeDiskSpaceBytes":    strconv.FormatInt(o.MinFree, 10),
+		"inmemoryDataFlushInterval":        o.Flush.String(),
+		"delete.enable":                    "true", // for kinds that are kept shorter than others
+		"insert.maxLineSizeBytes":          "262144",
+		"loggerLevel":                      "WARN",
+		"loggerFormat":                     "json",
+	}
+}
+
+// Run serves until ctx or alive ends: the supervisor holds the other end of
+// alive, so that its child does not outlive it.
+func Run(ctx context.Context, o Options, alive io.Reader) error {
 	if err := flag.CommandLine.Parse(nil); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
-	for name, value := range flags {
+	for name, value := range o.flags() {
 		if err := flag.Set(name, value); err != nil {
 			return fmt.Errorf("log store: flag %s: %w", name, err)
 		}
 	}
-	logger.Init()
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return fmt.Errorf("log store: %w", err)
-	}
-	vlstorage.Init()
+	debug.SetMemoryLimit(o.Memory)
+	logger.InitNoLogFlags()
+	vlstorage.Init() // locks the directory: behind it, no other child has the socket
 	vlselect.Init()
 	insertutil.SetLogRowsStorage(&vlstorage.Storage{})
 	vlinsert.Init()
-	server := &http.Server{Handler: http.HandlerFunc(handle)}
-	go func() {
-		<-ctx.Done()
-		server.Close()
+	defer func() {
+		vlinsert.Stop()
+		vlselect.Stop()
+		vlstorage.Stop()
 	}()
-	if err := server.Serve(listener); ctx.Err() == nil {
+	return serve(ctx, o.Socket, alive)
+}
+
+func serve(ctx context.Context, socket string, alive io.Reader) error {
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
 		return fmt.Errorf("log store: %w", err)
 	}
-	vlinsert.Stop()
-	vlselect.Stop()
-	vlstorage.Stop()
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return fmt.Errorf("log store: %w", err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return fmt.Errorf("log store: %w", err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	go func() {
+		io.Copy(io.Discard, alive)
+		stop()
+	}()
+	server := &http.Server{Handler: http.HandlerFunc(handle), ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		<-ctx.Done()
+		ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if server.Shutdown(ending) != nil {
+			server.Close()
+		}
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("log store: %w", err)
+	}
 	return nil
 }
 
