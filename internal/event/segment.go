@@ -111,6 +111,30 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
+// Next gives the segment behind one of a name, which need not be there any more,
+// in the order of its shelf.
+func Next(segments []Segment, shelf Shelf, name string) (s Segment, ok bool) {
+	for _, s := range segments {
+		if s.Shelf == shelf && s.Name > name {
+			return s, true
+		}
+	}
+	return s, false
+}
+
+// Grows tells whether somebody may still write to the segment.
+func (s Segment) Grows(dir string) bool {
+	if s.Compressed {
+		return false
+	}
+	f, err := os.Open(s.Path(dir))
+	if err != nil { // compressed meanwhile
+		return false
+	}
+	defer f.Close()
+	return !tryLock(f)
+}
+
 // Files gives the paths of the journal's files in dir, the newest first.
 func Files(dir string) ([]string, error) {
 	segments, err := Segments(dir)
