@@ -8,6 +8,16 @@ import (
 	"github.com/migiwa/migiwa/internal/event/logstore/child"
 )
 
+// logstoreCommand gives the command line that makes this program a log store;
+// nil when it cannot be found, and then there is none.
+func logstoreCommand() []string {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return []string{exe, "logstore"}
+}
+
 // logstoreCmd is the child process that the serving one starts; see package
 // logstore.
 type logstoreCmd struct {

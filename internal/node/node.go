@@ -48,8 +48,10 @@ type Node struct {
 }
 
 // Start opens the rooms of cfg and serves its roles. It returns once every
-// listener is open; what is wrong with us from then on goes to logs.
-func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, err error) {
+// listener is open; what is wrong with us from then on goes to logs. child is
+// the command that serves as the log store, where that is a child of this
+// process; nil: then there is none.
+func Start(ctx context.Context, cfg *config.Config, logs io.Writer, child []string) (_ *Node, err error) {
 	n := &Node{level: &slog.LevelVar{}, registry: prometheus.NewRegistry(), routes: &deliver.Table{}, services: newServices()}
 	n.Log = newLogger(logs, cfg.Log.Format, n.level)
 	n.config.Store(cfg)
@@ -70,6 +72,9 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 		return nil, err
 	}
 	if err := n.addServices(run, cfg); err != nil {
+		return nil, err
+	}
+	if err := n.startLog(run, cfg, child); err != nil {
 		return nil, err
 	}
 	n.services.serve(smtpd.ErrServerClosed, imapd.ErrServerClosed, pop3d.ErrServerClosed, edgepolicy.ErrServerClosed, edgemilter.ErrServerClosed, errMetricsClosed)

@@ -36,8 +36,13 @@ func NewClient(url, user, password string) *Client {
 // NewSocketClient talks to a child process behind the Unix socket at path.
 func NewSocketClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		short, done, err := ShortPath(path)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		return d.DialContext(ctx, "unix", short)
 	}
 	return &Client{base: "http://logstore", http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4}}}
 }

@@ -43,6 +43,7 @@ type Supervisor struct {
 
 	restarts atomic.Int64
 	running  atomic.Bool
+	usage    atomic.Pointer[Usage]
 }
 
 // FlushTime is how long after its acknowledgement an event may be lost by a
@@ -63,6 +64,14 @@ func (s *Supervisor) Restarts() int64 { return s.restarts.Load() }
 
 // Running tells whether a child is there that has answered.
 func (s *Supervisor) Running() bool { return s.running.Load() }
+
+// Usage tells what the child used when it was last asked; zero before.
+func (s *Supervisor) Usage() Usage {
+	if u := s.usage.Load(); u != nil {
+		return *u
+	}
+	return Usage{}
+}
 
 // Client talks to the child.
 func (s *Supervisor) Client() *Client { return NewSocketClient(s.Socket) }
@@ -187,6 +196,9 @@ func (s *Supervisor) check(ctx context.Context, client *Client) error {
 	ctx, cancel := context.WithTimeout(ctx, patience*s.Check)
 	defer cancel()
 	usage, err := client.Usage(ctx)
+	if err == nil {
+		s.usage.Store(&usage)
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", errUnwell, err)

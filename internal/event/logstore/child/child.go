@@ -25,6 +25,8 @@ import (
 	"github.com/VictoriaMetrics/VictoriaLogs/app/vlstorage"
 	"github.com/VictoriaMetrics/VictoriaMetrics/lib/appmetrics"
 	"github.com/VictoriaMetrics/VictoriaMetrics/lib/logger"
+
+	"github.com/migiwa/migiwa/internal/event/logstore"
 )
 
 // Options are the settings that a supervisor gives.
@@ -84,10 +86,16 @@ func serve(ctx context.Context, socket string, alive io.Reader) error {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
 		return fmt.Errorf("log store: %w", err)
 	}
-	listener, err := net.Listen("unix", socket)
+	short, done, err := logstore.ShortPath(socket)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("unix", short)
+	done()
 	if err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false) // by a name that is gone
 	if err := os.Chmod(socket, 0o600); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
