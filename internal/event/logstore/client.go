@@ -54,7 +54,7 @@ const streams = "node,kind"
 // Insert gives the store events, one JSON object a line. When it returns, the
 // store has them in its memory; they are on its disk some seconds later.
 func (c *Client) Insert(ctx context.Context, lines []byte) error {
-	q := url.Values{"_stream_fields": {streams}, "_time_field": {"time"}, "_msg_field": {"text"}}
+	q := url.Values{"_stream_fields": {streams}, "_time_field": {"time"}}
 	r, err := c.post(ctx, "/insert/jsonline?"+q.Encode(), "application/stream+json", bytes.NewReader(lines))
 	if err != nil {
 		return err
@@ -211,11 +211,8 @@ func (c *Client) stream(ctx context.Context, path string, q url.Values, fn func(
 // decode makes an event of what the store tells of it.
 func decode(row map[string]string) (e event.Event, err error) {
 	for name, value := range row {
-		switch name {
-		case "_time":
+		if name == "_time" {
 			name = "time"
-		case "_msg":
-			name = "text"
 		}
 		if err := e.Set(name, value); err != nil {
 			return e, err

@@ -83,6 +83,9 @@ func conformance(t *testing.T, c *logstore.Client) {
 	e := full()
 	insert(t, c, e, event.Event{Time: e.Time.Add(1), Kind: event.Rcpt, Node: "n1", To: "<taro@example.jp>", IP: netip.MustParseAddr("192.0.2.7")})
 	finds(t, c, "*", 2)
+	if got := find(t, c, `{kind="rcpt"}`); len(got) != 1 || got[0].Text != "" || got[0].To != "<taro@example.jp>" {
+		t.Errorf("an event with little in it: %+v", got)
+	}
 	if got := find(t, c, `trace:="the trace \"<é>\\\""`); len(got) != 1 || got[0] != e {
 		t.Errorf("got\n%+v, want\n%+v", got, e)
 	}

@@ -37,6 +37,7 @@ type Shipper struct {
 	Poll    time.Duration // between two looks for new events
 	Confirm time.Duration // until what was sent is taken to be on the store's disk
 	Backoff time.Duration // after an error; it doubles
+	Grace   time.Duration // for which the store may be away without a word: it starts beside us
 
 	mu        sync.Mutex // of all below
 	confirmed map[event.Shelf]place
@@ -64,6 +65,7 @@ type Status struct {
 const (
 	pollTime    = 500 * time.Millisecond
 	backoffTime = time.Second
+	graceTime   = 30 * time.Second
 	maxBackoff  = time.Minute
 	settleTime  = 2 * time.Second // after which the store finds what it took
 	batchSize   = 4 << 20         // octets sent at once
@@ -108,6 +110,9 @@ func (s *Shipper) setDefaults() {
 	}
 	if s.Backoff == 0 {
 		s.Backoff = backoffTime
+	}
+	if s.Grace == 0 {
+		s.Grace = graceTime
 	}
 }
 
@@ -250,7 +255,7 @@ func (s *Shipper) count(b *batch) {
 	}
 }
 
-// failed tells once of an outage.
+// failed tells once of an outage that lasts.
 func (s *Shipper) failed(err error) {
 	s.mu.Lock()
 	s.status.Failures++
@@ -260,7 +265,7 @@ func (s *Shipper) failed(err error) {
 	}
 	since, sent := s.status.Failing, s.status.Sent
 	s.mu.Unlock()
-	if s.outage.Equal(since) || errors.Is(err, errStoreAnew) {
+	if s.outage.Equal(since) || time.Since(since) < s.Grace {
 		return
 	}
 	s.outage = since

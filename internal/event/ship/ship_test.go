@@ -115,7 +115,7 @@ func journal(t *testing.T, dir string, file int64) *event.Recorder {
 
 func shipper(t *testing.T, dir string, r *event.Recorder, c *logstore.Client) *Shipper {
 	return &Shipper{Dir: r.Dir(), Path: filepath.Join(dir, "places"), Store: "s", Client: c, Events: r, Log: slog.New(slog.DiscardHandler),
-		Poll: 5 * time.Millisecond, Confirm: 50 * time.Millisecond, Backoff: time.Millisecond}
+		Poll: 5 * time.Millisecond, Confirm: 50 * time.Millisecond, Backoff: time.Millisecond, Grace: time.Millisecond}
 }
 
 // run runs s until stop.
