@@ -3,7 +3,6 @@ package query
 import (
 	"fmt"
 	"net/netip"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -47,7 +46,7 @@ func compile(w word) (test, error) {
 	case "code":
 		return code(w)
 	}
-	if i := slices.IndexFunc(event.Fields, func(f event.Field) bool { return f.Name == w.field }); i < 0 || w.field == "time" {
+	if !event.IsField(w.field) || w.field == "time" {
 		return test{}, &Error{w.text, "there is no such field; there are id, code, verdict, since, until, logsql and " + fieldNames()}
 	}
 	if strings.Contains(w.value, "*") && !w.quoted {
@@ -67,16 +66,6 @@ func fieldNames() string {
 // quote makes a string of LogsQL.
 func quote(s string) string { return strconv.Quote(strings.ToValidUTF8(s, "\uFFFD")) }
 
-// value gives a field as the store has it: as text.
-func value(e *event.Event, field string) string {
-	i := slices.IndexFunc(event.Fields, func(f event.Field) bool { return f.Name == field })
-	v := reflect.ValueOf(e).Elem().Field(i)
-	if v.IsZero() {
-		return ""
-	}
-	return fmt.Sprint(v.Interface())
-}
-
 // equals looks for a field that is the value.
 func equals(fields []string, want string) test {
 	want = strings.ToValidUTF8(want, "\uFFFD")
@@ -90,7 +79,7 @@ func equals(fields []string, want string) test {
 		}
 	}
 	return test{either(parts), func(e *event.Event) bool {
-		return slices.ContainsFunc(fields, func(f string) bool { return value(e, f) == want })
+		return slices.ContainsFunc(fields, func(f string) bool { return e.Get(f) == want })
 	}}
 }
 
@@ -110,7 +99,7 @@ func contains(fields []string, part string) test {
 		parts = append(parts, fmt.Sprintf("%s:~%s", f, quote(re.String())))
 	}
 	return test{either(parts), func(e *event.Event) bool {
-		return slices.ContainsFunc(fields, func(f string) bool { return re.MatchString(value(e, f)) })
+		return slices.ContainsFunc(fields, func(f string) bool { return re.MatchString(e.Get(f)) })
 	}}
 }
 
@@ -132,7 +121,7 @@ func address(field, want string) test {
 	}
 	forms := []string{bare, "<" + bare + ">"}
 	return test{fmt.Sprintf("%s:in(%s,%s)", field, quote(forms[0]), quote(forms[1])), func(e *event.Event) bool {
-		return slices.Contains(forms, value(e, field))
+		return slices.Contains(forms, e.Get(field))
 	}}
 }
 
@@ -145,7 +134,7 @@ func within(field, part, before, behind string) test {
 	if isWord(part) {
 		logsql = fmt.Sprintf("%s:%s %s", field, quote(part), logsql)
 	}
-	return test{"(" + logsql + ")", func(e *event.Event) bool { return re.MatchString(value(e, field)) }}
+	return test{"(" + logsql + ")", func(e *event.Event) bool { return re.MatchString(e.Get(field)) }}
 }
 
 // isWord tells whether a part that ends at other characters is found as a
@@ -169,7 +158,7 @@ func pattern(field, want, before, behind string) test {
 		logsql = fmt.Sprintf("%s:*%s* %s", field, quote(inner), logsql) // quicker, and mostly enough
 	}
 	return test{"(" + field + ":* " + logsql + ")", func(e *event.Event) bool {
-		v := value(e, field)
+		v := e.Get(field)
 		return v != "" && re.MatchString(v)
 	}}
 }
