@@ -250,7 +250,7 @@ func TestAliasActions(t *testing.T) {
 // changes.
 func TestSettingsRoundTrip(t *testing.T) {
 	values := map[string][]string{
-		"name": {"", "A = B"}, "state": {"active", "disabled"}, "admin": {"yes", "no"}, "keep_copy": {"yes", "no"},
+		"name": {"", "A = B"}, "state": {"active", "disabled"}, "admin": {"yes", "no"}, "log": {"yes", "no"}, "keep_copy": {"yes", "no"},
 		"quota": {"default", "none", "1MB", "1500MB", "3GB", "2TB"}, "forward_to": {"", `a@b.test "c d"@e.test`},
 	}
 	for _, s := range AccountSettings {
