@@ -106,3 +106,32 @@ func TestLogSearchWantsAReason(t *testing.T) {
 		t.Errorf("recorded: %q", told)
 	}
 }
+
+func TestTraceCommand(t *testing.T) {
+	config, journal := logNode(t, "")
+	for _, c := range []struct {
+		args   string
+		status int
+		says   string
+	}{
+		{"trace ywd6h4yczhzk99wy", 0, "to <nobody@example.test>: taken"},
+		{"trace from @b.test today", 0, "Recipient <nobody@example.test> was taken"},
+		{"trace to nobody --json", 0, `"state":"taken"`},
+		{"trace hanako", 1, "nothing is known of it"},
+		{"trace to taro since later", 2, "no time"},
+	} {
+		out, errs, status := command(t, config, strings.Fields(c.args)...)
+		if status != c.status || !strings.Contains(out+errs, c.says) || strings.Contains(out, "\x1b") {
+			t.Errorf("migiwa %s: exit status %d, want %d and %q in\n%s%s", c.args, status, c.status, c.says, out, errs)
+		}
+	}
+	n := 0
+	for _, e := range eventtest.Events(t, journal) {
+		if e.Kind == event.Search && e.Verb == "trace" {
+			n++
+		}
+	}
+	if n != 5 {
+		t.Errorf("%d traces recorded, want 5", n)
+	}
+}

@@ -35,6 +35,7 @@ type cli struct {
 	Mailbox    mailboxCmd    `cmd:"" help:"Mailboxes: list, check, recount, reindex."`
 	Edge       edgeCmd       `cmd:"" help:"What is known of strangers at the edge: show, top, status, forgive, replay."`
 	Log        logCmd        `cmd:"" help:"Events of all nodes: search, top, export, verify, status, fields."`
+	Trace      traceCmd      `cmd:"" help:"Tell what happened to a message, from its ID or from words such as: from taro to @example.com yesterday."`
 	Settings   configCmd     `cmd:"" name:"config" help:"The configuration: check, print, doc."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what keeps mail from flowing, and say how to mend it."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
