@@ -25,7 +25,7 @@ type Journal struct {
 	File     Size     `toml:"file" doc:"A file is closed, compressed and a new one begun at this size."`
 	Keep     Duration `toml:"keep" doc:"How long closed files are kept at most; log.keep may be shorter for some kinds."`
 	Sessions Size     `toml:"sessions" doc:"Most room for events of sessions: connect, close, rcpt, refuse, edge, login, retrieve. The oldest go first."`
-	Messages Size     `toml:"messages" doc:"Most room for events of messages: finding, accept, stored, attempt, settled, bounce."`
+	Messages Size     `toml:"messages" doc:"Most room for events of messages: finding, accept, stored, attempt, settled, bounce, remove."`
 	Audit    Size     `toml:"audit" doc:"Most room for all other events: setting, admin, search, expire, fault, lifecycle."`
 }
 
@@ -43,6 +43,7 @@ type Keep struct {
 	Settled   Duration `toml:"settled" doc:"The same for settled."`
 	Bounce    Duration `toml:"bounce" doc:"The same for bounce."`
 	Retrieve  Duration `toml:"retrieve" doc:"The same for retrieve."`
+	Remove    Duration `toml:"remove" doc:"The same for remove."`
 	Login     Duration `toml:"login" doc:"The same for login."`
 	Edge      Duration `toml:"edge" doc:"The same for edge."`
 	Setting   Duration `toml:"setting" doc:"The same for setting."`
@@ -80,7 +81,7 @@ func defaultLog() Log {
 		Journal: Journal{File: 128 << 20, Keep: 90 * day, Sessions: 4 << 30, Messages: 4 << 30, Audit: 1 << 30},
 		Keep: Keep{
 			Connect: 90 * day, Close: 90 * day, Rcpt: 90 * day, Refuse: 90 * day, Retrieve: 90 * day, Login: 90 * day, Edge: 90 * day,
-			Finding: 180 * day, Accept: 180 * day, Stored: 180 * day, Attempt: 180 * day, Settled: 180 * day, Bounce: 180 * day,
+			Finding: 180 * day, Accept: 180 * day, Stored: 180 * day, Attempt: 180 * day, Settled: 180 * day, Bounce: 180 * day, Remove: 180 * day,
 			Setting: 730 * day, Admin: 730 * day, Search: 730 * day, Expire: 730 * day, Fault: 730 * day, Lifecycle: 730 * day,
 		},
 		Store: LogStore{Memory: 256 << 20, MinFree: 256 << 20},

@@ -31,6 +31,8 @@ type Accepted struct {
 	Ret        string // RFC 3461
 	EnvID      string
 	MessageID  string // for events, without angle brackets
+	Subject    string // for events, decoded
+	Submitter  string // for events: address of the account
 
 	bodyID   int64 // set instead of Body when the body store knows the body already
 	complete bool  // Prefix stands for itself: no Return-Path, no Delivered-To
@@ -299,7 +301,7 @@ func (p *plan) record() {
 	a, in := p.a, p.in
 	from := a.From.Path()
 	e := event.Event{Time: p.now, Kind: event.Accept, Trace: a.Trace, Role: string(a.Origin), From: from,
-		MessageID: a.MessageID, Size: a.Body.Size, Count: int64(len(a.Recipients))}
+		Account: a.Submitter, MessageID: a.MessageID, Subject: a.Subject, Size: a.Body.Size, Count: int64(len(a.Recipients))}
 	if len(p.queued) > 0 {
 		e.Queue = p.queued[0]
 	}
@@ -307,7 +309,7 @@ func (p *plan) record() {
 	for i := range p.local {
 		c := &p.local[i]
 		in.Events.Record(event.Event{Time: p.now, Kind: event.Stored, Trace: a.Trace, Role: "delivery", From: from,
-			To: c.rcpt.Wire, Account: c.target.Owner.Key(), Size: int64(len(c.prefix)) + a.Body.Size})
+			To: c.rcpt.Wire, Account: c.target.Owner.Key(), Mailbox: "INBOX", Size: int64(len(c.prefix)) + a.Body.Size})
 	}
 	if p.action != "" {
 		p.recordReport()

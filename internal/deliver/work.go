@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/deliver/smtpc"
@@ -189,11 +190,21 @@ func (r *Runner) recordAttempt(a *attempt, it *queue.Item, res *queue.Result) {
 	e := event.Event{Time: o.Time, Kind: event.Attempt, Trace: it.Message.Trace, Role: "delivery",
 		TLS: a.tls, From: it.Message.From.Path(), To: it.Wire, Queue: it.Message.ID, Size: it.Message.Size,
 		Host: o.Host, Code: o.Code, Enhanced: o.Enhanced, Text: o.Text, Verb: string(res.State),
-		Reason: nextTry(res), Millis: time.Since(a.start).Milliseconds()}
+		Reason: nextTry(res), Millis: time.Since(a.start).Milliseconds(), Next: takenOver(o.Text)}
 	if remote, err := netip.ParseAddrPort(a.hop.address); err == nil { // not a Unix socket
 		e = e.Peer(remote)
 	}
 	r.Events.Record(e)
+}
+
+// takenOver gives the trace that a message has on the node that took it, if it
+// is one of this kind; its reply says so (receive.Session.Commit).
+func takenOver(text string) mail.TraceID {
+	id, ok := strings.CutPrefix(text, "Accepted as ")
+	if trace := mail.TraceID(id); ok && trace.Valid() {
+		return trace
+	}
+	return ""
 }
 
 func nextTry(res *queue.Result) string {

@@ -43,6 +43,7 @@ const (
 	Settled   Kind = "settled"
 	Bounce    Kind = "bounce"
 	Retrieve  Kind = "retrieve"
+	Remove    Kind = "remove"
 	Login     Kind = "login"
 	Edge      Kind = "edge"
 	Setting   Kind = "setting"
@@ -69,6 +70,7 @@ var Kinds = []struct {
 	{Settled, "A recipient will not be tried again."},
 	{Bounce, "A delivery status notification was made."},
 	{Retrieve, "A message was handed to its reader."},
+	{Remove, "A message was deleted from a mailbox, or moved on."},
 	{Login, "A login succeeded or failed."},
 	{Edge, "A decision of the edge changed something: a penalty, trust, a level."},
 	{Setting, "A setting was changed."},

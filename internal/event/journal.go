@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,8 @@ type encoder struct {
 
 // Record puts e on its way to the journal and returns at once: it waits neither
 // for the disk nor for who writes to it. Time and node are filled in when they
-// are empty.
+// are empty; addresses are written in lower case, so that they are found however
+// they were spelled.
 func (r *Recorder) Record(e Event) {
 	if r == nil {
 		return
@@ -98,6 +100,7 @@ func (r *Recorder) Record(e Event) {
 	if e.Node == "" {
 		e.Node = r.opts.Node
 	}
+	e.From, e.To, e.Account = strings.ToLower(e.From), strings.ToLower(e.To), strings.ToLower(e.Account)
 	r.tell(&e)
 	enc := encoders.Get().(*encoder)
 	defer encoders.Put(enc)

@@ -73,6 +73,12 @@ type TraceID string
 
 var traceText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
+// Valid tells whether t may be one that NewTraceID gave.
+func (t TraceID) Valid() bool {
+	_, err := traceText.DecodeString(string(t))
+	return err == nil && len(t) == 16
+}
+
 // NewTraceID gives 16 characters of 80 random bits.
 func NewTraceID() TraceID {
 	var b [10]byte

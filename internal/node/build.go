@@ -292,8 +292,8 @@ func (n *Node) addPOP3(cfg *config.Config, logins *sasl.Server) error {
 		return &pop3d.Server{
 			Hostname: cfg.Hostname, TLS: n.certs.TLSConfig(), Implicit: implicit, Mailboxes: n.Mailboxes,
 			SASL: logins, Locks: locks, Events: n.Events, Logger: n.Log,
-			Account: accountNumber,
-			Limits:  pop3d.Limits{Connections: cfg.POP3.MaxConnections, PerAddress: cfg.POP3.MaxPerAddress, Idle: cfg.POP3.Idle.D()},
+			Account: accountNumber, Address: n.address,
+			Limits: pop3d.Limits{Connections: cfg.POP3.MaxConnections, PerAddress: cfg.POP3.MaxPerAddress, Idle: cfg.POP3.Idle.D()},
 		}
 	}
 	if err := n.services.open("pop3", cfg.Listen.POP3, server(false)); err != nil {

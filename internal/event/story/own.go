@@ -50,7 +50,7 @@ func ofSender(e *event.Event, account string) bool {
 		return e.Role == "submission"
 	case event.Attempt, event.Settled:
 		return true
-	case event.Stored, event.Retrieve: // in his own mailbox only
+	case event.Stored, event.Retrieve, event.Remove: // in his own mailbox only
 		return strings.EqualFold(e.Account, account)
 	}
 	return false
@@ -63,7 +63,7 @@ func ofRecipient(e *event.Event, account string, mine func(string) bool) bool {
 		return true // dropped again where nothing of his goes with it
 	case event.Rcpt, event.Finding:
 		return e.To != "" && mine(strings.Trim(e.To, "<>"))
-	case event.Stored, event.Retrieve:
+	case event.Stored, event.Retrieve, event.Remove:
 		return strings.EqualFold(e.Account, account)
 	}
 	return false

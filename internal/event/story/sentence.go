@@ -32,7 +32,7 @@ func clean(s string) string {
 // sentences tell each kind of event.
 var sentences = map[event.Kind]func(*event.Event) string{
 	event.Connect: connect, event.Close: closed, event.Rcpt: rcpt, event.Refuse: refuse, event.Finding: finding, event.Accept: accept,
-	event.Stored: stored, event.Attempt: attempt, event.Settled: settled, event.Bounce: bounce, event.Retrieve: retrieve,
+	event.Stored: stored, event.Attempt: attempt, event.Settled: settled, event.Bounce: bounce, event.Retrieve: retrieve, event.Remove: remove,
 	event.Login: login, event.Edge: edge, event.Setting: setting, event.Admin: administer, event.Search: search, event.Expire: expire,
 	event.Fault: fault, event.Lifecycle: lifecycle,
 }
@@ -215,6 +215,17 @@ func bounce(e *event.Event) string {
 
 func retrieve(e *event.Event) string {
 	return words(cmp.Or(e.Account, "Its reader"), "fetched it by", service(e), when("from %s", ipOf(e)), when("(%s)", e.Helo)) + "."
+}
+
+// removals say how a message left a mailbox.
+var removals = map[string]string{"MOVE": "moved it", "EXPUNGE": "deleted it", "CLOSE": "deleted it", "DELE": "deleted it"}
+
+func remove(e *event.Event) string {
+	what := cmp.Or(removals[e.Verb], "removed it")
+	if e.Count > 0 {
+		what = strings.Replace(what, "it", plural(e.Count, "more message"), 1)
+	}
+	return words(cmp.Or(e.Account, "Its reader"), what, when("from %s", e.Mailbox), when("to %s", e.Text), when("by %s", service(e)), when("from %s", ipOf(e)), when("(%s)", e.Helo)) + "."
 }
 
 func ipOf(e *event.Event) string {

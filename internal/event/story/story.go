@@ -30,6 +30,8 @@ type Recipient struct {
 	Address string `json:"address"`
 	State   State  `json:"state"`
 	Text    string `json:"text"` // in words
+
+	account string // in whose mailbox it is
 }
 
 // State is where a recipient's mail is.
@@ -44,6 +46,7 @@ const (
 	Passed    State = "passed"    // another host has it
 	InMailbox State = "mailbox"   // in the mailbox
 	Retrieved State = "retrieved" // the reader has fetched it
+	Deleted   State = "deleted"   // its reader has deleted it
 	Failed    State = "failed"    // given up
 )
 
@@ -197,9 +200,7 @@ func (s *Story) note(e *event.Event) {
 		s.Size = e.Size
 	}
 	if e.To == "" || e.Kind == event.Bounce || e.Kind == event.Finding {
-		if e.Kind == event.Retrieve {
-			s.retrieved(e)
-		}
+		s.handled(e)
 		return
 	}
 	if state := stateOf(e); state != "" {
@@ -218,11 +219,20 @@ func (s *Story) recipient(address string) *Recipient {
 	return &s.Recipients[len(s.Recipients)-1]
 }
 
-// retrieved notes that a reader fetched the message.
-func (s *Story) retrieved(e *event.Event) {
+// handled notes what a reader did with the message.
+func (s *Story) handled(e *event.Event) {
+	var state State
+	switch {
+	case e.Kind == event.Retrieve:
+		state = Retrieved
+	case e.Kind == event.Remove && e.Verb != "MOVE":
+		state = Deleted
+	default:
+		return
+	}
 	for i := range s.Recipients {
-		if s.Recipients[i].State == InMailbox {
-			s.Recipients[i].become(Retrieved, e)
+		if r := &s.Recipients[i]; (r.State == InMailbox || r.State == Retrieved) && (r.account == "" || r.account == e.Account) {
+			r.become(state, e)
 		}
 	}
 }
@@ -264,9 +274,12 @@ func (r *Recipient) become(state State, e *event.Event) {
 	case Passed:
 		r.Text = words("delivered to", cmp.Or(e.Host, "another host"), "which said", reply(e))
 	case InMailbox:
+		r.account = e.Account
 		r.Text = words("in the mailbox", e.Mailbox, "of", cmp.Or(e.Account, "an account"))
 	case Retrieved:
 		r.Text = words("fetched by", cmp.Or(e.Account, "its reader"))
+	case Deleted:
+		r.Text = words("deleted by", cmp.Or(e.Account, "its reader"))
 	case Failed:
 		r.Text = words("given up:", cmp.Or(reply(e), e.Reason))
 	}

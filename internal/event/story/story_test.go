@@ -209,7 +209,7 @@ func randomSession(r *rand.Rand) []event.Event {
 		events = append(events, event.Event{Kind: event.Accept, From: "<x@new.test>", MessageID: fmt.Sprint(r.IntN(100)), Count: int64(r.IntN(5)), Queue: int64(r.IntN(9))})
 		for range r.IntN(3) {
 			account := pick(r, "bob@here.test", "secret@here.test")
-			events = append(events, event.Event{Kind: pick(r, event.Stored, event.Retrieve), Account: account, Size: 5, Reason: "secret"},
+			events = append(events, event.Event{Kind: pick(r, event.Stored, event.Retrieve, event.Remove), Account: account, Size: 5, Reason: "secret"},
 				event.Event{Kind: pick(r, event.Edge, event.Attempt, event.Settled, event.Admin), Account: "secret", Host: "secret"})
 		}
 	}
@@ -223,7 +223,7 @@ func withoutOthers(events []event.Event, mine func(string) bool, me string) (own
 	concerned := false
 	for _, e := range events {
 		switch {
-		case e.Kind == event.Rcpt && !mine(e.To), (e.Kind == event.Stored || e.Kind == event.Retrieve) && e.Account != me:
+		case e.Kind == event.Rcpt && !mine(e.To), (e.Kind == event.Stored || e.Kind == event.Retrieve || e.Kind == event.Remove) && e.Account != me:
 			continue
 		case e.Kind == event.Edge || e.Kind == event.Attempt || e.Kind == event.Settled || e.Kind == event.Admin:
 			continue

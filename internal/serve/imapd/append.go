@@ -314,7 +314,7 @@ func (t *taking) drop() {
 func (t *taking) record(verb string) {
 	for _, m := range t.messages {
 		e := t.c.event(event.Stored)
-		e.Size, e.Verb = m.stored.Size, verb
+		e.Size, e.Verb, e.Mailbox = m.stored.Size, verb, t.to.Name
 		t.c.srv.Events.Record(e)
 	}
 }

@@ -67,6 +67,7 @@ type conn struct {
 	faults   int // wrong commands, one after the other
 	account  int64
 	name     string // of the account; "" before login
+	who      string // the address of its account, for events
 	guest    bool   // known to Shelf.enter
 	id       string // what the client said of itself (ID)
 	enabled  enabled
@@ -102,7 +103,11 @@ func (c *conn) Run(ctx context.Context) {
 			c.srv.Shelf.exit(c, c.account)
 		}
 		c.nc.Close()
+		e := c.event(event.Close)
+		e.Millis = time.Since(c.start).Milliseconds()
+		c.srv.Events.Record(e)
 	}()
+	c.srv.Events.Record(c.event(event.Connect))
 	if c.srv.Implicit && !c.handshake(ctx) {
 		return
 	}
@@ -188,6 +193,9 @@ func (c *conn) handshake(ctx context.Context) bool {
 	}
 	t := tls.Server(below, c.srv.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
+		e := c.event(event.Refuse)
+		e.Verb, e.Reason = "TLS", err.Error()
+		c.srv.Events.Record(e)
 		return false
 	}
 	state := t.ConnectionState()
@@ -199,7 +207,7 @@ func (c *conn) handshake(ctx context.Context) bool {
 
 // event begins an event of this connection.
 func (c *conn) event(kind event.Kind) event.Event {
-	e := event.Event{Time: time.Now(), Kind: kind, Trace: c.trace, Role: "imap", Account: c.name, Helo: c.id}
+	e := event.Event{Time: time.Now(), Kind: kind, Trace: c.trace, Role: "imap", Account: c.who, Helo: c.id}
 	e = e.Peer(c.remote)
 	if c.state != nil {
 		e.TLS = tls.VersionName(c.state.Version) + " " + tls.CipherSuiteName(c.state.CipherSuite)

@@ -105,7 +105,9 @@ func (c *conn) moveTo(ctx context.Context, t target, name string) (string, error
 	if err != nil {
 		return "", err
 	}
+	tell := c.leaving(ctx, v.told(), mailbox.Ranges(uids), false)
 	moved, err := c.srv.Mailboxes.Move(ctx, v.told().ID, to.ID, mailbox.Ranges(uids), shed(rights))
+	tell("MOVE", to.Name, len(moved.From))
 	v.owed = true
 	c.made(to.ID, moved.To)
 	if err != nil {
@@ -151,7 +153,9 @@ func (c *conn) expunge(ctx context.Context, set []mailbox.Range) (string, error)
 	if err := v.writable(mailbox.ExpungeRight); err != nil {
 		return "", err
 	}
-	_, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.told().ID, set, true)
+	tell := c.leaving(ctx, v.told(), set, true)
+	gone, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.told().ID, set, true)
+	tell("EXPUNGE", "", len(gone))
 	v.owed = true
 	if err != nil {
 		return "", err

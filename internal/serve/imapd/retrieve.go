@@ -18,9 +18,9 @@ func (c *conn) handedOut(it *mailbox.Item) {
 	}
 	e := c.event(event.Retrieve)
 	if it.Trace != "" {
-		e.Trace = it.Trace // so that it stands beside what else happened to the message
+		e.Session, e.Trace = c.trace, it.Trace // so that it stands beside what else happened to the message
 	}
-	e.Size, e.Verb = it.Size, "FETCH"
+	e.Size, e.Verb, e.Mailbox = it.Size, "FETCH", c.sel.folder.Name
 	c.srv.Events.Record(e)
 }
 

@@ -167,7 +167,9 @@ func (c *conn) parseClose(d *wire.Decoder) task {
 		if v.readOnly || v.rights&mailbox.ExpungeRight == 0 {
 			return "", nil
 		}
+		tell := c.leaving(ctx, v.folder, mailbox.All, true)
 		gone, modseq, err := c.srv.Mailboxes.Expunge(ctx, v.folder.ID, mailbox.All, true)
+		tell("CLOSE", "", len(gone))
 		if err == nil && c.enabled.qresync && v.knows(modseq, len(gone)) {
 			return highest(modseq) + "CLOSE completed", nil // RFC 7162 section 3.2.8
 		}

@@ -165,6 +165,16 @@ func (c *conn) client() edge.Client {
 	return edge.Client{Trace: c.trace, Role: "imap", Remote: c.remote, Exempt: c.remote.Addr().IsLoopback()}
 }
 
+// called gives the address of an account, for events.
+func (s *Server) called(ctx context.Context, account int64, name string) string {
+	if s.Address != nil {
+		if a, err := s.Address(ctx, account); err == nil && a != "" {
+			return a
+		}
+	}
+	return name
+}
+
 // login runs an attempt, and answers a failure at a time that does not depend
 // on why.
 func (c *conn) login(ctx context.Context, verb, user string, attempt func() (string, error)) (string, error) {
@@ -188,9 +198,9 @@ func (c *conn) login(ctx context.Context, verb, user string, attempt func() (str
 	e := c.event(event.Login)
 	e.Verb, e.Millis = verb, time.Since(start).Milliseconds()
 	if err == nil {
-		c.account, c.name = account, name
+		c.account, c.name, c.who = account, name, c.srv.called(ctx, account, name)
 		c.dec.Limit = 0
-		e.Account = name
+		e.Account = c.who
 		c.srv.Events.Record(e)
 		return "[CAPABILITY " + c.capability() + "] Logged in", nil
 	}

@@ -92,18 +92,24 @@ func TestEventsOfMessages(t *testing.T) {
 	for _, command := range []string{"FETCH 1:* (FLAGS BODY.PEEK[HEADER] BINARY.SIZE[1] RFC822.SIZE PREVIEW)", "FETCH 1 BODY.PEEK[]", "FETCH 1 BODY[TEXT]<0.3>", "FETCH 1 BINARY[1]"} {
 		c.ok(command)
 	}
+	c.ok("CREATE Old")
+	c.ok("MOVE 1 Old")
+	c.ok(`STORE 1 +FLAGS (\Deleted)`)
+	c.ok("EXPUNGE")
 	c.ok("LOGOUT")
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, e := range eventtest.Events(t, dir) {
-		if e.Kind == event.Stored || e.Kind == event.Retrieve {
-			got = append(got, fmt.Sprint(e.Kind, " ", e.Verb, " ", e.Size, " ", e.Trace != "", " ", e.Role, " ", e.Account))
+		if e.Kind == event.Stored || e.Kind == event.Retrieve || e.Kind == event.Remove {
+			got = append(got, fmt.Sprint(e.Kind, " ", e.Verb, " ", e.Size, " ", e.Trace != "", " ", e.Role, " ", e.Account, " ", e.Mailbox))
 		}
 	}
-	want := []string{fmt.Sprintf("stored APPEND %d true imap 1", len(simple)), fmt.Sprintf("stored APPEND %d true imap 1", len(simple)),
-		fmt.Sprintf("retrieve FETCH %d true imap 1", len(simple))}
+	want := []string{fmt.Sprintf("stored APPEND %d true imap alice@example.test INBOX", len(simple)), fmt.Sprintf("stored APPEND %d true imap alice@example.test INBOX", len(simple)),
+		fmt.Sprintf("retrieve FETCH %d true imap alice@example.test INBOX", len(simple)),
+		fmt.Sprintf("remove MOVE %d true imap alice@example.test INBOX", len(simple)),
+		fmt.Sprintf("remove EXPUNGE %d true imap alice@example.test INBOX", len(simple))}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -180,7 +180,7 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 	if reply := s.judgeBounces(ctx, env, header); reply != nil {
 		return s.Refused("DATA", env, reply)
 	}
-	m.MessageID = receive.MessageID(header)
+	m.MessageID, m.Subject = receive.MessageID(header), receive.Subject(header)
 	v := s.Commit(ctx, m, w)
 	if v.Reply.Positive() {
 		s.visit.Accepted(m.Body.Size)

@@ -83,11 +83,13 @@ func (c *conn) utf8(_ context.Context, arg string) error {
 // quit ends the session; after login it enters the UPDATE state.
 func (c *conn) quit(ctx context.Context, _ string) error {
 	if c.session != nil {
+		tell := c.leaving(ctx)
 		if err := c.session.update(ctx); err != nil {
 			c.srv.Logger.Error("removing deleted messages", "account", c.session.name, "err", err)
 			c.reply("-ERR [SYS/TEMP] Some deleted messages were not removed")
 			return errEnd
 		}
+		tell()
 		// The client did not ask for the marks, and hears nothing of them.
 		if err := c.session.markSeen(ctx); err != nil {
 			c.srv.Logger.Error("marking messages as seen", "account", c.session.name, "err", err)

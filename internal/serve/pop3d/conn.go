@@ -59,7 +59,14 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 // Run serves the connection and closes it.
 func (c *conn) Run(ctx context.Context) {
-	defer func() { c.nc.Close() }()
+	c.srv.Events.Record(c.event(event.Connect))
+	who := ""
+	defer func() {
+		c.nc.Close()
+		e := c.event(event.Close)
+		e.Account, e.Millis = who, time.Since(c.start).Milliseconds()
+		c.srv.Events.Record(e)
+	}()
 	if c.srv.Implicit && !c.handshake(ctx) {
 		return
 	}
@@ -73,6 +80,9 @@ func (c *conn) Run(ctx context.Context) {
 			err = c.command(ctx, line)
 		case errors.Is(err, errControl):
 			err = c.fault("Control character in a command")
+		}
+		if c.session != nil {
+			who = c.session.name
 		}
 		if err != nil {
 			c.farewell(err)

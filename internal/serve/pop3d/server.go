@@ -47,6 +47,9 @@ type Server struct {
 	SASL      *sasl.Server   // required; USER and PASS go through its PLAIN
 	// Account gives the number of the account that SASL named. Required.
 	Account func(ctx context.Context, name string) (int64, error)
+	// Address gives the address of an account, for events; nil: they have the
+	// name that SASL gave.
+	Address func(ctx context.Context, account int64) (string, error)
 	Locks   *Locks          // required; one for all servers of a process
 	Events  *event.Recorder // nil: nothing is recorded
 	Limits  Limits

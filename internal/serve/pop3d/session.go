@@ -42,6 +42,11 @@ func (c *conn) openSession(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if c.srv.Address != nil {
+		if a, err := c.srv.Address(ctx, account); err == nil && a != "" {
+			name = a
+		}
+	}
 	s := &session{store: c.srv.Mailboxes, name: name, unlock: unlock}
 	if err := s.load(ctx, account); err != nil {
 		unlock()
@@ -81,16 +86,50 @@ func (s *session) appendID(b []byte, e *entry) []byte {
 	return fmt.Appendf(b, "%08x%08x", s.folder.UIDValidity, e.uid)
 }
 
-// update removes what was deleted, in one transaction: the UPDATE state. On a
-// full disk, where there may be no room for a large one, it takes smaller ones:
-// to delete is what must be possible there.
-func (s *session) update(ctx context.Context) error {
-	var gone []uint32
+// marked gives the UIDs of what was deleted.
+func (s *session) marked() (gone []uint32) {
 	for i := range s.entries {
 		if s.entries[i].deleted {
 			gone = append(gone, s.entries[i].uid)
 		}
 	}
+	return gone
+}
+
+// leaving notes which messages are about to be removed, so that it can be told
+// when they are. Nothing fails for it.
+func (c *conn) leaving(ctx context.Context) (tell func()) {
+	gone := c.session.marked()
+	if c.srv.Events == nil || len(gone) == 0 {
+		return func() {}
+	}
+	origins, err := c.session.store.Origins(ctx, c.session.folder.ID, mailbox.Ranges(gone), false, mailbox.MaxOrigins)
+	if err != nil {
+		c.srv.Logger.Warn("events will not tell what QUIT removes", "trace", string(c.trace), "err", err)
+	}
+	return func() {
+		e := c.event(event.Remove)
+		e.Verb, e.Mailbox = "DELE", "INBOX"
+		for _, o := range origins {
+			one := e
+			if o.Trace != "" {
+				one.Session, one.Trace = c.trace, o.Trace
+			}
+			one.Size = o.Size
+			c.srv.Events.Record(one)
+		}
+		if more := len(gone) - len(origins); more > 0 {
+			e.Count = int64(more)
+			c.srv.Events.Record(e)
+		}
+	}
+}
+
+// update removes what was deleted, in one transaction: the UPDATE state. On a
+// full disk, where there may be no room for a large one, it takes smaller ones:
+// to delete is what must be possible there.
+func (s *session) update(ctx context.Context) error {
+	gone := s.marked()
 	for at := len(gone); len(gone) > 0; {
 		at = min(at, len(gone))
 		_, _, err := s.store.Expunge(ctx, s.folder.ID, mailbox.Ranges(gone[:at]), false)
@@ -173,9 +212,9 @@ func (c *conn) handOut(ctx context.Context, e *entry, lines int) (*mailbox.Conte
 	}
 	ev := c.event(event.Retrieve)
 	if m.Trace != "" {
-		ev.Trace = m.Trace // so that it stands beside what else happened to the message
+		ev.Session, ev.Trace = c.trace, m.Trace // so that it stands beside what else happened to the message
 	}
-	ev.Size, ev.Verb = text.Size(), "RETR"
+	ev.Size, ev.Verb, ev.Mailbox = text.Size(), "RETR", "INBOX"
 	if lines >= 0 {
 		ev.Verb = "TOP"
 	}

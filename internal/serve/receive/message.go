@@ -73,6 +73,18 @@ func MessageID(h *mail.Header) string {
 	return ""
 }
 
+// maxSubject bounds the subject that events have, in octets.
+const maxSubject = 200
+
+// Subject gives the subject of a header for events: decoded, and not too long.
+func Subject(h *mail.Header) string {
+	s := strings.TrimSpace(mail.DecodeText(h.Get("Subject")))
+	if len(s) > maxSubject {
+		s = strings.ToValidUTF8(s[:maxSubject], "")
+	}
+	return s
+}
+
 // Commit puts body and transaction on disk and gives the final verdict. prefix
 // is what stands in front of the body: Received and what the role adds.
 func (s *Session) Commit(ctx context.Context, m *deliver.Accepted, w blob.Writer) smtpd.Verdict {

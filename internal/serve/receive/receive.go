@@ -5,6 +5,7 @@
 package receive
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -49,7 +50,8 @@ type Session struct {
 	Conn       *smtpd.Conn
 	Recipients []deliver.AcceptedRecipient // of the transaction that runs
 
-	Authenticated bool // the client has logged in
+	Authenticated bool   // the client has logged in
+	Account       string // its account's address, for events
 
 	Name *dns.Confirmation // of the client's name; nil: not looked for
 }
@@ -70,7 +72,7 @@ func (r *Reception) NewSession(c *smtpd.Conn) *Session {
 
 // Record fills in what all events of the session share.
 func (s *Session) Record(e event.Event) {
-	e.Role, e.Trace, e.Helo = s.Role, s.Conn.Trace, s.Conn.Hello.Name
+	e.Role, e.Trace, e.Helo, e.Account = s.Role, s.Conn.Trace, s.Conn.Hello.Name, cmp.Or(e.Account, s.Account)
 	if s.Conn.TLS != nil {
 		e.TLS = tls.VersionName(s.Conn.TLS.Version) + " " + tls.CipherSuiteName(s.Conn.TLS.CipherSuite)
 	}

@@ -30,7 +30,7 @@ var removed = []string{"Bcc", "Resent-Bcc", "Return-Path", "Delivered-To"}
 // Body puts the header in order, stores the message and signs it.
 func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smtpd.Verdict {
 	m := &deliver.Accepted{
-		Origin: queue.Submission, Account: s.account.ID, From: s.from,
+		Origin: queue.Submission, Account: s.account.ID, Submitter: s.Account, From: s.from,
 		BodyType: env.Body, SMTPUTF8: env.SMTPUTF8, Ret: env.Ret, EnvID: env.EnvID,
 	}
 	in := bufio.NewReaderSize(r, 32<<10)
@@ -44,7 +44,7 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 	if err := s.putInOrder(ctx, header); err != nil {
 		return s.Failed(m, err)
 	}
-	m.MessageID = receive.MessageID(header)
+	m.MessageID, m.Subject = receive.MessageID(header), receive.Subject(header)
 	return s.store(ctx, m, env, header, in)
 }
 

@@ -151,7 +151,7 @@ func (s *session) enter(ctx context.Context, number string) error {
 	if err != nil {
 		return err
 	}
-	s.account, s.domain, s.Authenticated = account, domain, true
+	s.account, s.domain, s.Authenticated, s.Account = account, domain, true, account.Address.String()
 	s.handler.Discipline.Login(ctx, account.ID, s.Conn.Remote.Addr())
 	return nil
 }
