@@ -62,7 +62,7 @@ func (c *demoCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.Start(ctx, cfg, os.Stderr)
+	n, err := node.Start(ctx, cfg, os.Stderr, logstoreCommand())
 	if err != nil {
 		return err
 	}

@@ -136,9 +136,9 @@ func lastAttempt(journal string, mark []byte, is func(*event.Event) bool) (*even
 }
 
 func lastIn(file string, mark []byte, is func(*event.Event) bool) (last *event.Event, err error) {
-	f, err := os.Open(file)
+	f, err := event.OpenFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("look through the journal: %w", err)
+		return nil, err
 	}
 	defer f.Close()
 	r := event.NewReader(f)

@@ -18,7 +18,7 @@ import (
 )
 
 type edgeReplayCmd struct {
-	Events []string          `arg:"" help:"Files of the journal, of one node or of several: events*.jsonl." type:"existingfile" placeholder:"EVENTS"`
+	Events []string          `arg:"" help:"Files of the journal, of one node or of several: sessions-* and messages-*." type:"existingfile" placeholder:"EVENTS"`
 	Set    map[string]string `help:"A rule to try, such as disclosure=300 or strict=true; repeat it for more. A wrong name lists all there are." placeholder:"KEY=VALUE" mapsep:"none"`
 	Limit  int               `help:"So many senders." default:"50"`
 }

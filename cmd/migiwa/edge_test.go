@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/migiwa/migiwa/internal/bus"
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 )
 
 // edgeNode makes an installation whose edge has seen a guesser, 192.0.2.7, and
@@ -88,9 +88,9 @@ func TestEdgeCommands(t *testing.T) {
 	check(0, []string{"nothing is held against 192.0.2.7"}, "edge", "forgive", "192.0.2.7")
 	check(0, []string{"bad.test is forgiven"}, "edge", "forgive", "bad.test")
 	check(0, []string{"answer: nothing speaks against it"}, "edge", "show", "192.0.2.7")
-	text, err := os.ReadFile(filepath.Join(data, "journal", "events.jsonl"))
-	if err != nil || !strings.Contains(string(text), `"verb":"edge forgive","reason":"\"192.0.2.7\", 1 entries"`) {
-		t.Errorf("the journal does not tell of it: %v\n%s", err, text)
+	text := eventtest.Text(t, filepath.Join(data, "journal"))
+	if !strings.Contains(text, `"verb":"edge forgive","reason":"\"192.0.2.7\", 1 entries"`) {
+		t.Errorf("the journal does not tell of it:\n%s", text)
 	}
 }
 
@@ -142,7 +142,11 @@ func TestEdgeCommandsAskTheServingProcess(t *testing.T) {
 
 func TestEdgeReplayCommand(t *testing.T) {
 	config, data, _ := edgeNode(t)
-	journal := filepath.Join(data, "journal", "events.jsonl")
+	files, err := filepath.Glob(filepath.Join(data, "journal", "sessions-*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	journal := files[0]
 	for _, c := range []struct {
 		args   string
 		status int

@@ -2,26 +2,35 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/event/logstore/child"
 )
 
-// logstoreCmd is the log store's process. The serving process starts it, with
-// all it must know in its arguments, and holds the other end of its standard
-// input: the store ends with it.
+// logstoreCommand gives the command line that makes this program a log store;
+// nil when it cannot be found, and then there is none.
+func logstoreCommand() []string {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return []string{exe, "logstore"}
+}
+
+// logstoreCmd is the child process that the serving one starts; see package
+// logstore.
 type logstoreCmd struct {
-	Socket string            `arg:"" help:"Unix socket to serve on." type:"path"`
-	Flags  map[string]string `arg:"" help:"Flags of VictoriaLogs, NAME=VALUE." optional:""`
+	Socket  string        `required:"" help:"Unix socket to serve on." type:"path"`
+	Dir     string        `required:"" help:"Where the data is." type:"path"`
+	Keep    time.Duration `required:"" help:"Age at which everything is deleted."`
+	Memory  int64         `required:"" help:"Octets of memory to stay below."`
+	MaxDisk int64         `help:"Octets of data above which the oldest day is deleted; 0: no limit."`
+	MinFree int64         `help:"Octets of free disk below which nothing is taken."`
+	Flush   time.Duration `default:"5s" help:"After which what was taken is on disk."`
 }
 
 func (l *logstoreCmd) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		io.Copy(io.Discard, os.Stdin) // ends with who started us, however that ends
-		cancel()
-	}()
-	return child.Run(ctx, l.Socket, l.Flags)
+	return child.Run(ctx, child.Options{Socket: l.Socket, Dir: l.Dir, Keep: l.Keep, Memory: l.Memory, MaxDisk: l.MaxDisk, MinFree: l.MinFree,
+		Flush: l.Flush}, os.Stdin)
 }

@@ -37,7 +37,7 @@ type cli struct {
 	Settings   configCmd     `cmd:"" name:"config" help:"The configuration: check, print, doc."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what keeps mail from flowing, and say how to mend it."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
-	Logstore   logstoreCmd   `cmd:"" hidden:"" help:"The process of the log store; serve starts it."`
+	Logstore   logstoreCmd   `cmd:"" hidden:"" help:"The log store, as a child of the serving process."`
 }
 
 // output is where a command prints, and how.

@@ -93,7 +93,7 @@ func (serveCmd) Run(ctx context.Context, c *cli, out *output) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.Start(ctx, cfg, os.Stderr)
+	n, err := node.Start(ctx, cfg, os.Stderr, logstoreCommand())
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,9 @@
 package admin
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +12,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/senderauth"
@@ -44,26 +41,12 @@ func newOffice(t *testing.T, d *db.DB) *office {
 func (o *office) journal() []string {
 	o.t.Helper()
 	o.Events.Close()
-	files, err := filepath.Glob(filepath.Join(o.dir, "*.jsonl"))
-	if err != nil || len(files) == 0 {
-		o.t.Fatalf("no journal: %v", err)
-	}
 	var out []string
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			o.t.Fatal(err)
+	for _, e := range eventtest.Events(o.t, o.dir) {
+		if e.Actor != "root" {
+			o.t.Errorf("event without its actor: %+v", e)
 		}
-		for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
-			var e event.Event
-			if err := json.Unmarshal(s.Bytes(), &e); err != nil {
-				o.t.Fatal(err)
-			}
-			if e.Actor != "root" {
-				o.t.Errorf("event without its actor: %s", s.Text())
-			}
-			out = append(out, strings.Join([]string{string(e.Kind), e.Verb, e.Account, e.Reason}, "|"))
-		}
+		out = append(out, strings.Join([]string{string(e.Kind), e.Verb, e.Account, e.Reason}, "|"))
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/bus"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 )
 
 // serving starts a keeper in dir and gives it, with what stops it.
@@ -42,11 +43,8 @@ func desk(t *testing.T, dir string) *Desk {
 }
 
 func journal(t *testing.T, dir string) string {
-	text, err := os.ReadFile(filepath.Join(dir, "journal", "events.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	t.Helper()
+	return eventtest.Text(t, filepath.Join(dir, "journal"))
 }
 
 func TestCommandsReachTheServingProcess(t *testing.T) {

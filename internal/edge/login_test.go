@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 )
 
 func newLogins(t testing.TB, disclosure float64) *Logins {
@@ -230,16 +229,13 @@ func TestEventsTellOfGuessers(t *testing.T) {
 	if err := rec.Close(); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := eventtest.Text(t, dir)
 	for _, want := range []string{`"kind":"edge"`, `3 passwords of 3 accounts tried from 203.0.113.5 in 2 h; held for `, `"verb":"gate-closed"`, `"verb":"gate-opened"`} {
-		if !strings.Contains(string(text), want) {
+		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%.2000s", want, text)
 		}
 	}
-	if n := strings.Count(string(text), "gate-closed"); n != 1 {
+	if n := strings.Count(text, "gate-closed"); n != 1 {
 		t.Errorf("%d events that the gate closed", n)
 	}
 }

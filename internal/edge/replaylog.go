@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -41,12 +40,12 @@ var replayed = [][]byte{[]byte(`"kind":"rcpt"`), []byte(`"kind":"accept"`), []by
 func openLog(paths []string) (*eventLog, error) {
 	l := &eventLog{}
 	for _, path := range paths {
-		f, err := os.Open(path)
+		f, err := event.OpenFile(path)
 		if err != nil {
 			l.close()
-			return nil, fmt.Errorf("open events: %w", err)
+			return nil, err
 		}
-		file := &logFile{file: f, log: l, reader: event.NewReader(f)}
+		file := &logFile{path: path, file: f, log: l, reader: event.NewReader(f)}
 		file.reader.Match = func(line []byte) bool {
 			return slices.ContainsFunc(replayed, func(kind []byte) bool { return bytes.Contains(line, kind) })
 		}
@@ -106,7 +105,8 @@ func (l *eventLog) close() {
 
 // logFile is one file, read up to one event behind its head.
 type logFile struct {
-	file      *os.File
+	path      string
+	file      io.Closer
 	log       *eventLog
 	reader    *event.Reader
 	head      event.Event
@@ -142,7 +142,7 @@ func (f *logFile) pull() *event.Event {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			f.log.err = cmp.Or(f.log.err, fmt.Errorf("%s: %w", f.file.Name(), err))
+			f.log.err = cmp.Or(f.log.err, fmt.Errorf("%s: %w", f.path, err))
 			return nil
 		case e.Time.After(time.Now().Add(backStep)):
 			f.log.misdated++

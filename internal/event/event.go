@@ -2,10 +2,14 @@
 //
 // # Journal
 //
-// Events are JSON objects, one a line, in DIR/events.jsonl. Every process of a
-// node appends whole lines to it; the serving process alone closes the file at
-// its size limit, by renaming it to events-TIME.jsonl, and deletes closed files
-// at their age limit. The file is synced every second: a power cut loses that
+// Events are JSON objects, one a line, in files of three shelves: DIR/sessions-…,
+// messages-… and audit-…, so that events that come in masses cannot push out
+// the others. A file is named by the time it was begun, SHELF-TIME.jsonl, for good;
+// the newest of a shelf grows. Every process of a node appends whole lines to it,
+// under a shared lock. The serving process alone begins the next one at the size
+// limit, compresses the others (SHELF-TIME.jsonl.zst, Zstandard) once nobody
+// holds their locks, takes out what is too old, and deletes the oldest where a
+// shelf has too much. Files are synced every second: a power cut loses that
 // second at most, a killed process what was not written yet, some milliseconds.
 // A line torn by either is closed by a newline at the next start and skipped by
 // readers.

@@ -50,6 +50,30 @@ func fields() (fields []Field) {
 	return fields
 }
 
+// IsField tells whether events have a field of that name.
+func IsField(name string) bool {
+	_, known := place[name]
+	return known
+}
+
+// Get gives a field by its name, as text, as a log store does; "" when it is
+// empty or when there is none.
+func (e *Event) Get(name string) string {
+	i, known := place[name]
+	if !known {
+		return ""
+	}
+	v := reflect.ValueOf(e).Elem().Field(i)
+	if v.IsZero() {
+		return ""
+	}
+	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+		text, _ := m.MarshalText() // fails for years beyond 9999
+		return string(text)
+	}
+	return fmt.Sprint(v.Interface())
+}
+
 // Set gives a field, by its name, the value that a log store tells as text. A
 // name that no field has is no error: the store has fields of its own.
 func (e *Event) Set(name, value string) error {

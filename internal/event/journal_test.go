@@ -1,7 +1,6 @@
 package event
 
 import (
-	"bufio"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -13,28 +12,26 @@ import (
 	"time"
 )
 
-// read gives the events of all journal files and the number of lines that are
-// none.
+// read gives the events of all journal files, the oldest file of each shelf
+// first, and the number of lines that are none.
 func read(t *testing.T, dir string) (events []Event, torn int) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "events*.jsonl"))
+	segments, err := Segments(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range names {
-		f, err := os.Open(name)
+	for _, s := range segments {
+		f, err := OpenFile(s.Path(dir))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		for sc := bufio.NewScanner(f); sc.Scan(); {
-			var e Event
-			if json.Unmarshal(sc.Bytes(), &e) != nil {
-				torn++
-				continue
-			}
-			events = append(events, e)
+		r := NewReader(f)
+		these, err := readAll(r)
+		f.Close()
+		if err != nil {
+			t.Fatal(s.Name, err)
 		}
+		events, torn = append(events, these...), torn+r.Torn
 	}
 	return events, torn
 }
@@ -42,7 +39,7 @@ func read(t *testing.T, dir string) (events []Event, torn int) {
 func TestJournalKeepsEverythingAcrossFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		r, err := Open(Options{Dir: dir, Node: "n1", MaxSize: 10_000, Keep: time.Hour})
+		r, err := Open(Options{Dir: dir, Node: "n1", Limits: &Limits{File: 10_000}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,14 +54,18 @@ func TestJournalKeepsEverythingAcrossFiles(t *testing.T) {
 				time.Sleep(1100 * time.Millisecond)
 			}
 		}
+		time.Sleep(time.Minute)
 		r.Close()
 		other.Close()
 		events, torn := read(t, dir)
 		if len(events) != 2000 || torn != 0 {
 			t.Errorf("%d events, %d torn lines; want 2000, 0", len(events), torn)
 		}
-		if names, _ := filepath.Glob(dir + "/events-*"); len(names) < 2 {
-			t.Errorf("%d closed files: nothing was rotated", len(names))
+		if names, _ := filepath.Glob(dir + "/sessions-*.zst"); len(names) < 2 {
+			t.Errorf("%d compressed files of sessions", len(names))
+		}
+		if names, _ := filepath.Glob(dir + "/sessions-*.jsonl"); len(names) != 1 {
+			t.Errorf("%d plain files of sessions: want the one that grows", len(names))
 		}
 		if r.Written() != 1000 || r.Dropped() != 0 {
 			t.Errorf("written %d, dropped %d", r.Written(), r.Dropped())
@@ -78,7 +79,7 @@ func TestJournalKeepsEverythingAcrossFiles(t *testing.T) {
 
 func TestTornLineIsClosed(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/events.jsonl", []byte("{\"kind\":\"rcpt\"}\n{\"kind\":\"acc"), 0o600); err != nil {
+	if err := os.WriteFile(dir+"/messages-20260102T030405.000000000Z.jsonl", []byte(goodLine+"{\"kind\":\"acc"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, err := Open(Options{Dir: dir})
@@ -90,32 +91,6 @@ func TestTornLineIsClosed(t *testing.T) {
 	events, torn := read(t, dir)
 	if len(events) != 2 || torn != 1 || events[1].Kind != Accept {
 		t.Errorf("%v, %d torn", events, torn)
-	}
-}
-
-func TestOldFilesAreDeleted(t *testing.T) {
-	dir := t.TempDir()
-	old := dir + "/events-20060102T150405.000000000.jsonl"
-	if err := os.WriteFile(old, []byte("{}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	long := time.Now().Add(-48 * time.Hour)
-	if err := os.Chtimes(old, long, long); err != nil {
-		t.Fatal(err)
-	}
-	j := &journal{opts: Options{Dir: dir, MaxSize: 1, Keep: 24 * time.Hour}}
-	if err := j.open(); err != nil {
-		t.Fatal(err)
-	}
-	defer j.close()
-	if err := j.write([]byte("{}\n")); err != nil {
-		t.Fatal(err)
-	}
-	if err := j.maintain(time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(old); !os.IsNotExist(err) {
-		t.Errorf("still there: %v", err)
 	}
 }
 
@@ -145,9 +120,9 @@ func TestEventsAreLoggedAtDebug(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.tell(Event{Kind: Rcpt, To: "quiet@b.test"})
+	r.tell(&Event{Kind: Rcpt, To: "quiet@b.test"})
 	level.Set(slog.LevelDebug)
-	r.tell(Event{Kind: Rcpt, Trace: "abc", To: "loud@b.test", Code: 550})
+	r.tell(&Event{Kind: Rcpt, Trace: "abc", To: "loud@b.test", Code: 550})
 	r.Close()
 	if s := out.String(); strings.Contains(s, "quiet") || !strings.Contains(s, "msg=rcpt trace=abc event.to=loud@b.test event.code=550") {
 		t.Errorf("logged %q", s)

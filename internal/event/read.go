@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 )
 
-// maxLine is the longest line of a journal that a Reader takes for an event, in
+// maxLine is the longest line of a journal that is taken for an event, in
 // octets.
 const maxLine = 256 << 10
 
@@ -22,70 +19,68 @@ type Reader struct {
 	Match func(line []byte) bool
 	Torn  int // lines that were no events
 
-	r *bufio.Reader
+	lines *lineReader
 }
 
 // NewReader reads from r, in little memory whatever comes.
-func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, maxLine)} }
+func NewReader(r io.Reader) *Reader { return &Reader{lines: newLineReader(r)} }
 
 // Next gives the next event, or io.EOF.
 func (r *Reader) Next() (Event, error) {
 	for {
-		line, err := r.r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			r.Torn++
-			if err := r.skipLine(); err != nil {
-				return Event{}, err
-			}
-			continue
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return Event{}, fmt.Errorf("read journal: %w", err)
-		}
-		if len(line) == 0 {
+		line, err := r.lines.next()
+		r.Torn += r.lines.long
+		r.lines.long = 0
+		if errors.Is(err, io.EOF) {
 			return Event{}, io.EOF
+		}
+		if err != nil {
+			return Event{}, fmt.Errorf("read journal: %w", err)
 		}
 		if r.Match != nil && !r.Match(line) {
 			continue
 		}
-		var e Event
-		if json.Unmarshal(line, &e) == nil && e.Kind != "" && !e.Time.IsZero() {
+		if e, ok := Parse(line); ok {
 			return e, nil
 		}
 		r.Torn++
 	}
 }
 
-// skipLine goes behind the end of a line that is too long.
-func (r *Reader) skipLine() error {
+// Parse reads one line of a journal, and tells whether it is an event.
+func Parse(line []byte) (e Event, ok bool) {
+	ok = json.Unmarshal(line, &e) == nil && e.Kind != "" && !e.Time.IsZero()
+	return e, ok
+}
+
+// lineReader gives lines with their ends; the last may have none. Those over
+// maxLine are left out.
+type lineReader struct {
+	r    *bufio.Reader
+	long int // lines left out
+}
+
+func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, maxLine)} }
+
+// next gives a line, valid until the next call, or io.EOF.
+func (l *lineReader) next() ([]byte, error) {
+	skipping := false
 	for {
-		_, err := r.r.ReadSlice('\n')
+		line, err := l.r.ReadSlice('\n')
 		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, io.EOF):
-			return io.EOF
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return fmt.Errorf("read journal: %w", err)
+		case errors.Is(err, bufio.ErrBufferFull):
+			skipping = true
+			continue
+		case err != nil && !errors.Is(err, io.EOF):
+			return nil, err
+		case skipping:
+			l.long++
+			skipping = false
+		case len(line) > 0:
+			return line, nil
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-}
-
-// Files gives the files of the journal in dir, the newest first.
-func Files(dir string) ([]string, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "events-*.jsonl"))
-	if err != nil {
-		return nil, fmt.Errorf("list journal files: %w", err)
-	}
-	slices.Sort(names)
-	slices.Reverse(names)
-	if newest := filepath.Join(dir, current); exists(newest) {
-		names = slices.Insert(names, 0, newest)
-	}
-	return names, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

@@ -42,7 +42,8 @@ func TestReaderSkipsWhatIsNoEvent(t *testing.T) {
 
 func TestFilesNewestFirst(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"events-20260101T000000.000000000.jsonl", "events.jsonl", "events-20260201T000000.000000000.jsonl", "other"} {
+	for _, name := range []string{"audit-20260101T000000.000000000Z.jsonl", "audit-20260101T000000.000000000Z.jsonl.zst", "sessions-20260301T000000.000000000Z.jsonl",
+		"messages-20260201T000000.000000000Z.jsonl.zst", "messages-20260202T000000.000000000Z.jsonl.zst.new", "other", "rest-20260201T000000.000000000Z.jsonl"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +52,7 @@ func TestFilesNewestFirst(t *testing.T) {
 	for i := range files {
 		files[i] = filepath.Base(files[i])
 	}
-	want := []string{"events.jsonl", "events-20260201T000000.000000000.jsonl", "events-20260101T000000.000000000.jsonl"}
+	want := []string{"sessions-20260301T000000.000000000Z.jsonl", "messages-20260201T000000.000000000Z.jsonl.zst", "audit-20260101T000000.000000000Z.jsonl.zst"}
 	if err != nil || !slices.Equal(files, want) {
 		t.Errorf("%v, %v", files, err)
 	}

@@ -20,7 +20,7 @@ func TestEdgeSurvivesARestart(t *testing.T) {
 	cfg := install(t)
 	a := edge.Attempt{Source: edge.SourceOf(netip.MustParseAddr("192.0.2.7"))}
 	for round := range 2 {
-		n, err := Start(t.Context(), cfg, io.Discard)
+		n, err := Start(t.Context(), cfg, io.Discard, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

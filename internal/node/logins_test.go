@@ -13,7 +13,7 @@ import (
 // there before is still let in.
 func TestPlacesSurviveARestart(t *testing.T) {
 	cfg := install(t)
-	n, err := Start(t.Context(), cfg, io.Discard)
+	n, err := Start(t.Context(), cfg, io.Discard, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestPlacesSurviveARestart(t *testing.T) {
 		if err := n.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n, err = Start(t.Context(), cfg, io.Discard); err != nil {
+		if n, err = Start(t.Context(), cfg, io.Discard, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -27,19 +27,13 @@ func (m *metricsServer) Shutdown(ctx context.Context) error { return m.http.Shut
 
 // newMetrics registers what belongs to the node as a whole.
 func (n *Node) newMetrics() *metricsServer {
-	gauge := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
-	}
-	counter := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
-	}
 	n.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		counter("migiwa_events_written_total", "Events written to the journal.", func() float64 { return float64(n.Events.Written()) }),
-		counter("migiwa_events_dropped_total", "Events lost because the journal could not keep up.", func() float64 { return float64(n.Events.Dropped()) }),
-		gauge("migiwa_bodies_free_bytes", "Free room for message bodies.", func() float64 { return float64(n.Blobs.Room()) }),
-		counter("migiwa_database_commits_total", "Group commits.", func() float64 { return float64(n.DB.Stats().Batches) }),
-		counter("migiwa_database_writes_total", "Transactions that shared them.", func() float64 { return float64(n.DB.Stats().Writes) }),
+		newCounter("migiwa_events_written_total", "Events written to the journal.", func() float64 { return float64(n.Events.Written()) }),
+		newCounter("migiwa_events_dropped_total", "Events lost because the journal could not keep up.", func() float64 { return float64(n.Events.Dropped()) }),
+		newGauge("migiwa_bodies_free_bytes", "Free room for message bodies.", func() float64 { return float64(n.Blobs.Room()) }),
+		newCounter("migiwa_database_commits_total", "Group commits.", func() float64 { return float64(n.DB.Stats().Batches) }),
+		newCounter("migiwa_database_writes_total", "Transactions that shared them.", func() float64 { return float64(n.DB.Stats().Writes) }),
 	)
 	n.registry.MustRegister(certificateExpiry{n.certs.Status})
 	mux := http.NewServeMux()

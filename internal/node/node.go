@@ -48,8 +48,10 @@ type Node struct {
 }
 
 // Start opens the rooms of cfg and serves its roles. It returns once every
-// listener is open; what is wrong with us from then on goes to logs.
-func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, err error) {
+// listener is open; what is wrong with us from then on goes to logs. child is
+// the command that serves as the log store, where that is a child of this
+// process; nil: then there is none.
+func Start(ctx context.Context, cfg *config.Config, logs io.Writer, child []string) (_ *Node, err error) {
 	n := &Node{level: &slog.LevelVar{}, registry: prometheus.NewRegistry(), routes: &deliver.Table{}, services: newServices()}
 	n.Log = newLogger(logs, cfg.Log.Format, n.level)
 	n.config.Store(cfg)
@@ -72,6 +74,9 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 	if err := n.addServices(run, cfg); err != nil {
 		return nil, err
 	}
+	if err := n.startLog(run, cfg, child); err != nil {
+		return nil, err
+	}
 	n.services.serve(smtpd.ErrServerClosed, imapd.ErrServerClosed, pop3d.ErrServerClosed, edgepolicy.ErrServerClosed, edgemilter.ErrServerClosed, errMetricsClosed)
 	n.Events.Record(event.Event{Kind: event.Lifecycle, Verb: "start", Text: fmt.Sprint(cfg.Roles)})
 	return n, nil
@@ -80,8 +85,8 @@ func Start(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *Node, er
 // open opens the rooms and what knows the world outside.
 func (n *Node) open(ctx context.Context, cfg *config.Config) (err error) {
 	journal := event.Options{
-		Node: cfg.Hostname, MaxSize: int64(cfg.Log.Journal.File), Keep: cfg.Log.Journal.Keep.D(), Log: n.Log,
-		OnError: func(err error) { n.Log.Error("the journal of events cannot be written", "err", err) },
+		Node: cfg.Hostname, Log: n.Log, Limits: journalLimits(cfg),
+		OnError: func(err error) { n.Log.Error("the journal of events is not as it should be", "err", err) },
 	}
 	if n.Rooms, err = openRooms(ctx, cfg, journal); err != nil {
 		return err

@@ -35,7 +35,7 @@ func install(t *testing.T) *config.Config {
 func TestStartAndShutdownLeaveNothing(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	cfg := install(t)
-	n, err := Start(t.Context(), cfg, io.Discard)
+	n, err := Start(t.Context(), cfg, io.Discard, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestTakenPortStopsTheStart(t *testing.T) {
 	defer l.Close()
 	cfg := install(t)
 	cfg.Listen.POP3S = []string{l.Addr().String()}
-	if _, err := Start(t.Context(), cfg, io.Discard); err == nil || !strings.Contains(err.Error(), "listen for pop3s") {
+	if _, err := Start(t.Context(), cfg, io.Discard, nil); err == nil || !strings.Contains(err.Error(), "listen for pop3s") {
 		t.Errorf("got %v", err)
 	}
 }

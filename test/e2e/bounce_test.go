@@ -1,16 +1,17 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/store/db"
 	"github.com/migiwa/migiwa/test/peers"
@@ -216,17 +217,9 @@ func testBounceToSeveral(t *testing.T, s *server, tagged string) {
 func (s *server) wantEvents(kind, words string) {
 	s.t.Helper()
 	eventually(s.t, shortly, fmt.Sprintf("a %s event with %q", kind, words), func() bool {
-		text, err := os.ReadFile(filepath.Join(s.Dir, "data", "journal", "events.jsonl"))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			var e map[string]any
-			if json.Unmarshal([]byte(line), &e) == nil && e["kind"] == kind && strings.Contains(fmt.Sprint(e["reason"]), words) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(eventtest.Events(s.t, filepath.Join(s.Dir, "data", "journal")), func(e event.Event) bool {
+			return string(e.Kind) == kind && strings.Contains(e.Reason, words)
+		})
 	})
 }
 

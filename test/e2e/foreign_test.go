@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 	"github.com/migiwa/migiwa/test/peers"
 )
 
@@ -222,8 +223,7 @@ func (c caller) blind(t *testing.T) {
 func (d *defender) events(words ...string) {
 	d.t.Helper()
 	eventually(d.t, shortly, fmt.Sprintf("an event with %q", words), func() bool {
-		text, _ := os.ReadFile(filepath.Join(d.Dir, "data", "journal", "events.jsonl"))
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(eventtest.Text(d.t, filepath.Join(d.Dir, "data", "journal"))) {
 			if containsAll(line, words...) {
 				return true
 			}

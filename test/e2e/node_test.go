@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 )
 
 // TestStop ends the server while clients are connected: they are told, and
@@ -285,11 +287,7 @@ func TestJournal(t *testing.T) {
 	s.arrives("alice", "traced@desk")
 	kinds := map[string]map[string]any{}
 	eventually(t, shortly, "all events of the message", func() bool {
-		text, err := os.ReadFile(filepath.Join(s.Dir, "data", "journal", "events.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(eventtest.Text(t, filepath.Join(s.Dir, "data", "journal"))) {
 			var e map[string]any
 			if err := json.Unmarshal([]byte(line), &e); err != nil {
 				return false // its end is still being written

@@ -1,6 +1,6 @@
 // Package peers starts the real servers that migiwa is tested and measured
 // against: Postfix, Exim, sendmail, Dovecot, smtp-sink and PostgreSQL, as Debian builds
-// them (scripts/test-deps makes them available), and Pebble and VictoriaLogs from the tools module.
+// them (scripts/test-deps makes them available), and Pebble from the tools module.
 //
 // Each peer runs as ordinary processes with a configuration, a queue and
 // mailboxes of its own below a temporary directory, listens on free ports of

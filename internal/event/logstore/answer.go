@@ -68,21 +68,11 @@ func (w *watched) Read(p []byte) (int, error) {
 	return w.r.Read(p)
 }
 
-// noText begins what a server with its defaults stores as _msg of an event that
-// has none. A child process stores nothing.
-const noText = "missing _msg field; see https://docs.victoriametrics.com/"
-
 // decode makes an event of what the store tells of it.
 func decode(row map[string]string) (e event.Event, err error) {
 	for name, value := range row {
-		switch name {
-		case "_time":
+		if name == "_time" {
 			name = "time"
-		case "_msg":
-			if strings.HasPrefix(value, noText) {
-				continue
-			}
-			name = "text"
 		}
 		if value == "" {
 			continue // the store knows no difference to an absent field
@@ -97,13 +87,12 @@ func decode(row map[string]string) (e event.Event, err error) {
 
 // Usage is what a store needs and holds.
 type Usage struct {
-	Rows     int64 // events stored
-	Disk     int64 // octets of its data
-	Free     int64 // octets of free room on its disk
-	Memory   int64 // octets of resident memory that are the process's own
-	Resident int64 // octets of resident memory with the parts of files that are mapped into it
-	Dropped  int64 // lines that it took and did not store, since its start
-	Full     bool  // it takes no events for want of room
+	Rows     int64 `json:"rows"`
+	Disk     int64 `json:"disk"`      // octets of data
+	Free     int64 `json:"free"`      // octets of the disk that are left
+	Memory   int64 `json:"memory"`    // octets resident, without the files that are mapped: the kernel takes those back
+	Dropped  int64 `json:"dropped"`   // lines that it took and did not store, since its start
+	ReadOnly bool  `json:"read_only"` // it takes no events for want of room
 }
 
 // Usage asks the store for what it needs and holds.
@@ -117,9 +106,8 @@ func (c *Client) Usage(ctx context.Context) (Usage, error) {
 		Disk:     m.sum("vl_data_size_bytes"),
 		Free:     m.sum("vl_free_disk_space_bytes"),
 		Memory:   m.sum("process_resident_memory_anon_bytes"),
-		Resident: m.sum("process_resident_memory_bytes"),
 		Dropped:  m.sum("vl_rows_dropped_total") + m.sum("vl_too_long_lines_skipped_total") + m.sum(`vl_http_errors_total{path="/insert/jsonline"}`),
-		Full:     m.sum("vl_storage_is_read_only") > 0,
+		ReadOnly: m.sum("vl_storage_is_read_only") > 0,
 	}, nil
 }
 
@@ -136,12 +124,6 @@ func (c *Client) Started(ctx context.Context) (string, error) {
 		}
 	}
 	return "", errors.New("log store: its metrics do not say when it started")
-}
-
-// Ping asks whether the store answers.
-func (c *Client) Ping(ctx context.Context) error {
-	_, err := c.metrics(ctx)
-	return err
 }
 
 // metrics are a store's metrics in the text format of Prometheus: values by

@@ -5,9 +5,10 @@
 // # How events are stored
 //
 // A field of an event is a field of the store under the same name, but for time,
-// which is _time, to the nanosecond, and text, which is _msg. Every value is a
-// text there: a number is stored in its JSON form (-1, 2.5), an address as
-// netip.Addr writes it. An empty value and a field that is absent are the same.
+// which is _time, to the nanosecond. Every value is a text there: a number is
+// stored in its JSON form (-1, 2.5), an address as netip.Addr writes it. An empty
+// value and a field that is absent are the same. There is no _msg: a server puts
+// words of its own there, and they would pass for the text of an event.
 //
 // # What the store may drop
 //
@@ -20,7 +21,9 @@
 //     without a time it can read, when another line of the request was good.
 //
 // Insert sends none of the second sort. While its disk has less room than it
-// shall leave free, the store refuses inserts with HTTP 429: ErrFull.
+// shall leave free, the store refuses inserts with HTTP 429: ErrFull. A busy store
+// that lets an insert wait for a minute drops it with HTTP 200, so Insert gives up
+// before.
 package logstore
 
 import (
@@ -44,18 +47,13 @@ const (
 	// MaxLine is the length of a line, in octets, that a store does not take any
 	// more (-insert.maxLineSizeBytes, by default).
 	MaxLine = 256 << 10
-	// FlushInterval is how long a store keeps events in memory at most before
-	// they are on its disk (-inmemoryDataFlushInterval, by default).
-	FlushInterval = 5 * time.Second
 	// FutureRetention is how far in the future, by the clock of a child process,
 	// an event may lie.
 	FutureRetention = 30 * 24 * time.Hour
 
 	maxRow = 4 << 20 // octets of one row of an answer; those of events are far shorter
 
-	// A store queues an insert for a minute when it is busy, and then drops it
-	// with HTTP 200. The client must have given up before.
-	insertTimeout = 30 * time.Second
+	insertTimeout = 30 * time.Second // less than a busy store lets an insert wait before it drops it with HTTP 200
 	askTimeout    = 10 * time.Second // for small questions
 	idleTimeout   = time.Minute      // without a word of an answer; queries end after 30 seconds by default
 )
@@ -67,16 +65,7 @@ var ErrFull = errors.New("log store: no room on its disk")
 // ErrNoDelete is a refusal by a server that was not started with -delete.enable.
 var ErrNoDelete = errors.New("log store: the server does not allow to delete: start it with -delete.enable")
 
-// LineError is a line that Insert does not send, because the store would drop
-// it without a word. Nothing of the request was sent.
-type LineError struct {
-	Line int // from 0
-	Why  string
-}
-
-func (e *LineError) Error() string { return fmt.Sprintf("log store: line %d %s", e.Line, e.Why) }
-
-// StatusError is a refusal by the store.
+// StatusError is a refusal by the store, or of Insert in its name.
 type StatusError struct {
 	Code int    // HTTP status
 	Text string // the store's words
@@ -104,8 +93,13 @@ func NewClient(url, user, password string) *Client {
 // NewSocketClient talks to a child process behind the Unix socket at path.
 func NewSocketClient(path string) *Client {
 	return newClient("http://logstore", func(ctx context.Context, _, _ string) (net.Conn, error) {
+		short, done, err := ShortPath(path)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		return d.DialContext(ctx, "unix", short)
 	})
 }
 
@@ -119,16 +113,16 @@ func newClient(base string, dial func(context.Context, string, string) (net.Conn
 const streams = "node,kind"
 
 // Insert gives the store events, one JSON object a line. When it returns, the
-// store has them in its memory; FlushInterval later they are on its disk. Errors
-// are *LineError, ErrFull, *StatusError and those of the connection. It waits 30
-// seconds at most.
+// store has them in its memory; FlushTime later they are on its disk. A line that
+// the store would drop without a word makes it a *StatusError with code 400, and
+// nothing was sent then. It waits 30 seconds at most.
 func (c *Client) Insert(ctx context.Context, lines []byte) error {
 	if err := checkLines(lines); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
 	defer cancel()
-	q := url.Values{"_stream_fields": {streams}, "_time_field": {"time"}, "_msg_field": {"text"}}
+	q := url.Values{"_stream_fields": {streams}, "_time_field": {"time"}}
 	body, err := c.do(ctx, http.MethodPost, "/insert/jsonline?"+q.Encode(), "application/stream+json", bytes.NewReader(lines))
 	if err != nil {
 		return err
@@ -145,14 +139,18 @@ func checkLines(lines []byte) error {
 		switch {
 		case len(line) == 0:
 		case len(line) >= MaxLine:
-			return &LineError{Line: n, Why: fmt.Sprintf("has %d octets; less than %d is taken", len(line), MaxLine)}
+			return badLine(n, fmt.Sprintf("has %d octets; less than %d are taken", len(line), MaxLine))
 		case line[0] != '{' || !json.Valid(line):
-			return &LineError{Line: n, Why: "is no JSON object"}
+			return badLine(n, "is no JSON object")
 		case !bytes.Contains(line, []byte(`"time":"`)):
-			return &LineError{Line: n, Why: "has no time"}
+			return badLine(n, "has no time")
 		}
 	}
 	return nil
+}
+
+func badLine(n int, why string) error {
+	return &StatusError{Code: http.StatusBadRequest, Text: fmt.Sprintf("line %d %s", n+1, why)}
 }
 
 // form asks with parameters in the body of the request, so that they are in no

@@ -1,273 +1,344 @@
 package logstore
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/event"
 )
 
-const (
-	healthEvery  = 5 * time.Second
-	unhealthy    = 4               // checks in a row without an answer: it hangs
-	openTime     = 5 * time.Minute // from the start to the first answer
-	goodTime     = 10 * time.Minute
-	panicsToMove = 4 // panics, less than goodTime between each: its data is broken
-	backoffMin   = time.Second
-	backoffMax   = time.Minute
-)
-
-// Supervisor keeps a log store running as a child process. Set the fields, then
-// call Start; only the serving process of a node does, the others use the
-// socket.
-//
-// A store that ends is started again, after 1 second at first and 1 minute at
-// most. One that does not answer for about a minute, or that has half as much
-// again of memory as it may, is ended and started again. VictoriaLogs panics
-// when its data is broken: after four panics, with less than ten minutes between
-// each, the directory is moved aside to DATA.broken-TIME and an empty one begun.
-// The one moved aside before is deleted, and so is this one when the disk has
-// less room left than it takes. A full disk is not taken for broken data.
-//
-// Each start, end and beginning with empty data is an event.
+// Supervisor keeps a log store running as a child process. Its fields are set
+// before Run.
 type Supervisor struct {
-	Exe     string   // empty: the running program
-	Args    []string // before the socket; nil: the command logstore
-	Socket  string   // path of its socket
-	Data    string   // its directory
-	Keep    time.Duration
-	Memory  int64 // octets it may use, about
-	MaxDisk int64 // octets above which it deletes its oldest day; 0: no bound
-	MinFree int64 // octets of free room below which it takes no more
+	Command []string      // program and first arguments: migiwa logstore
+	Dir     string        // where the data is
+	Socket  string        // where the child serves
+	Keep    time.Duration // age at which everything is deleted
+	Memory  int64         // octets that the child should stay below; well over it, it is restarted
+	MaxDisk int64         // octets of data above which the oldest day is deleted; 0: no limit
+	MinFree int64         // octets of free disk below which nothing is taken
 	Events  *event.Recorder
 	Log     *slog.Logger
-	Emptied func() // called when an empty directory was begun; may be nil
 
-	client *Client
-	stop   context.CancelFunc
-	kill   context.CancelFunc
-	done   chan struct{}
-	health time.Duration // between checks; 0: healthEvery
+	// Lost is called when the data was moved aside, because no child could open
+	// it, and an empty store begins.
+	Lost func()
 
-	mu     sync.Mutex
-	status Status
+	// How long is waited; zero values are the usual ones.
+	Check   time.Duration // between two questions whether the child is well
+	Backoff time.Duration // before the second start; it doubles
+
+	restarts atomic.Int64
+	running  atomic.Bool
+	usage    atomic.Pointer[Usage]
 }
 
-// Status is how a supervised store does.
-type Status struct {
-	Running  bool      // it answers
-	Pid      int       // 0: there is no process
-	Since    time.Time // when it was started
-	Restarts int       // starts after the first
-	Emptied  int       // how often its data was broken and it began with none
-	Trouble  string    // why it ended last; empty: it did not
-	Usage    Usage     // at the last check
+// FlushTime is how long after its acknowledgement an event may be lost by a
+// kill of the store: what it waits with writing, twice, for good measure.
+const FlushTime = 10 * time.Second
+
+const (
+	checkTime  = 5 * time.Second
+	patience   = 6           // questions without an answer, after which the child is not well
+	goodTime   = time.Minute // after which a start was a good one
+	soundTime  = time.Hour   // without a panic, after which the data is taken to be sound
+	maxBackoff = time.Minute
+	maxPanics  = 4 // less than soundTime apart, after which the data is taken to be damaged
+	endTime    = 20 * time.Second
+)
+
+// Restarts counts the ends of children that nobody asked for.
+func (s *Supervisor) Restarts() int64 { return s.restarts.Load() }
+
+// Running tells whether a child is there that has answered.
+func (s *Supervisor) Running() bool { return s.running.Load() }
+
+// Usage tells what the child used when it was last asked; zero before.
+func (s *Supervisor) Usage() Usage {
+	if u := s.usage.Load(); u != nil {
+		return *u
+	}
+	return Usage{}
 }
 
-// Status gives how the store does.
-func (s *Supervisor) Status() Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.status
-}
+// Client talks to the child.
+func (s *Supervisor) Client() *Client { return NewSocketClient(s.Socket) }
 
-func (s *Supervisor) set(change func(*Status)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(&s.status)
-}
-
-// Start begins to keep the store running and returns at once.
-func (s *Supervisor) Start() error {
-	if s.Exe == "" {
-		exe, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("log store: %w", err)
+// Run starts the child, and again when it ends, until ctx ends.
+func (s *Supervisor) Run(ctx context.Context) {
+	s.setDefaults()
+	backoff, bad := s.Backoff, 0
+	for {
+		begun := time.Now()
+		answered, err := s.once(ctx)
+		if ctx.Err() != nil {
+			return
 		}
-		s.Exe = exe
+		s.restarts.Add(1)
+		if time.Since(begun) >= soundTime {
+			bad = 0
+		}
+		if answered && time.Since(begun) >= goodTime {
+			backoff = s.Backoff
+		}
+		if damaged(err) {
+			bad++
+		}
+		s.fault("the log store ended and is started again", err)
+		if bad >= maxPanics && s.room() > 0 {
+			s.startAnew()
+			bad = 0
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(backoff + rand.N(backoff/4+1)):
+		}
+		backoff = min(2*backoff, maxBackoff)
 	}
-	if s.Args == nil {
-		s.Args = []string{"logstore"}
+}
+
+func (s *Supervisor) setDefaults() {
+	if s.Check == 0 {
+		s.Check = checkTime
 	}
-	if s.health == 0 {
-		s.health = healthEvery
+	if s.Backoff == 0 {
+		s.Backoff = time.Second
 	}
-	s.client = NewSocketClient(s.Socket)
-	s.done = make(chan struct{})
-	var run, live context.Context
-	run, s.stop = context.WithCancel(context.Background())
-	live, s.kill = context.WithCancel(context.Background())
-	go s.run(run, live)
+}
+
+// blameless are words of a panic whose cause lies outside the data. The last is
+// that of a directory which another process serves.
+var blameless = []string{
+	syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EROFS.Error(), syscall.EACCES.Error(), syscall.EPERM.Error(),
+	syscall.EMFILE.Error(), syscall.ENFILE.Error(), syscall.ENOMEM.Error(), "out of memory", "cannot create lock file",
+}
+
+// damaged tells whether a child ended as it does when its data is damaged: by a
+// panic. A child that was killed, or that refused its settings, says nothing
+// against the data.
+func damaged(err error) bool {
+	var end *ending
+	if !errors.As(err, &end) || end.panic == "" {
+		return false
+	}
+	return !slices.ContainsFunc(blameless, func(words string) bool { return strings.Contains(end.panic, words) })
+}
+
+// ending is the end of a child.
+type ending struct {
+	err   error  // its exit status
+	panic string // what it said of a panic; may be empty
+	last  string // otherwise the last it said; may be empty
+}
+
+func (e *ending) Error() string {
+	said := cmp.Or(e.panic, e.last)
+	switch {
+	case e.err == nil:
+		return cmp.Or(said, "without an error")
+	case said == "":
+		return e.err.Error()
+	}
+	return e.err.Error() + ": " + said
+}
+
+func (s *Supervisor) fault(what string, err error) {
+	if err != nil {
+		what += ": " + err.Error()
+	}
+	s.Log.Warn(what)
+	s.Events.Record(event.Event{Kind: event.Fault, Role: "logstore", Verb: "restart", Reason: what})
+}
+
+// once runs one child to its end, and tells whether it ever answered and why
+// it ended.
+func (s *Supervisor) once(ctx context.Context) (answered bool, err error) {
+	cmd := exec.Command(s.Command[0], append(slices.Clone(s.Command[1:]),
+		"--socket", s.Socket, "--dir", s.Dir, "--keep", s.Keep.String(), "--memory", strconv.FormatInt(s.Memory, 10),
+		"--max-disk", strconv.FormatInt(s.MaxDisk, 10), "--min-free", strconv.FormatInt(s.MinFree, 10), "--flush", (FlushTime/2).String())...)
+	alive, err := cmd.StdinPipe() // closed by our end, however that comes
+	if err != nil {
+		return false, err
+	}
+	defer alive.Close()
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		return false, err
+	}
+	if err := cmd.Start(); err != nil {
+		return false, err
+	}
+	over := make(chan error, 1)
+	go func() {
+		end := &ending{}
+		end.panic, end.last = s.listen(said)
+		end.err = cmd.Wait()
+		over <- end
+	}()
+	defer s.running.Store(false)
+	return s.watch(ctx, cmd.Process, over)
+}
+
+// watch asks the child how it is until it ends, or makes it end.
+func (s *Supervisor) watch(ctx context.Context, child *os.Process, ended chan error) (answered bool, err error) {
+	tick := time.NewTicker(s.Check)
+	defer tick.Stop()
+	client := s.Client()
+	for {
+		why := s.check(ctx, client)
+		if why == nil && !answered {
+			answered = true
+			s.Events.Record(event.Event{Kind: event.Lifecycle, Role: "logstore", Verb: "start"})
+		}
+		s.running.Store(why == nil)
+		if answered && why != nil && ctx.Err() == nil && errors.Is(why, errUnwell) {
+			child.Kill()
+			return answered, errors.Join(why, <-ended)
+		}
+		select {
+		case err := <-ended:
+			return answered, err
+		case <-ctx.Done():
+			return answered, end(child, ended)
+		case <-tick.C:
+		}
+	}
+}
+
+// errUnwell is a child that has to be replaced.
+var errUnwell = errors.New("the log store is not well")
+
+// check asks the child how it is.
+func (s *Supervisor) check(ctx context.Context, client *Client) error {
+	ctx, cancel := context.WithTimeout(ctx, patience*s.Check)
+	defer cancel()
+	usage, err := client.Usage(ctx)
+	if err == nil {
+		s.usage.Store(&usage)
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", errUnwell, err)
+	case err != nil:
+		return err // not there yet, or just ended
+	case usage.Memory > 2*s.Memory:
+		return fmt.Errorf("%w: it has %d octets of memory, %d were meant", errUnwell, usage.Memory, s.Memory)
+	}
 	return nil
 }
 
-// Stop ends the store, which writes what it holds in memory to the disk. When
-// ctx ends before, the store is killed. It returns when there is no process any
-// more.
-func (s *Supervisor) Stop(ctx context.Context) error {
-	s.stop()
+// end asks the child to end, so that it writes what it has, and kills it when it
+// does not.
+func end(child *os.Process, ended chan error) error {
+	child.Signal(syscall.SIGTERM)
 	select {
-	case <-s.done:
-		s.kill()
+	case err := <-ended:
+		return err
+	case <-time.After(endTime):
+		child.Kill()
+		return <-ended
+	}
+}
+
+// listen passes on what the child says, JSON of VictoriaLogs and what the Go
+// runtime writes, and gives what it said of a panic and its last words.
+func (s *Supervisor) listen(said io.Reader) (panic, last string) {
+	sc := bufio.NewScanner(said)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		line := struct{ Level, Msg string }{Level: "info", Msg: sc.Text()}
+		if json.Unmarshal(sc.Bytes(), &line) != nil {
+			line.Msg = sc.Text()
+		}
+		if len(line.Msg) > maxWords {
+			line.Msg = strings.ToValidUTF8(line.Msg[:maxWords], "")
+		}
+		if strings.HasPrefix(line.Msg, "panic:") || strings.HasPrefix(line.Msg, "fatal error:") {
+			line.Level = "panic"
+		}
+		level := slog.LevelInfo
+		switch line.Level {
+		case "warn":
+			level = slog.LevelWarn
+		case "error", "fatal", "panic":
+			level = slog.LevelError
+		}
+		if panic != "" {
+			level = slog.LevelDebug // the stacks
+		} else if line.Level == "panic" {
+			panic = line.Msg
+		}
+		last = line.Msg
+		s.Log.Log(context.Background(), level, "log store", "says", last)
+	}
+	io.Copy(io.Discard, said) // of a line that was too long
+	return panic, last
+}
+
+const maxWords = 1000 // octets kept of a line
+
+// room gives the octets that the disk of the data has left above what is to stay
+// free; 0 or less when there is none.
+func (s *Supervisor) room() int64 {
+	var st syscall.Statfs_t
+	if syscall.Statfs(filepath.Dir(s.Dir), &st) != nil {
+		return 0
+	}
+	return int64(st.Bavail)*st.Bsize - max(s.MinFree, 16<<20)
+}
+
+// sizeOf gives the octets of the files in dir, as far as they can be seen.
+func sizeOf(dir string) (size int64) {
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // what cannot be seen counts nothing
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
 		return nil
-	case <-ctx.Done():
-		s.kill()
-		<-s.done
-		return fmt.Errorf("log store: killed, it did not stop in time: %w", ctx.Err())
-	}
+	})
+	return size
 }
 
-// run starts the store again and again until ctx ends. With live, it is killed.
-func (s *Supervisor) run(ctx, live context.Context) {
-	defer close(s.done)
-	wait, panics := backoffMin, 0
-	for {
-		began := time.Now()
-		end := s.once(ctx, live)
-		if ctx.Err() != nil {
-			s.record(event.Lifecycle, "stop", "")
-			return
-		}
-		if time.Since(began) > goodTime {
-			wait, panics = backoffMin, 0
-		}
-		s.set(func(st *Status) { st.Restarts++; st.Trouble = end.why })
-		s.record(event.Fault, "end", end.why)
-		if end.broken {
-			panics++
-		}
-		if panics >= panicsToMove {
-			s.begin()
-			wait, panics = backoffMin, 0
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, backoffMax)
+// startAnew moves data aside that no child can open. The one moved before is
+// deleted: two would fill the disk with what nobody can read. So is this one when it
+// takes more room than is left.
+func (s *Supervisor) startAnew() {
+	aside := s.Dir + ".broken"
+	err := os.RemoveAll(aside)
+	if err == nil {
+		err = os.Rename(s.Dir, aside)
 	}
-}
-
-// record makes an event of what happened to the store.
-func (s *Supervisor) record(kind event.Kind, verb, why string) {
-	s.Events.Record(event.Event{Kind: kind, Role: "logstore", Verb: verb, Reason: why})
-	level := slog.LevelInfo
-	if kind == event.Fault {
-		level = slog.LevelError
-	}
-	s.Log.Log(context.Background(), level, "log store: "+verb, "reason", why)
-}
-
-// begin moves broken data aside and lets the next start find none.
-func (s *Supervisor) begin() {
-	aside := s.Data + ".broken-" + time.Now().UTC().Format("20060102T150405")
-	old, _ := filepath.Glob(s.Data + ".broken-*") // the pattern is good
-	for _, dir := range old {
-		os.RemoveAll(dir)
-	}
-	why := "its data cannot be read and was moved to " + aside
-	if err := os.Rename(s.Data, aside); err != nil {
-		s.record(event.Fault, "broken", "its data cannot be read nor moved away: "+err.Error())
+	if err != nil {
+		s.fault("the log store cannot open its data, which cannot be moved aside", err)
 		return
 	}
-	if free, size := freeRoom(filepath.Dir(s.Data)), dirSize(aside); free-s.MinFree < size {
+	where := "the old data is in " + aside
+	if size := sizeOf(aside); size > s.room() {
 		os.RemoveAll(aside)
-		why = "its data could not be read and was deleted, as room is short"
+		where = "the old data was deleted, as room is short"
 	}
-	s.set(func(st *Status) { st.Emptied++ })
-	s.record(event.Fault, "broken", why)
-	if s.Emptied != nil {
-		s.Emptied()
-	}
-}
-
-// once runs one process to its end.
-func (s *Supervisor) once(ctx, live context.Context) ending {
-	if err := os.MkdirAll(filepath.Dir(s.Data), 0o700); err != nil {
-		return ending{why: err.Error()}
-	}
-	cmd := exec.Command(s.Exe, append(append([]string{}, s.Args...), s.arguments()...)...)
-	cmd.Env = s.environment()
-	stdin, err := cmd.StdinPipe() // the store ends with it: when we stop it and when we die
-	if err != nil {
-		return ending{why: err.Error()}
-	}
-	said := &words{log: s.Log}
-	cmd.Stderr, cmd.Stdout = said, said
-	if err := cmd.Start(); err != nil {
-		return ending{why: err.Error()}
-	}
-	s.set(func(st *Status) { st.Pid, st.Since = cmd.Process.Pid, time.Now() })
-	ended := make(chan struct{})
-	go func() {
-		cmd.Wait() // ProcessState tells the same
-		close(ended)
-	}()
-	check, stopChecks := context.WithCancel(ctx)
-	sick := make(chan string, 1)
-	go s.watch(check, sick)
-	why := ""
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		stdin.Close()
-		select {
-		case <-ended:
-		case <-live.Done():
-		}
-	case why = <-sick:
-	}
-	stopChecks()
-	stdin.Close()
-	cmd.Process.Kill() // it may have ended
-	<-ended
-	s.set(func(st *Status) { st.Pid, st.Running = 0, false })
-	return said.ending(cmd.ProcessState, why)
-}
-
-// watch checks the store until ctx ends, and says to sick why it must end.
-func (s *Supervisor) watch(ctx context.Context, sick chan<- string) {
-	opened, silent, deadline := false, 0, time.Now().Add(openTime)
-	tick := time.NewTicker(min(s.health, 100*time.Millisecond)) // until it answers
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		usage, err := s.client.Usage(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil:
-			silent = 0
-			s.set(func(st *Status) { st.Usage, st.Running = usage, true })
-			if !opened {
-				opened = true
-				tick.Reset(s.health)
-				s.record(event.Lifecycle, "start", "")
-			}
-			if usage.Memory > s.Memory+s.Memory/2 {
-				sick <- fmt.Sprintf("it was ended: it has %d MiB of memory and may use %d", usage.Memory>>20, s.Memory>>20)
-				return
-			}
-		case opened:
-			if silent++; silent >= unhealthy {
-				sick <- "it was ended: it does not answer: " + err.Error()
-				return
-			}
-			s.set(func(st *Status) { st.Running = false })
-		case time.Now().After(deadline):
-			sick <- "it was ended: it does not answer after its start: " + err.Error()
-			return
-		}
+	s.fault("the log store could not open its data, begins anew and gets what the journals have; "+where, nil)
+	if s.Lost != nil {
+		s.Lost()
 	}
 }

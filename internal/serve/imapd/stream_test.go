@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 )
 
 // noise gives n octets of text that seed determines.
@@ -97,20 +96,8 @@ func TestEventsOfMessages(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(filepath.Join(dir, "events.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
 	var got []string
-	for read := event.NewReader(f); ; {
-		e, err := read.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range eventtest.Events(t, dir) {
 		if e.Kind == event.Stored || e.Kind == event.Retrieve {
 			got = append(got, fmt.Sprint(e.Kind, " ", e.Verb, " ", e.Size, " ", e.Trace != "", " ", e.Role, " ", e.Account))
 		}

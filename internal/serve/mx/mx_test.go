@@ -7,8 +7,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +18,7 @@ import (
 	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/eventtest"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/queue"
@@ -352,18 +351,7 @@ func TestFewEventsOfManyCommands(t *testing.T) {
 func (s *site) lines() (n int) {
 	s.t.Helper()
 	time.Sleep(200 * time.Millisecond)
-	names, err := filepath.Glob(filepath.Join(s.events, "*.jsonl"))
-	if err != nil || len(names) == 0 {
-		s.t.Fatal("no journal", err)
-	}
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		n += strings.Count(string(text), "\n")
-	}
-	return n
+	return len(eventtest.Events(s.t, s.events))
 }
 
 // TestTimeTellsNothing measures the deferring replies of recipients that exist

@@ -10,9 +10,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -22,105 +26,117 @@ import (
 	"github.com/VictoriaMetrics/VictoriaLogs/app/vlstorage"
 	"github.com/VictoriaMetrics/VictoriaMetrics/lib/appmetrics"
 	"github.com/VictoriaMetrics/VictoriaMetrics/lib/logger"
+
+	"github.com/migiwa/migiwa/internal/event/logstore"
 )
 
-// drain is how long requests may go on when the store stops.
-const drain = 5 * time.Second
+// Options are the settings that a supervisor gives.
+type Options struct {
+	Socket  string        // path of the Unix socket
+	Dir     string        // where the data is
+	Keep    time.Duration // age at which everything is deleted
+	Memory  int64         // octets that the process should stay below
+	MaxDisk int64         // octets of data above which the oldest day is deleted; 0: no limit
+	MinFree int64         // octets of free disk below which nothing is taken
+	Flush   time.Duration // after which what was taken is on disk
+}
 
-// Run serves on the Unix socket at path, which only the user of the process may
-// open, until ctx ends; then it writes what it holds in memory to the disk. The
-// flags are those of VictoriaLogs, without the dashes of the command line:
-// {"storageDataPath": DIR}.
-//
-// A process that serves holds a lock on the file beside the socket, PATH.lock,
-// so what it finds at path is nobody's, and two never share their data. An
-// error of the data is none of Run's: VictoriaLogs panics.
-func Run(ctx context.Context, path string, flags map[string]string) error {
-	started := time.Now()
+// flags gives the options as VictoriaLogs wants them.
+func (o *Options) flags() map[string]string {
+	return map[string]string{
+		"storageDataPath": o.Dir,
+		"retentionPeriod": strconv.FormatInt(int64(o.Keep/time.Hour)+24, 10) + "h", // it deletes whole days
+		"futureRetention": strconv.FormatInt(int64(logstore.FutureRetention/time.Hour), 10) + "h",
+		// Half for caches; the rest is for what is written and searched.
+		"memory.allowedBytes":              strconv.FormatInt(o.Memory/2, 10),
+		"retention.maxDiskSpaceUsageBytes": strconv.FormatInt(o.MaxDisk, 10),
+		"storage.minFreeDiskSpaceBytes":    strconv.FormatInt(o.MinFree, 10),
+		"inmemoryDataFlushInterval":        o.Flush.String(),
+		"delete.enable":                    "true", // for kinds that are kept shorter than others
+		"insert.maxLineSizeBytes":          strconv.Itoa(logstore.MaxLine),
+		"defaultMsgValue":                  "",
+		"search.maxConcurrentRequests":     "4", // each has memory of its own
+		"search.logSlowQueryDuration":      "0", // what is searched for stands in an event, not in the log
+		"loggerLevel":                      "WARN",
+		"loggerFormat":                     "json",
+		"loggerMaxArgLen":                  "200", // events that are dropped are among them
+		"loggerWarnsPerSecondLimit":        "5",
+	}
+}
+
+// Run serves until ctx or alive ends: the supervisor holds the other end of
+// alive, so that its child does not outlive it.
+func Run(ctx context.Context, o Options, alive io.Reader) error {
 	if err := flag.CommandLine.Parse(nil); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
-	for name, value := range flags {
+	for name, value := range o.flags() {
 		if err := flag.Set(name, value); err != nil {
 			return fmt.Errorf("log store: flag %s: %w", name, err)
 		}
 	}
-	lock, err := acquire(path + ".lock")
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
+	// The limit is no wall: near it, garbage is collected more often.
+	debug.SetMemoryLimit(o.Memory)
 	logger.InitNoLogFlags()
-	vlstorage.Init()
+	vlstorage.Init() // locks the directory: behind it, no other child has the socket
 	vlselect.Init()
 	insertutil.SetLogRowsStorage(&vlstorage.Storage{})
 	vlinsert.Init()
-	err = serve(ctx, path, started)
-	vlinsert.Stop()
-	vlselect.Stop()
-	vlstorage.Stop()
-	return err
+	defer func() {
+		vlinsert.Stop()
+		vlselect.Stop()
+		vlstorage.Stop()
+	}()
+	return serve(ctx, o.Socket, alive)
 }
 
-// acquire takes the lock that one process has while it lives.
-func acquire(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("log store: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("log store: another process serves it (%s: %w)", path, err)
-	}
-	return f, nil
-}
-
-// serve answers requests until ctx ends. It opens the socket only now, with the
-// data open: who can connect is answered.
-func serve(ctx context.Context, path string, started time.Time) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+func serve(ctx context.Context, socket string, alive io.Reader) error {
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
 		return fmt.Errorf("log store: %w", err)
 	}
-	mask := syscall.Umask(0o177)
-	listener, err := net.Listen("unix", path)
+	short, done, err := logstore.ShortPath(socket)
+	if err != nil {
+		return err
+	}
+	mask := syscall.Umask(0o177) // never open to others, not for a moment
+	listener, err := net.Listen("unix", short)
 	syscall.Umask(mask)
+	done()
 	if err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
-	requests, cancel := context.WithCancel(context.Background()) // those that follow new events never end by themselves
-	defer cancel()
-	server := &http.Server{
-		Handler:           handler(started),
-		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return requests },
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	select {
-	case err := <-ended:
+	listener.(*net.UnixListener).SetUnlinkOnClose(false) // by a name that is gone
+	ctx, stop := context.WithCancel(ctx)
+	go func() {
+		io.Copy(io.Discard, alive)
+		stop()
+	}()
+	server := &http.Server{Handler: http.HandlerFunc(handle), ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		<-ctx.Done()
+		ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if server.Shutdown(ending) != nil {
+			server.Close()
+		}
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("log store: %w", err)
-	case <-ctx.Done():
-	}
-	cancel()
-	end, cancelEnd := context.WithTimeout(context.Background(), drain)
-	defer cancelEnd()
-	if server.Shutdown(end) != nil {
-		server.Close()
 	}
 	return nil
 }
 
-// handler serves the paths of VictoriaLogs. Its metrics get one of ours: its
-// own start time has whole seconds only.
-func handler(started time.Time) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path == "/metrics":
-			appmetrics.WritePrometheusMetrics(w)
-			fmt.Fprintf(w, "migiwa_logstore_start_nanoseconds %d\n", started.UnixNano())
-		case vlinsert.RequestHandler(w, r), vlselect.RequestHandler(w, r), vlstorage.RequestHandler(w, r):
-		default:
-			http.NotFound(w, r)
-		}
+var started = time.Now()
+
+// handle serves the paths of VictoriaLogs. The metrics get one of ours: theirs
+// tells the start in whole seconds, and a child may be started twice in one.
+func handle(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/metrics":
+		appmetrics.WritePrometheusMetrics(w)
+		fmt.Fprintf(w, "migiwa_logstore_start_nanoseconds %d\n", started.UnixNano())
+	case vlinsert.RequestHandler(w, r), vlselect.RequestHandler(w, r), vlstorage.RequestHandler(w, r):
+	default:
+		http.NotFound(w, r)
 	}
 }
