@@ -51,8 +51,13 @@ type Supervisor struct {
 }
 
 // FlushTime is how long after its acknowledgement an event may be lost by a
-// kill of the store: what it waits with writing, twice, for good measure.
-const FlushTime = 10 * time.Second
+// kill of the store. VictoriaLogs holds rows for a second before they are a part
+// in memory. A look each flush interval writes the parts older than that, so one
+// may wait for nearly two, and for another when a merge has it at the moment.
+const (
+	FlushTime     = 20 * time.Second
+	flushInterval = FlushTime / 4 // also the default of a server
+)
 
 const (
 	checkTime  = 5 * time.Second
@@ -62,6 +67,7 @@ const (
 	maxBackoff = time.Minute
 	maxPanics  = 4 // less than soundTime apart, after which the data is taken to be damaged
 	endTime    = 20 * time.Second
+	openTime   = 5 * time.Minute // after which a child answers that opens its data
 )
 
 // Restarts counts the ends of children that nobody asked for.
@@ -173,7 +179,7 @@ func (s *Supervisor) fault(what string, err error) {
 func (s *Supervisor) once(ctx context.Context) (answered bool, err error) {
 	cmd := exec.Command(s.Command[0], append(slices.Clone(s.Command[1:]),
 		"--socket", s.Socket, "--dir", s.Dir, "--keep", s.Keep.String(), "--memory", strconv.FormatInt(s.Memory, 10),
-		"--max-disk", strconv.FormatInt(s.MaxDisk, 10), "--min-free", strconv.FormatInt(s.MinFree, 10), "--flush", (FlushTime/2).String())...)
+		"--max-disk", strconv.FormatInt(s.MaxDisk, 10), "--min-free", strconv.FormatInt(s.MinFree, 10), "--flush", flushInterval.String())...)
 	alive, err := cmd.StdinPipe() // closed by our end, however that comes
 	if err != nil {
 		return false, err
@@ -201,7 +207,7 @@ func (s *Supervisor) once(ctx context.Context) (answered bool, err error) {
 func (s *Supervisor) watch(ctx context.Context, child *os.Process, ended chan error) (answered bool, err error) {
 	tick := time.NewTicker(s.Check)
 	defer tick.Stop()
-	client := s.Client()
+	client, begun := s.Client(), time.Now()
 	for {
 		why := s.check(ctx, client)
 		if why == nil && !answered {
@@ -209,7 +215,8 @@ func (s *Supervisor) watch(ctx context.Context, child *os.Process, ended chan er
 			s.Events.Record(event.Event{Kind: event.Lifecycle, Role: "logstore", Verb: "start"})
 		}
 		s.running.Store(why == nil)
-		if answered && why != nil && ctx.Err() == nil && errors.Is(why, errUnwell) {
+		late := !answered && time.Since(begun) > openTime
+		if ctx.Err() == nil && why != nil && (late || answered && errors.Is(why, errUnwell)) {
 			child.Kill()
 			return answered, errors.Join(why, <-ended)
 		}

@@ -30,6 +30,9 @@ import (
 	"github.com/migiwa/migiwa/internal/event/logstore"
 )
 
+// orphanTime is how long a child may go on whose supervisor is gone.
+const orphanTime = 30 * time.Second
+
 // Options are the settings that a supervisor gives.
 type Options struct {
 	Socket  string        // path of the Unix socket
@@ -77,6 +80,14 @@ func Run(ctx context.Context, o Options, alive io.Reader) error {
 	}
 	// The limit is no wall: near it, garbage is collected more often.
 	debug.SetMemoryLimit(o.Memory)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		io.Copy(io.Discard, alive)
+		stop()
+		time.Sleep(orphanTime)
+		os.Exit(1) // it hangs where it opens or closes its data
+	}()
 	logger.InitNoLogFlags()
 	vlstorage.Init() // locks the directory: behind it, no other child has the socket
 	vlselect.Init()
@@ -87,10 +98,10 @@ func Run(ctx context.Context, o Options, alive io.Reader) error {
 		vlselect.Stop()
 		vlstorage.Stop()
 	}()
-	return serve(ctx, o.Socket, alive)
+	return serve(ctx, o.Socket)
 }
 
-func serve(ctx context.Context, socket string, alive io.Reader) error {
+func serve(ctx context.Context, socket string) error {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
 		return fmt.Errorf("log store: %w", err)
 	}
@@ -106,11 +117,6 @@ func serve(ctx context.Context, socket string, alive io.Reader) error {
 		return fmt.Errorf("log store: %w", err)
 	}
 	listener.(*net.UnixListener).SetUnlinkOnClose(false) // by a name that is gone
-	ctx, stop := context.WithCancel(ctx)
-	go func() {
-		io.Copy(io.Discard, alive)
-		stop()
-	}()
 	server := &http.Server{Handler: http.HandlerFunc(handle), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
