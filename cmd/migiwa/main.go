@@ -34,6 +34,8 @@ type cli struct {
 	Queue      queueCmd      `cmd:"" help:"Mail on its way to other hosts: list, show, retry, hold, release, delete."`
 	Mailbox    mailboxCmd    `cmd:"" help:"Mailboxes: list, check, recount, reindex."`
 	Edge       edgeCmd       `cmd:"" help:"What is known of strangers at the edge: show, top, status, forgive, replay."`
+	Log        logCmd        `cmd:"" help:"Events of all nodes: search, top, export, verify, status, fields."`
+	Trace      traceCmd      `cmd:"" help:"Tell what happened to a message, from its ID or from words such as: from taro to @example.com yesterday."`
 	Settings   configCmd     `cmd:"" name:"config" help:"The configuration: check, print, doc."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what keeps mail from flowing, and say how to mend it."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
@@ -43,6 +45,7 @@ type cli struct {
 // output is where a command prints, and how.
 type output struct {
 	w    io.Writer
+	err  io.Writer // for what is not the answer
 	json bool
 }
 
@@ -74,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	err = kctx.Run(&c, &output{w: stdout, json: c.JSON})
+	err = kctx.Run(&c, &output{w: stdout, err: stderr, json: c.JSON})
 	var misuse misuseError
 	switch {
 	case err == nil:

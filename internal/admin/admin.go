@@ -23,6 +23,7 @@ import (
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/archive"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -35,6 +36,8 @@ type Admin struct {
 	Queue     *queue.Queue
 	Edge      *edge.Desk // where the serving process is asked
 	Events    *event.Recorder
+	Log       *archive.Archive // where events are read
+	LogReason bool             // who reads events must say why
 
 	// DeleteMail deletes all mailboxes of an account inside the transaction
 	// that deletes the account. While it is nil an account with mailboxes

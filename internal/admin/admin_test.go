@@ -12,7 +12,10 @@ import (
 
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/archive"
 	"github.com/migiwa/migiwa/internal/event/eventtest"
+	"github.com/migiwa/migiwa/internal/event/query"
+	"github.com/migiwa/migiwa/internal/event/story"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/queue"
 	"github.com/migiwa/migiwa/internal/senderauth"
@@ -250,7 +253,7 @@ func TestAliasActions(t *testing.T) {
 // changes.
 func TestSettingsRoundTrip(t *testing.T) {
 	values := map[string][]string{
-		"name": {"", "A = B"}, "state": {"active", "disabled"}, "admin": {"yes", "no"}, "keep_copy": {"yes", "no"},
+		"name": {"", "A = B"}, "state": {"active", "disabled"}, "admin": {"yes", "no"}, "log": {"yes", "no"}, "keep_copy": {"yes", "no"},
 		"quota": {"default", "none", "1MB", "1500MB", "3GB", "2TB"}, "forward_to": {"", `a@b.test "c d"@e.test`},
 	}
 	for _, s := range AccountSettings {
@@ -315,4 +318,45 @@ func TestReleaseAccount(t *testing.T) {
 			t.Errorf("%q", j)
 		}
 	})
+}
+
+// TestReadingEventsIsARight: without the setting log an account reads nothing
+// but its own mail, and each try is told.
+func TestReadingEventsIsARight(t *testing.T) {
+	o := newOffice(t, dbtest.SQLite(t))
+	o.Log = &archive.Archive{Journal: o.dir}
+	_, err := o.CreateDomain(t.Context(), "root", "example.test")
+	o.ok(err)
+	_, err = o.AddAccount(t.Context(), "root", "taro@example.test", "long enough a password", nil)
+	o.ok(err)
+	_, err = o.AddAccount(t.Context(), "root", "hanako@example.test", "long enough a password", nil)
+	o.ok(err)
+	for _, to := range []string{"taro@example.test", "hanako@example.test", "nobody@example.test"} {
+		o.Events.Record(event.Event{Kind: event.Rcpt, Actor: "root", Role: "mx", Trace: mail.TraceID("t" + to[:4]), From: "<x@b.test>", To: to, Code: 451})
+	}
+	o.Events.Close()
+	q, err := query.Parse("to:*@example.test", time.Now())
+	o.ok(err)
+	count := 0
+	search := func(account string) error {
+		count = 0
+		_, err := o.SearchLog(t.Context(), LogReader{Actor: "root", Account: account}, q, 0, func(event.Event) error {
+			count++
+			return nil
+		})
+		return err
+	}
+	if err := search("taro@example.test"); !errors.Is(err, ErrLogRight) || count != 0 {
+		t.Errorf("without the right: %d events, %v", count, err)
+	}
+	o.ok(o.SetAccount(t.Context(), "root", "taro@example.test", []string{"log=yes"}))
+	if err := search("taro@example.test"); err != nil || count != 3 {
+		t.Errorf("with the right: %d events, %v", count, err)
+	}
+	for question, want := range map[string]int{"to hanako@example.test": 1, "from x@b.test": 1, "thana": 1, "ttaro": 0, "tnobo": 0, "tnone": 0} {
+		stories, err := o.OwnTrace(t.Context(), "hanako@example.test", question, time.Now())
+		if len(stories) != want || (want == 0) != errors.Is(err, story.ErrNothing) {
+			t.Errorf("own trace of %q: %d stories, %v", question, len(stories), err)
+		}
+	}
 }

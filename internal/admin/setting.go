@@ -87,6 +87,10 @@ var AccountSettings = []Setting[directory.Account]{
 		parse:  func(a *directory.Account, v string) error { return parseBool(&a.KeepCopy, v) },
 		format: func(a directory.Account) string { return formatBool(a.KeepCopy) },
 	}, {
+		Name: "log", Type: "yes|no", Doc: "May search the events of everybody's mail, and read traces of it.",
+		parse:  func(a *directory.Account, v string) error { return parseBool(&a.ReadsLog, v) },
+		format: func(a directory.Account) string { return formatBool(a.ReadsLog) },
+	}, {
 		Name: passwordSetting, Type: "text|hash", Doc: "Plain, or a PHC or crypt hash; empty: no login. Never shown.",
 	},
 }

@@ -44,6 +44,7 @@ type Account struct {
 	Messages int64 // kept by the mailbox
 	Forward  []mail.Address
 	KeepCopy bool // forwarded mail stays here, too
+	ReadsLog bool // may search the events of everybody's mail
 	Hold     Hold // of its sending
 	Created  time.Time
 	Changed  time.Time
@@ -85,7 +86,7 @@ func (a Account) check() error {
 
 const (
 	accountColumns = `id, domain, address, name, state, admin, password, scram, quota, used, messages,
-		forward_to, keep_copy, held_since, held_until, held_reason, vouched, created, changed`
+		forward_to, keep_copy, held_since, held_until, held_reason, vouched, reads_log, created, changed`
 	accountByKey = `SELECT ` + accountColumns + ` FROM account WHERE addresskey = ?`
 	accountByID  = `SELECT ` + accountColumns + ` FROM account WHERE id = ?`
 )
@@ -93,12 +94,12 @@ const (
 func scanAccount(scan func(...any) error) (Account, error) {
 	var a Account
 	var address, state, forward string
-	var admin, keep int
+	var admin, keep, readsLog int
 	var created, changed int64
 	var hold [3]int64
 	err := scan(&a.ID, &a.Domain, &address, &a.Name, &state, &admin, &a.credential.Hash, &a.credential.SCRAM,
 		&a.Quota, &a.Used, &a.Messages, &forward, &keep,
-		&hold[0], &hold[1], &a.Hold.Reason, &hold[2], &created, &changed)
+		&hold[0], &hold[1], &a.Hold.Reason, &hold[2], &readsLog, &created, &changed)
 	if err != nil {
 		return Account{}, err
 	}
@@ -108,7 +109,7 @@ func scanAccount(scan func(...any) error) (Account, error) {
 	if a.Forward, err = ParseList(forward); err != nil {
 		return Account{}, fmt.Errorf("forwards of account %d: %w", a.ID, err)
 	}
-	a.State, a.Admin, a.KeepCopy = State(state), admin != 0, keep != 0
+	a.State, a.Admin, a.KeepCopy, a.ReadsLog = State(state), admin != 0, keep != 0, readsLog != 0
 	a.Created, a.Changed = time.UnixMilli(created), time.UnixMilli(changed)
 	a.Hold.Since, a.Hold.Until, a.Hold.Vouched = moment(hold[0]), moment(hold[1]), moment(hold[2])
 	return a, nil
@@ -143,9 +144,9 @@ func (d *Directory) CreateAccount(tx *db.Tx, a Account, c Credential) (Account, 
 	a.Domain, a.Created, a.credential = dom.ID, now(), c
 	a.Changed, a.Used, a.Messages = a.Created, 0, 0
 	a.ID, err = tx.Insert(`INSERT INTO account (domain, addresskey, address, name, state, admin, password, scram,
-		quota, forward_to, keep_copy, created, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+		quota, forward_to, keep_copy, reads_log, created, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
 		a.Domain, a.Address.Key(), a.Address.Wire, a.Name, string(a.State), truth(a.Admin), c.Hash, c.SCRAM,
-		a.Quota, FormatList(a.Forward), truth(a.KeepCopy), a.Created.UnixMilli(), a.Changed.UnixMilli())
+		a.Quota, FormatList(a.Forward), truth(a.KeepCopy), truth(a.ReadsLog), a.Created.UnixMilli(), a.Changed.UnixMilli())
 	if err != nil {
 		return Account{}, fmt.Errorf("create account %s: %w", a.Address, err)
 	}
@@ -249,8 +250,8 @@ func (d *Directory) SetAccount(tx *db.Tx, a Account) error {
 		return fmt.Errorf("account %s: %w", a.Address, err)
 	}
 	n, err := tx.Exec(`UPDATE account SET name = ?, state = ?, admin = ?, quota = ?, forward_to = ?, keep_copy = ?,
-		changed = ? WHERE id = ?`, a.Name, string(a.State), truth(a.Admin), a.Quota, FormatList(a.Forward),
-		truth(a.KeepCopy), now().UnixMilli(), a.ID)
+		reads_log = ?, changed = ? WHERE id = ?`, a.Name, string(a.State), truth(a.Admin), a.Quota, FormatList(a.Forward),
+		truth(a.KeepCopy), truth(a.ReadsLog), now().UnixMilli(), a.ID)
 	return d.written(tx, a, n, err)
 }
 

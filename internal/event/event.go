@@ -104,7 +104,7 @@ type Event struct {
 	Host      string       `json:"host,omitempty" doc:"Name of the server that was tried."`
 	Code      int          `json:"code,omitempty" doc:"SMTP reply code, ours or the peer's (RFC 5321 section 4.2)."`
 	Enhanced  string       `json:"enhanced,omitempty" doc:"Enhanced status code (RFC 3463)."`
-	Text      string       `json:"text,omitempty" doc:"The words of the reply: ours to a stranger, or exactly the peer's."`
+	Text      string       `json:"text,omitempty" doc:"The words of the reply: ours to a stranger, or exactly the peer's. Of a search: why it was made."`
 	Verb      string       `json:"verb,omitempty" doc:"The command, mechanism, action or state."`
 	Reason    string       `json:"reason,omitempty" doc:"Why, in words. Not told to strangers."`
 	Query     string       `json:"query,omitempty" doc:"What was searched for."`

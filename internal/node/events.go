@@ -11,8 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/event"
+	"github.com/migiwa/migiwa/internal/event/archive"
 	"github.com/migiwa/migiwa/internal/event/logstore"
 	"github.com/migiwa/migiwa/internal/event/ship"
 )
@@ -59,6 +61,33 @@ func logClient(cfg *config.Config) (*logstore.Client, error) {
 	return logstore.NewClient(s.URL, s.User, password), nil
 }
 
+// newArchive reads events from the log store of the configuration, and from this
+// node's journal.
+func newArchive(cfg *config.Config) (*archive.Archive, error) {
+	client, err := logClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &archive.Archive{Client: client, Journal: filepath.Join(cfg.DataDir, JournalName)}, nil
+}
+
+// OpenLog opens only what is needed to read events, and to record that they
+// were read: they can be searched while the database cannot be opened. The
+// accounts behind the readers are not known. close has to be called.
+func OpenLog(cfg *config.Config) (a *admin.Admin, close func() error, err error) {
+	log, err := newArchive(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	events, err := event.Open(event.Options{Dir: log.Journal, Node: cfg.Hostname})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &admin.Admin{Events: events, Log: log, LogReason: cfg.Log.RequireReason}, events.Close, nil
+}
+
+func shippedFile(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "shipped.json") }
+
 func logSocket(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "logstore.sock") }
 
 // startLog sends the events of the journal to the log store, which it starts
@@ -70,7 +99,7 @@ func (n *Node) startLog(run context.Context, cfg *config.Config, child []string)
 		return err
 	}
 	shipper := &ship.Shipper{
-		Dir: n.Events.Dir(), Path: filepath.Join(cfg.DataDir, "shipped.json"), Store: cmp.Or(cfg.Log.Store.URL, "child"),
+		Dir: n.Events.Dir(), Path: shippedFile(cfg), Store: cmp.Or(cfg.Log.Store.URL, "child"),
 		Client: client, Events: n.Events, Log: n.Log,
 	}
 	n.Events.SetShipped(shipper.Has)

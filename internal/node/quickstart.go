@@ -94,7 +94,7 @@ func (q Quickstart) firstAccounts(ctx context.Context, cfg *config.Config) (*Sta
 	if _, err := rooms.Admin.CreateDomain(ctx, actor, string(q.Domain)); err != nil && !ours(err) {
 		return nil, err
 	}
-	_, err = rooms.Admin.AddAccount(ctx, actor, s.Admin.Wire, s.Password, []string{"name=Administrator", "admin=yes"})
+	_, err = rooms.Admin.AddAccount(ctx, actor, s.Admin.Wire, s.Password, []string{"name=Administrator", "admin=yes", "log=yes"})
 	if ours(err) { // nobody has seen the password of that run
 		err = rooms.Admin.SetAccount(ctx, actor, s.Admin.Wire, []string{"password=" + s.Password})
 	}

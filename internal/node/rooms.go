@@ -92,8 +92,12 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 	r.Fulltext = &fulltext.Index{DB: r.DB, Mailboxes: r.Mailboxes}
 	r.Queue = &queue.Queue{DB: r.DB, Bodies: r.Bodies, Bus: r.Bus}
 	r.Edge = &edge.Desk{Path: edgeSnapshot(cfg), Bus: r.Bus, Rules: EdgeRules(cfg), Scale: float64(cfg.Edge.TimeScale)}
+	log, err := newArchive(cfg)
+	if err != nil {
+		return nil, err
+	}
 	r.Admin = &admin.Admin{
-		DB: r.DB, Directory: r.Directory, Queue: r.Queue, Edge: r.Edge, Events: r.Events,
+		DB: r.DB, Directory: r.Directory, Queue: r.Queue, Edge: r.Edge, Events: r.Events, Log: log, LogReason: cfg.Log.RequireReason,
 		DeleteMail: r.Mailboxes.DeleteAll, Reindex: r.Fulltext.Rebuild,
 	}
 	return r, nil

@@ -26,10 +26,11 @@ type Archive struct {
 
 // Result tells what a search has read.
 type Result struct {
-	Hits    int   // events given
-	More    bool  // there are more than the limit
-	Journal error // why only the journal of this node was read; nil: the log store was asked
-	Torn    int   // lines of the journal that were no events, and files that could not be read
+	Hits    int    // events given
+	More    bool   // there are more than the limit
+	Journal error  // why only the journal of this node was read; nil: the log store was asked
+	Hash    string // of a file that was made of the events
+	Torn    int    // lines of the journal that were no events, and files that could not be read
 }
 
 // errNoStore is why the journal is read where there is no log store.

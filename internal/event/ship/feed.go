@@ -217,6 +217,35 @@ type kept struct {
 	Places map[event.Shelf]place `json:"places"`
 }
 
+// Places are how far the journal is confirmed to be in the store.
+type Places map[event.Shelf]place
+
+// ReadPlaces reads the file that a Shipper writes; without one, nothing is
+// confirmed.
+func ReadPlaces(path string) Places {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	var k kept
+	if json.Unmarshal(text, &k) != nil {
+		return nil
+	}
+	return k.Places
+}
+
+// Behind gives how many octets of a segment, which has size, are not confirmed;
+// of a compressed one all, until it is whole.
+func (p Places) Behind(s event.Segment, size int64) int64 {
+	switch at := p[s.Shelf]; {
+	case s.Name < at.Segment:
+		return 0
+	case s.Name == at.Segment && !s.Compressed:
+		return max(size-at.Offset, 0)
+	}
+	return size
+}
+
 func (s *Shipper) save() error {
 	s.mu.Lock()
 	text, err := json.Marshal(kept{s.Store, s.confirmed})
