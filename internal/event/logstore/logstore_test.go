@@ -1,6 +1,7 @@
 package logstore_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,16 +51,23 @@ func full() event.Event {
 
 func insert(t *testing.T, c *logstore.Client, events ...event.Event) {
 	t.Helper()
-	var lines strings.Builder
-	enc := json.NewEncoder(&lines)
+	if err := c.Insert(ctx, lines(t, events...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lines makes a request of events.
+func lines(t *testing.T, events ...event.Event) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
 	for _, e := range events {
 		if err := enc.Encode(e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Insert(ctx, []byte(lines.String())); err != nil {
-		t.Fatal(err)
-	}
+	return b.Bytes()
 }
 
 func find(t *testing.T, c *logstore.Client, query string) (found []event.Event) {
@@ -161,35 +170,63 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// TestServer runs the same against a server that listens on TCP, built from the
-// module that the child's packages are of.
+// TestServer runs the same against a server that listens on TCP.
 func TestServer(t *testing.T) {
-	dir := t.TempDir()
-	program := filepath.Join(dir, "victoria-logs")
-	build := exec.Command("go", "build", "-o", program, "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	s := startServer(t, "-httpAuth.username=migiwa", "-httpAuth.password=secret")
+	c := logstore.NewClient(s.url+"/", "migiwa", "secret")
+	s.await(t, c)
+	e := event.Event{Time: time.Now(), Node: "n", Kind: event.Accept}
+	if err := logstore.NewClient(s.url, "", "").Insert(ctx, lines(t, e)); err == nil {
+		t.Error("the server asks for no password")
 	}
-	addr := freePort(t)
-	server := exec.Command(program, "-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+addr, "-retentionPeriod=100d", "-delete.enable",
-		"-httpAuth.username=migiwa", "-httpAuth.password=secret")
-	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := server.Start(); err != nil {
+	conformance(t, c)
+}
+
+// server is the real server of VictoriaLogs, of the module that the child's
+// packages are of.
+type server struct {
+	url   string
+	argv  []string
+	child *exec.Cmd
+}
+
+func startServer(t *testing.T, flags ...string) *server {
+	t.Helper()
+	program, err := exec.Command("go", "tool", "-n", "victoria-logs").Output() // built and cached by the go command
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		server.Process.Kill()
-		server.Wait()
-	})
-	c := logstore.NewClient("http://"+addr+"/", "migiwa", "secret")
+	addr := freePort(t)
+	s := &server{url: "http://" + addr, argv: append([]string{strings.TrimSpace(string(program)), "-storageDataPath=" + filepath.Join(t.TempDir(), "data"),
+		"-httpListenAddr=" + addr, "-retentionPeriod=100d"}, flags...)}
+	if !slices.Contains(flags, "-delete.enable=false") {
+		s.argv = append(s.argv, "-delete.enable")
+	}
+	t.Cleanup(s.kill)
+	s.start(t)
+	return s
+}
+
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	s.child = exec.Command(s.argv[0], s.argv[1:]...)
+	s.child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.child.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *server) kill() {
+	s.child.Process.Kill() // it may have ended
+	s.child.Wait()
+}
+
+func (s *server) await(t *testing.T, c *logstore.Client) {
+	t.Helper()
 	logstoretest.Eventually(t, "the server answers", func() bool {
 		_, err := c.Usage(ctx)
 		return err == nil
 	})
-	if err := logstore.NewClient("http://"+addr, "", "").Insert(ctx, []byte("{}\n")); err == nil {
-		t.Error("the server asks for no password")
-	}
-	conformance(t, c)
 }
 
 func freePort(t *testing.T) string {

@@ -2,10 +2,13 @@ package logstore
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -13,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -47,16 +51,23 @@ type Supervisor struct {
 }
 
 // FlushTime is how long after its acknowledgement an event may be lost by a
-// kill of the store: what it waits with writing, twice, for good measure.
-const FlushTime = 10 * time.Second
+// kill of the store. VictoriaLogs holds rows for a second before they are a part
+// in memory. A look each flush interval writes the parts older than that, so one
+// may wait for nearly two, and for another when a merge has it at the moment.
+const (
+	FlushTime     = 20 * time.Second
+	flushInterval = FlushTime / 4 // also the default of a server
+)
 
 const (
 	checkTime  = 5 * time.Second
 	patience   = 6           // questions without an answer, after which the child is not well
 	goodTime   = time.Minute // after which a start was a good one
+	soundTime  = time.Hour   // without a panic, after which the data is taken to be sound
 	maxBackoff = time.Minute
-	badStarts  = 4 // in a row, after which the data is taken to be damaged
+	maxPanics  = 4 // less than soundTime apart, after which the data is taken to be damaged
 	endTime    = 20 * time.Second
+	openTime   = 5 * time.Minute // after which a child answers that opens its data
 )
 
 // Restarts counts the ends of children that nobody asked for.
@@ -87,14 +98,17 @@ func (s *Supervisor) Run(ctx context.Context) {
 			return
 		}
 		s.restarts.Add(1)
-		switch {
-		case answered && time.Since(begun) >= goodTime:
-			backoff, bad = s.Backoff, 0
-		case !answered || !signaled(err):
+		if time.Since(begun) >= soundTime {
+			bad = 0
+		}
+		if answered && time.Since(begun) >= goodTime {
+			backoff = s.Backoff
+		}
+		if damaged(err) {
 			bad++
 		}
 		s.fault("the log store ended and is started again", err)
-		if bad >= badStarts && s.roomFor() {
+		if bad >= maxPanics && s.room() > 0 {
 			s.startAnew()
 			bad = 0
 		}
@@ -116,11 +130,40 @@ func (s *Supervisor) setDefaults() {
 	}
 }
 
-// signaled tells whether the child was ended from outside, which says nothing
-// against its data.
-func signaled(err error) bool {
-	var exit *exec.ExitError
-	return errors.As(err, &exit) && exit.ExitCode() < 0
+// blameless are words of a panic whose cause lies outside the data. The last is
+// that of a directory which another process serves.
+var blameless = []string{
+	syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EROFS.Error(), syscall.EACCES.Error(), syscall.EPERM.Error(),
+	syscall.EMFILE.Error(), syscall.ENFILE.Error(), syscall.ENOMEM.Error(), "out of memory", "cannot create lock file",
+}
+
+// damaged tells whether a child ended as it does when its data is damaged: by a
+// panic. A child that was killed, or that refused its settings, says nothing
+// against the data.
+func damaged(err error) bool {
+	var end *ending
+	if !errors.As(err, &end) || end.panic == "" {
+		return false
+	}
+	return !slices.ContainsFunc(blameless, func(words string) bool { return strings.Contains(end.panic, words) })
+}
+
+// ending is the end of a child.
+type ending struct {
+	err   error  // its exit status
+	panic string // what it said of a panic; may be empty
+	last  string // otherwise the last it said; may be empty
+}
+
+func (e *ending) Error() string {
+	said := cmp.Or(e.panic, e.last)
+	switch {
+	case e.err == nil:
+		return cmp.Or(said, "without an error")
+	case said == "":
+		return e.err.Error()
+	}
+	return e.err.Error() + ": " + said
 }
 
 func (s *Supervisor) fault(what string, err error) {
@@ -136,7 +179,7 @@ func (s *Supervisor) fault(what string, err error) {
 func (s *Supervisor) once(ctx context.Context) (answered bool, err error) {
 	cmd := exec.Command(s.Command[0], append(slices.Clone(s.Command[1:]),
 		"--socket", s.Socket, "--dir", s.Dir, "--keep", s.Keep.String(), "--memory", strconv.FormatInt(s.Memory, 10),
-		"--max-disk", strconv.FormatInt(s.MaxDisk, 10), "--min-free", strconv.FormatInt(s.MinFree, 10), "--flush", (FlushTime/2).String())...)
+		"--max-disk", strconv.FormatInt(s.MaxDisk, 10), "--min-free", strconv.FormatInt(s.MinFree, 10), "--flush", flushInterval.String())...)
 	alive, err := cmd.StdinPipe() // closed by our end, however that comes
 	if err != nil {
 		return false, err
@@ -149,24 +192,22 @@ func (s *Supervisor) once(ctx context.Context) (answered bool, err error) {
 	if err := cmd.Start(); err != nil {
 		return false, err
 	}
-	ended := make(chan error, 1)
+	over := make(chan error, 1)
 	go func() {
-		last := s.listen(said)
-		err := cmd.Wait()
-		if last != "" {
-			err = fmt.Errorf("%w: %s", errors.Join(err), last)
-		}
-		ended <- err
+		end := &ending{}
+		end.panic, end.last = s.listen(said)
+		end.err = cmd.Wait()
+		over <- end
 	}()
 	defer s.running.Store(false)
-	return s.watch(ctx, cmd.Process, ended)
+	return s.watch(ctx, cmd.Process, over)
 }
 
 // watch asks the child how it is until it ends, or makes it end.
 func (s *Supervisor) watch(ctx context.Context, child *os.Process, ended chan error) (answered bool, err error) {
 	tick := time.NewTicker(s.Check)
 	defer tick.Stop()
-	client := s.Client()
+	client, begun := s.Client(), time.Now()
 	for {
 		why := s.check(ctx, client)
 		if why == nil && !answered {
@@ -174,7 +215,8 @@ func (s *Supervisor) watch(ctx context.Context, child *os.Process, ended chan er
 			s.Events.Record(event.Event{Kind: event.Lifecycle, Role: "logstore", Verb: "start"})
 		}
 		s.running.Store(why == nil)
-		if answered && why != nil && ctx.Err() == nil && errors.Is(why, errUnwell) {
+		late := !answered && time.Since(begun) > openTime
+		if ctx.Err() == nil && why != nil && (late || answered && errors.Is(why, errUnwell)) {
 			child.Kill()
 			return answered, errors.Join(why, <-ended)
 		}
@@ -223,30 +265,70 @@ func end(child *os.Process, ended chan error) error {
 	}
 }
 
-// listen passes on what the child says, and gives its last words.
-func (s *Supervisor) listen(said io.Reader) (last string) {
+// listen passes on what the child says, JSON of VictoriaLogs and what the Go
+// runtime writes, and gives what it said of a panic and its last words.
+func (s *Supervisor) listen(said io.Reader) (panic, last string) {
 	sc := bufio.NewScanner(said)
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
-		last = sc.Text()
-		if len(last) > 500 {
-			last = last[:500]
+		line := struct{ Level, Msg string }{Level: "info", Msg: sc.Text()}
+		if json.Unmarshal(sc.Bytes(), &line) != nil {
+			line.Msg = sc.Text()
 		}
-		s.Log.Info("log store", "says", last)
+		if len(line.Msg) > maxWords {
+			line.Msg = strings.ToValidUTF8(line.Msg[:maxWords], "")
+		}
+		if strings.HasPrefix(line.Msg, "panic:") || strings.HasPrefix(line.Msg, "fatal error:") {
+			line.Level = "panic"
+		}
+		level := slog.LevelInfo
+		switch line.Level {
+		case "warn":
+			level = slog.LevelWarn
+		case "error", "fatal", "panic":
+			level = slog.LevelError
+		}
+		if panic != "" {
+			level = slog.LevelDebug // the stacks
+		} else if line.Level == "panic" {
+			panic = line.Msg
+		}
+		last = line.Msg
+		s.Log.Log(context.Background(), level, "log store", "says", last)
 	}
 	io.Copy(io.Discard, said) // of a line that was too long
-	return last
+	return panic, last
 }
 
-// roomFor tells whether the disk of the data has room: a child that fails
-// without room has no damaged data.
-func (s *Supervisor) roomFor() bool {
+const maxWords = 1000 // octets kept of a line
+
+// room gives the octets that the disk of the data has left above what is to stay
+// free; 0 or less when there is none.
+func (s *Supervisor) room() int64 {
 	var st syscall.Statfs_t
-	return syscall.Statfs(filepath.Dir(s.Dir), &st) == nil && int64(st.Bavail)*st.Bsize > max(s.MinFree, 16<<20)
+	if syscall.Statfs(filepath.Dir(s.Dir), &st) != nil {
+		return 0
+	}
+	return int64(st.Bavail)*st.Bsize - max(s.MinFree, 16<<20)
+}
+
+// sizeOf gives the octets of the files in dir, as far as they can be seen.
+func sizeOf(dir string) (size int64) {
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // what cannot be seen counts nothing
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
+		return nil
+	})
+	return size
 }
 
 // startAnew moves data aside that no child can open. The one moved before is
-// deleted: two would fill the disk with what nobody can read.
+// deleted: two would fill the disk with what nobody can read. So is this one when it
+// takes more room than is left.
 func (s *Supervisor) startAnew() {
 	aside := s.Dir + ".broken"
 	err := os.RemoveAll(aside)
@@ -257,7 +339,12 @@ func (s *Supervisor) startAnew() {
 		s.fault("the log store cannot open its data, which cannot be moved aside", err)
 		return
 	}
-	s.fault("the log store could not open its data, begins anew and gets what the journals have; the old data is in "+aside, nil)
+	where := "the old data is in " + aside
+	if size := sizeOf(aside); size > s.room() {
+		os.RemoveAll(aside)
+		where = "the old data was deleted, as room is short"
+	}
+	s.fault("the log store could not open its data, begins anew and gets what the journals have; "+where, nil)
 	if s.Lost != nil {
 		s.Lost()
 	}

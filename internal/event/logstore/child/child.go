@@ -17,6 +17,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/VictoriaMetrics/VictoriaLogs/app/vlinsert"
@@ -28,6 +29,9 @@ import (
 
 	"github.com/migiwa/migiwa/internal/event/logstore"
 )
+
+// orphanTime is how long a child may go on whose supervisor is gone.
+const orphanTime = 30 * time.Second
 
 // Options are the settings that a supervisor gives.
 type Options struct {
@@ -44,16 +48,22 @@ type Options struct {
 func (o *Options) flags() map[string]string {
 	return map[string]string{
 		"storageDataPath": o.Dir,
-		"retentionPeriod": strconv.FormatInt(int64(o.Keep/time.Hour), 10) + "h",
+		"retentionPeriod": strconv.FormatInt(int64(o.Keep/time.Hour)+24, 10) + "h", // it deletes whole days
+		"futureRetention": strconv.FormatInt(int64(logstore.FutureRetention/time.Hour), 10) + "h",
 		// Half for caches; the rest is for what is written and searched.
 		"memory.allowedBytes":              strconv.FormatInt(o.Memory/2, 10),
 		"retention.maxDiskSpaceUsageBytes": strconv.FormatInt(o.MaxDisk, 10),
 		"storage.minFreeDiskSpaceBytes":    strconv.FormatInt(o.MinFree, 10),
 		"inmemoryDataFlushInterval":        o.Flush.String(),
 		"delete.enable":                    "true", // for kinds that are kept shorter than others
-		"insert.maxLineSizeBytes":          "262144",
+		"insert.maxLineSizeBytes":          strconv.Itoa(logstore.MaxLine),
+		"defaultMsgValue":                  "",
+		"search.maxConcurrentRequests":     "4", // each has memory of its own
+		"search.logSlowQueryDuration":      "0", // what is searched for stands in an event, not in the log
 		"loggerLevel":                      "WARN",
 		"loggerFormat":                     "json",
+		"loggerMaxArgLen":                  "200", // events that are dropped are among them
+		"loggerWarnsPerSecondLimit":        "5",
 	}
 }
 
@@ -68,7 +78,16 @@ func Run(ctx context.Context, o Options, alive io.Reader) error {
 			return fmt.Errorf("log store: flag %s: %w", name, err)
 		}
 	}
+	// The limit is no wall: near it, garbage is collected more often.
 	debug.SetMemoryLimit(o.Memory)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		io.Copy(io.Discard, alive)
+		stop()
+		time.Sleep(orphanTime)
+		os.Exit(1) // it hangs where it opens or closes its data
+	}()
 	logger.InitNoLogFlags()
 	vlstorage.Init() // locks the directory: behind it, no other child has the socket
 	vlselect.Init()
@@ -79,10 +98,10 @@ func Run(ctx context.Context, o Options, alive io.Reader) error {
 		vlselect.Stop()
 		vlstorage.Stop()
 	}()
-	return serve(ctx, o.Socket, alive)
+	return serve(ctx, o.Socket)
 }
 
-func serve(ctx context.Context, socket string, alive io.Reader) error {
+func serve(ctx context.Context, socket string) error {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
 		return fmt.Errorf("log store: %w", err)
 	}
@@ -90,20 +109,14 @@ func serve(ctx context.Context, socket string, alive io.Reader) error {
 	if err != nil {
 		return err
 	}
+	mask := syscall.Umask(0o177) // never open to others, not for a moment
 	listener, err := net.Listen("unix", short)
+	syscall.Umask(mask)
 	done()
 	if err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
 	listener.(*net.UnixListener).SetUnlinkOnClose(false) // by a name that is gone
-	if err := os.Chmod(socket, 0o600); err != nil {
-		return fmt.Errorf("log store: %w", err)
-	}
-	ctx, stop := context.WithCancel(ctx)
-	go func() {
-		io.Copy(io.Discard, alive)
-		stop()
-	}()
 	server := &http.Server{Handler: http.HandlerFunc(handle), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
@@ -119,10 +132,15 @@ func serve(ctx context.Context, socket string, alive io.Reader) error {
 	return nil
 }
 
+var started = time.Now()
+
+// handle serves the paths of VictoriaLogs. The metrics get one of ours: theirs
+// tells the start in whole seconds, and a child may be started twice in one.
 func handle(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/metrics":
 		appmetrics.WritePrometheusMetrics(w)
+		fmt.Fprintf(w, "migiwa_logstore_start_nanoseconds %d\n", started.UnixNano())
 	case vlinsert.RequestHandler(w, r), vlselect.RequestHandler(w, r), vlstorage.RequestHandler(w, r):
 	default:
 		http.NotFound(w, r)
