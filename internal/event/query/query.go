@@ -9,8 +9,8 @@
 // FIELD:VALUE looks at one field of the events; from, to, account and actor
 // take an address, a local part, @domain, or a pattern with *; ip an address or a network; id
 // anything by which a message is known; code a reply code, 4xx or an enhanced
-// code; verdict the verdict, its reason or its truth; subject and free words a
-// part of the text, in any case. Other fields are compared whole, or by a pattern with
+// code; verdict the verdict, its reason or its truth; subject and free words
+// whole words, in small letters or capitals, and with *…* parts of words. Other fields are compared whole, or by a pattern with
 // *. A minus before a word turns it round, or between two of them means either.
 // Values with spaces stand in double quotes. Times are a span before now, a
 // date, a date with a time, today or yesterday, in the time zone of the reader.

@@ -33,12 +33,12 @@ func TestMeaning(t *testing.T) {
 		"from:example.net": false, "from:*example.net": true, "from:anako@sub.example.net": false, "from:<>": false,
 		"to:taro+list@example.jp": true, "to:taro": false, "to:taro+list": true,
 		"ip:192.0.2.7": true, "ip:192.0.2.0/24": true, "ip:192.0.3.0/24": false, "ip:2001:db8::/32": false, "ip:::ffff:192.0.2.7": true,
-		"subject:invoice": true, "subject:会議": true, `subject:"の invoice"`: true, "subject:voices": false,
+		"subject:invoice": true, "subject:会議": true, `subject:"の Invoice"`: true, "subject:voices": false, "subject:voice": false, "subject:*voice*": true, "subject:INVOICE": true,
 		"id:ywd6h4yczhzk99wy": true, "id:<1.a@example.net>": true, "id:1.a@example.net": true, "id:42": true, "id:abc234": true, "id:4": false,
 		"code:550": true, "code:5xx": true, "code:4xx": false, "code:5.1.1": true, "code:5.1.2": false,
 		"verdict:answer": true, "verdict:calm": true, "verdict:unknown": true, "verdict:defer": false,
 		"kind:rcpt": true, "kind:r*": true, "node:mx1": true, "-node:mx1": false, "role:mx": true, "queue:42": true, "port:4711": true,
-		"unknown": true, `"user UNKNOWN"`: true, "user unknown": true, "-unknown": false, "known": true, "nothing": false,
+		"unknown": true, `"user UNKNOWN"`: true, "user unknown": true, "-unknown": false, "known": false, "*known*": true, "USER": true, "nothing": false,
 		"nothing or unknown": true, "nothing or -unknown": false, "kind:accept or kind:rcpt code:550": true, "kind:accept or kind:rcpt code:250": false,
 		"since:2h": true, "since:30m": false, "until:today": true, "since:today": true, "until:yesterday": false, "since:14:00": true, "since:14:45": false,
 		"since:2026-11-26": true, "until:2026-11-26": true, "until:2026-11-25": false, "since:2026-11-26T14:29": true, "since:2026-11-26T14:31": false,
@@ -113,11 +113,11 @@ func randomWord(r *rand.Rand) string {
 	case 0:
 		w = pick(r, "ip:192.0.2.7", "ip:192.0.2.0/24", "ip:10.0.0.0/8", "ip:2001:db8::/32", "ip:2001:db8::1", "ip:0.0.0.0/0", "ip:*")
 	case 1:
-		w = pick(r, "subject:invoice", "subject:会議", `subject:"*"`, `subject:"\\ one"`, `subject:"100% ("`, `subject:"\"quoted\""`, "subject:42")
+		w = pick(r, "subject:invoice", "subject:*voic*", "subject:INVOICE", "subject:会議", `subject:"*"`, `subject:"\\ one"`, `subject:"100% ("`, `subject:"\"quoted\""`, "subject:42")
 	case 2:
 		w = pick(r, "id:aaaa", "id:bbbb", "id:<1.a@x>", "id:42", "code:550", "code:4xx", "code:5.1.1", "verdict:calm", "verdict:defer", "queue:42*", "trace:*", "message_id:*a@x")
 	case 3:
-		w = pick(r, "node:mx1", "node:mx*", "kind:rcpt", "kind:*c*", "node:mx3", "unknown", "OK", "taro", `"USER unk"`, "会議")
+		w = pick(r, "node:mx1", "node:mx*", "kind:rcpt", "kind:*c*", "node:mx3", "unknown", "OK", "ok", "*no*", "taro", "jp", "*ap*", `"USER unk"`, "会議")
 	}
 	return pick(r, "", "", "-") + w
 }

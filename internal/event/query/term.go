@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/VictoriaMetrics/VictoriaLogs/lib/logstorage"
 
@@ -90,18 +92,75 @@ func either(parts []string) string {
 	return "(" + strings.Join(parts, " or ") + ")"
 }
 
-// contains looks for a part of a text, in any case.
+// spellings gives the usual ways to write a word, which the store finds by its
+// index. To look for any others would mean to read all text there is.
+func spellings(s string) []string {
+	lower := strings.ToLower(s)
+	first, size := utf8.DecodeRuneInString(lower)
+	forms := []string{s, lower, string(unicode.ToUpper(first)) + lower[size:], strings.ToUpper(s)}
+	slices.Sort(forms)
+	return slices.Compact(forms)
+}
+
+// contains looks for words in texts, written as they are, in small letters, with
+// a capital or in capitals. What has * at both ends, or letters beyond ASCII, as
+// languages have that put no spaces between words, is looked for within words,
+// too.
 func contains(fields []string, part string) test {
 	part = strings.ToValidUTF8(part, "\uFFFD")
-	re := regexp.MustCompile("(?i)" + regexp.QuoteMeta(part))
-	var parts []string
+	inner := strings.Trim(part, "*")
+	within := inner != "" && strings.HasPrefix(part, "*") && strings.HasSuffix(part, "*")
+	if within {
+		part = inner
+	}
+	within = within || strings.ContainsFunc(part, func(r rune) bool { return r >= utf8.RuneSelf })
+	forms := spellings(part)
+	var all, parts []string
+	for _, f := range forms {
+		if within {
+			all = append(all, "*"+quote(f)+"*")
+		} else {
+			all = append(all, quote(f))
+		}
+	}
 	for _, f := range fields {
-		parts = append(parts, fmt.Sprintf("%s:~%s", f, quote(re.String())))
+		parts = append(parts, fmt.Sprintf("%s:(%s)", f, strings.Join(all, " or ")))
 	}
 	return test{either(parts), func(e *event.Event) bool {
-		return slices.ContainsFunc(fields, func(f string) bool { return re.MatchString(e.Get(f)) })
+		return slices.ContainsFunc(fields, func(f string) bool {
+			text := e.Get(f)
+			return slices.ContainsFunc(forms, func(form string) bool {
+				if within {
+					return strings.Contains(text, form)
+				}
+				return hasPhrase(text, form)
+			})
+		})
 	}}
 }
+
+// hasPhrase tells whether a text has a phrase that does not begin or end within
+// a word.
+func hasPhrase(text, phrase string) bool {
+	first, _ := utf8.DecodeRuneInString(phrase)
+	last, _ := utf8.DecodeLastRuneInString(phrase)
+	for at := 0; ; {
+		i := strings.Index(text[at:], phrase)
+		if i < 0 {
+			return false
+		}
+		begin, end := at+i, at+i+len(phrase)
+		before, _ := utf8.DecodeLastRuneInString(text[:begin])
+		after, _ := utf8.DecodeRuneInString(text[end:])
+		if !(begin > 0 && inWord(first) && inWord(before)) && !(end < len(text) && inWord(last) && inWord(after)) {
+			return true
+		}
+		at = begin + 1
+	}
+}
+
+// inWord tells whether a character is a part of words, as the store has it.
+func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' }
 
 // address looks for an address, a local part, a domain or a pattern.
 func address(field, want string) test {
