@@ -83,18 +83,42 @@ func cannotAsk(err error) bool {
 	return err != nil && !errors.Is(err, context.Canceled) && (!errors.As(err, &status) || status.Code != http.StatusBadRequest)
 }
 
-// stored asks the store for the newest events.
-func (a *Archive) stored(ctx context.Context, q *query.Query, limit int) ([]event.Event, error) {
+const (
+	firstWindow = 2 * time.Hour
+	widening    = 8
+)
+
+// stored asks the store for the newest events, going back in time by windows
+// that widen: the store reads all of a span to find the newest in it.
+func (a *Archive) stored(ctx context.Context, q *query.Query, limit int) (events []event.Event, err error) {
 	span := q.Span
 	if span.To.IsZero() {
 		span.To = time.Now().Add(time.Hour) // of nodes whose clocks are ahead
 	}
 	if span.From.IsZero() {
-		span.From = span.To.AddDate(-20, 0, 0) // with a beginning, the store finds the newest quickly
+		span.From = span.To.AddDate(-20, 0, 0)
 	}
+	window := logstore.Span{To: span.To}
+	for width := firstWindow; len(events) < limit && window.To.After(span.From); width *= widening {
+		window.From = latest(span.From, window.To.Add(-width))
+		if width > 365*24*time.Hour {
+			window.From = span.From
+		}
+		some, err := a.within(ctx, q, window, limit-len(events))
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, some...)
+		window.To = window.From
+	}
+	return newestFirst(events), nil
+}
+
+// within gives the newest events of a window.
+func (a *Archive) within(ctx context.Context, q *query.Query, window logstore.Span, limit int) ([]event.Event, error) {
 	for ask := limit; ; ask *= 2 {
 		var events []event.Event
-		err := a.Client.Select(ctx, q.LogsQL(), span, ask, func(e event.Event) error {
+		err := a.Client.Select(ctx, q.LogsQL(), window, ask, func(e event.Event) error {
 			events = append(events, e)
 			return nil
 		})
