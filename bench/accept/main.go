@@ -31,16 +31,21 @@ func main() {
 	keep := flag.Bool("d", false, "keep connections open: many messages over each")
 	binary := flag.String("migiwa", "", "the migiwa binary; empty: only Postfix")
 	postgres := flag.Bool("postgres", false, "migiwa keeps its rows in a PostgreSQL of its own, with fsync as by default")
+	events := flag.String("events", "", "a migiwa built with -tags noevents: it, and migiwa with events but no log store, take part instead of Postfix")
 	flag.Parse()
 	load := contestant.Load{Messages: *messages, Size: *size, Keep: *keep}
-	if err := run(*sessions, *rounds, load, *binary, *postgres); err != nil {
+	if err := run(*sessions, *rounds, load, *binary, *events, *postgres); err != nil {
 		fmt.Fprintln(os.Stderr, "accept:", err)
 		os.Exit(1)
 	}
 }
 
-func run(sessions string, rounds int, load contestant.Load, binary string, postgres bool) (err error) {
+func run(sessions string, rounds int, load contestant.Load, binary, events string, postgres bool) (err error) {
 	starts := []contestant.Start{contestant.Postfix}
+	if events != "" {
+		off := "\n[log.store]\nurl = \"off\"\n"
+		starts = []contestant.Start{contestant.MigiwaAs("events off", events, off), contestant.MigiwaAs("journal only", binary, off)}
+	}
 	var cluster *peers.PostgresServer
 	if postgres {
 		if cluster, err = peers.StartPostgres(); err != nil {

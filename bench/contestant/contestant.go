@@ -3,6 +3,7 @@
 package contestant
 
 import (
+	"cmp"
 	"bufio"
 	"bytes"
 	"context"
@@ -106,12 +107,26 @@ func Migiwa(path string, postgres *peers.PostgresServer) Start {
 	}
 }
 
+// MigiwaAs is Migiwa under a name of its own, with lines added to its
+// configuration.
+func MigiwaAs(name, path, extra string) Start {
+	return func(relay map[string]string) (Server, error) {
+		m, err := startMigiwa(path, setUp{relay: relay, extra: extra})
+		if err != nil {
+			return nil, err
+		}
+		m.name = name
+		return m, nil
+	}
+}
+
 // StartMigiwa starts a migiwa without routes.
 func StartMigiwa(path string) (*MigiwaServer, error) { return startMigiwa(path, setUp{}) }
 
 // MigiwaServer is a running migiwa.
 type MigiwaServer struct {
 	binary, dir string
+	name        string // empty: migiwa
 	offset      int
 	serve       *exec.Cmd
 }
@@ -250,7 +265,7 @@ func (m *MigiwaServer) port(standard int) string {
 }
 
 // Name implements Server.
-func (m *MigiwaServer) Name() string { return "migiwa" }
+func (m *MigiwaServer) Name() string { return cmp.Or(m.name, "migiwa") }
 
 // Addr implements Server.
 func (m *MigiwaServer) Addr() string { return m.port(25) }

@@ -128,11 +128,21 @@ func (r *Recorder) swap(with [3]batch) [3]batch {
 }
 
 // Written counts the events that were written since Open.
-func (r *Recorder) Written() int64 { return r.written.Load() }
+func (r *Recorder) Written() int64 {
+	if r == nil {
+		return 0
+	}
+	return r.written.Load()
+}
 
 // Dropped counts the events that were lost because the journal could not keep
 // up or could not be written.
-func (r *Recorder) Dropped() int64 { return r.dropped.Load() }
+func (r *Recorder) Dropped() int64 {
+	if r == nil {
+		return 0
+	}
+	return r.dropped.Load()
+}
 
 // SetShipped gives the journal the function that tells whether the log store
 // has all of a segment, by its name. Segments it has not are kept as long as

@@ -95,7 +95,7 @@ func logSocket(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "l
 func (n *Node) startLog(run context.Context, cfg *config.Config, child []string) error {
 	own := cfg.Log.Store.URL == ""
 	client, err := logClient(cfg)
-	if err != nil || client == nil || own && child == nil {
+	if err != nil || client == nil || own && child == nil || n.Events == nil {
 		return err
 	}
 	shipper := &ship.Shipper{

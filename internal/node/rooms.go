@@ -82,7 +82,7 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 	// Asked at this moment: within a second a flood of refused mail writes a
 	// megabyte of events.
 	journal.Full = func() bool { return r.Blobs.RoomNow() < r.Blobs.Reserve/4*3 }
-	if r.Events, err = event.Open(journal); err != nil {
+	if r.Events, err = openJournal(journal); err != nil {
 		return nil, err
 	}
 	r.Bodies = &body.Store{DB: r.DB, Blobs: r.Blobs}
