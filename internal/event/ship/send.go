@@ -20,13 +20,27 @@ const sendTime = time.Minute
 // lines that it does not want are found and left out, so that they cannot stop
 // the others.
 func (s *Shipper) send(ctx context.Context, b *batch) error {
-	if len(b.lines) == 0 {
-		return nil
+	half := middle(b.lines)
+	other := make(chan error, 1)
+	go func() { other <- s.insert(ctx, b.lines[half:]) }() // the store works on both at the same time
+	return errors.Join(s.insert(ctx, b.lines[:half]), <-other)
+}
+
+// middle gives where a line begins, about in the middle; 0: there are not two.
+func middle(lines []byte) int {
+	if i := bytes.IndexByte(lines[len(lines)/2:], '\n') + len(lines)/2 + 1; i < len(lines) {
+		return i
 	}
-	return s.insert(ctx, b.lines)
+	if i := bytes.IndexByte(lines, '\n') + 1; i < len(lines) { // the second half is one line
+		return i
+	}
+	return 0
 }
 
 func (s *Shipper) insert(ctx context.Context, lines []byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
 	within, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
 	err := s.Client.Insert(within, lines)
@@ -34,12 +48,8 @@ func (s *Shipper) insert(ctx context.Context, lines []byte) error {
 	if err == nil || !errors.As(err, &refused) || refused.Code != http.StatusBadRequest {
 		return err
 	}
-	half := bytes.IndexByte(lines[len(lines)/2:], '\n') + len(lines)/2 + 1
-	if half < len(lines) {
+	if half := middle(lines); half > 0 {
 		return errors.Join(s.insert(ctx, lines[:half]), s.insert(ctx, lines[half:]))
-	}
-	if first := bytes.IndexByte(lines, '\n') + 1; first > 0 && first < len(lines) { // the second half is one line
-		return errors.Join(s.insert(ctx, lines[:first]), s.insert(ctx, lines[first:]))
 	}
 	s.skip(lines, refused)
 	return nil
