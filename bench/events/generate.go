@@ -84,8 +84,8 @@ func (w *world) often(n int) int { return int(math.Pow(float64(n), w.r.Float64()
 var (
 	families = []string{"sato", "suzuki", "takahashi", "tanaka", "watanabe", "ito", "yamamoto", "nakamura", "kobayashi", "kato", "smith", "mueller", "garcia", "rossi", "lee"}
 	firsts   = []string{"taro", "hanako", "kenji", "yuki", "akira", "mika", "jiro", "naoko", "anna", "peter", "maria", "john", "li", "ken", "emi"}
-	subjects = []string{"Re: meeting on %s", "Invoice %d for November", "【重要】会議の件 %d", "お見積りの送付 %d", "Newsletter %d", "Fwd: photos from %s", "Your order %d has shipped",
-		"Re: Re: 打ち合わせの日程 %d", "Weekly report %d", "Password reset", "ご案内 %d", "Question about contract %d", "Build #%d failed", "[list] patch %d"}
+	subjects = []string{"Re: meeting %d", "Invoice %d for November", "【重要】会議の件 %d", "お見積りの送付 %d", "Newsletter %d", "Fwd: photos %d", "Your order %d has shipped",
+		"Re: Re: 打ち合わせの日程 %d", "Weekly report %d", "Password reset %d", "ご案内 %d", "Question about contract %d", "Build #%d failed", "[list] patch %d"}
 	helos   = []string{"mail", "smtp", "mx1", "out", "relay", "mta-3"}
 	clients = []string{"Thunderbird 140", "Apple Mail", "Outlook", "K-9 Mail", "mutt"}
 	replies = []struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,13 +37,12 @@ var ErrNothing = errors.New("nothing is known of it")
 // Find gives the stories that a question asks for, the newest first: an ID of
 // any sort, or words such as "from taro@example.jp to hanako yesterday".
 func (f *Finder) Find(ctx context.Context, question string, now time.Time) ([]*Story, archive.Result, error) {
-	text, number := Question(question)
-	q, err := query.Parse(text, now)
+	ask, number, err := Question(question, now)
 	if err != nil {
 		return nil, archive.Result{}, err
 	}
 	var traces []mail.TraceID
-	r, err := f.Archive.Find(ctx, q, maxHits, func(e event.Event) error {
+	r, err := f.Archive.Find(ctx, ask.Search, maxHits, func(e event.Event) error {
 		if e.Trace != "" && e.Kind != event.Search && len(traces) < maxTraces && !slices.Contains(traces, e.Trace) {
 			traces = append(traces, e.Trace)
 		}
@@ -59,7 +59,7 @@ func (f *Finder) Find(ctx context.Context, question string, now time.Time) ([]*S
 		}
 		for _, s := range stories {
 			same := func(o *Story) bool { return o.Trace == s.Trace && o.Number == s.Number } // found from another node
-			if s.meets(q) && (number == 0 || s.Number == number) && !slices.ContainsFunc(found, same) {
+			if ask.meets(s) && (number == 0 || s.Number == number) && !slices.ContainsFunc(found, same) {
 				found = append(found, s)
 			}
 		}
@@ -156,50 +156,109 @@ func (s *Story) join(n *Story) {
 	}
 }
 
-// meets tells whether one of the story's events is one that was asked for.
-func (s *Story) meets(q *query.Query) bool {
-	if q.Raw() {
-		return true
-	}
-	return slices.ContainsFunc(s.Sentences, func(t Told) bool { return q.Match(&t.Event) })
+// Asked is what a question asks for.
+type Asked struct {
+	Search *query.Query   // an event of each message that is meant
+	Words  []*query.Query // each is met by some event of the story
 }
 
-// Question makes a query of what people ask: words such as "from X to Y
-// yesterday", an ID, or an ID with #N for the Nth message of its session, whose
-// number is given.
-func Question(text string) (query string, number int) {
-	fields := strings.Fields(text)
-	if len(fields) == 1 {
-		id, after, numbered := strings.Cut(fields[0], "#")
-		if _, err := fmt.Sscanf(after, "%d", &number); !numbered || err != nil || number < 1 {
-			id, number = fields[0], 0
+// meets tells whether a story is one that was asked for.
+func (a *Asked) meets(s *Story) bool {
+	for _, w := range a.Words {
+		if !w.Raw() && !slices.ContainsFunc(s.Sentences, func(t Told) bool { return w.Match(&t.Event) }) {
+			return false
 		}
-		if strings.Contains(id, ":") && !strings.Contains(id, "@") {
-			return id, number // a word of the query language
-		}
-		return fmt.Sprintf("id:%s", quote(id)), number
 	}
-	var words []string
+	return true
+}
+
+// Question understands what people ask: words such as "from X to Y yesterday",
+// words of the query language, an ID, or an ID with #N for the Nth message of
+// its session, whose number is given.
+func Question(text string, now time.Time) (a Asked, number int, err error) {
+	fields := strings.Fields(text)
+	words, times := []string{}, []string{}
+	if len(fields) == 1 {
+		var id string
+		id, number = numbered(fields[0])
+		words = []string{id}
+	} else {
+		words, times = phrases(fields)
+	}
+	search := words
+	// Who it is from and for stands in other events than what it is about.
+	if about := subjects(words); len(about) > 0 {
+		search = about
+	}
+	if a.Search, err = query.Parse(strings.Join(append(slices.Clone(search), times...), " "), now); err != nil {
+		return a, 0, err
+	}
+	if slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, "logsql:") || strings.EqualFold(w, "or") }) {
+		words = []string{strings.Join(words, " ")}
+	}
+	for _, w := range words {
+		q, err := query.Parse(w, now)
+		if err != nil {
+			return a, 0, err
+		}
+		a.Words = append(a.Words, q)
+	}
+	return a, number, nil
+}
+
+func subjects(words []string) (about []string) {
+	for _, w := range words {
+		if strings.HasPrefix(w, "subject:") {
+			about = append(about, w)
+		}
+	}
+	return about
+}
+
+// numbered makes a word of the query language of a single word, and takes the
+// number behind it.
+func numbered(word string) (id string, number int) {
+	id, after, sharp := strings.Cut(word, "#")
+	if n, err := strconv.Atoi(after); sharp && err == nil && n > 0 {
+		number = n
+	} else {
+		id = word
+	}
+	if strings.Contains(id, ":") && !strings.Contains(id, "@") {
+		return id, number
+	}
+	return "id:" + quote(id), number
+}
+
+// phrases makes words of the query language of what people say.
+func phrases(fields []string) (words, times []string) {
 	for i := 0; i < len(fields); i++ {
 		key := strings.ToLower(fields[i])
 		switch key {
 		case "yesterday", "today":
-			words = append(words, "since:"+key, "until:"+key)
-		case "from", "to", "subject", "ip", "since", "until", "id":
-			if i+1 < len(fields) {
-				i++
-				words = append(words, key+":"+quote(strings.Trim(fields[i], `"`)))
+			times = append(times, "since:"+key, "until:"+key)
+		case "from", "to", "subject", "ip", "id", "since", "until":
+			if i+1 == len(fields) {
+				break
+			}
+			i++
+			if w := key + ":" + quote(strings.Trim(fields[i], `"`)); key == "since" || key == "until" {
+				times = append(times, w)
+			} else {
+				words = append(words, w)
 			}
 		case "on", "about", "with":
 		default:
 			if day, err := time.Parse(time.DateOnly, key); err == nil {
-				words = append(words, "since:"+day.Format(time.DateOnly), "until:"+day.Format(time.DateOnly))
+				times = append(times, "since:"+day.Format(time.DateOnly), "until:"+day.Format(time.DateOnly))
+			} else if strings.HasPrefix(key, "since:") || strings.HasPrefix(key, "until:") {
+				times = append(times, fields[i])
 			} else {
 				words = append(words, fields[i])
 			}
 		}
 	}
-	return strings.Join(words, " "), 0
+	return words, times
 }
 
 // quote lets a word stand for itself in a query; patterns keep their meaning.

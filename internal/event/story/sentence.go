@@ -145,13 +145,13 @@ func rcpt(e *event.Event) string {
 	why := edgeReasons[e.Why]
 	switch {
 	case e.Verdict == "defer":
-		return words("Recipient", to, "was put off with", reply(e)+":", cmp.Or(why, e.Why, e.Reason), when("(reference %s)", e.Ref)) + "."
+		return words("Recipient", to, when("of mail from %s", e.From), "was put off with", reply(e)+":", cmp.Or(why, e.Why, e.Reason), when("(reference %s)", e.Ref)) + "."
 	case e.Code/100 == 2 || e.Code == 0:
 		return words("Recipient", to, "was taken", when("from %s", e.From), when("(%s)", cmp.Or(why, e.Why))) + "."
 	case e.Enhanced == "5.1.1":
-		return words("Recipient", to, "was refused with", reply(e)+": there is no such address.")
+		return words("Recipient", to, when("of mail from %s", e.From), "was refused with", reply(e)+": there is no such address.")
 	}
-	return words("Recipient", to, "was refused with", reply(e), when("(%s)", e.Reason)) + "."
+	return words("Recipient", to, when("of mail from %s", e.From), "was refused with", reply(e), when("(%s)", e.Reason)) + "."
 }
 
 func refuse(e *event.Event) string {

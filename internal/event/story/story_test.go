@@ -3,6 +3,7 @@ package story
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -100,7 +101,7 @@ func TestStoryOfOneOfTwoMessages(t *testing.T) {
 	f := finder(t, incoming())
 	s := one(t, f, "<m1@client.test>")
 	want := `mx1: mail.client.test [192.0.2.7] connected to port 25.
-mx1: Recipient <bbo@here.test> was refused with 550 5.1.1 “No such mailbox here”: there is no such address.
+mx1: Recipient <bbo@here.test> of mail from <hanako@client.test> was refused with 550 5.1.1 “No such mailbox here”: there is no such address.
 mx1: Recipient <bob@here.test> was taken from <hanako@client.test> (the client or its domain has sent wanted mail before).
 mx1: The message was taken and is on disk: 14 kB from <hanako@client.test> for 1 recipient with subject “Meeting” (Message-ID <m1@client.test>).
 mx1: It was put into the mailbox INBOX of bob@here.test for bob@here.test.
@@ -164,11 +165,19 @@ func TestQuestions(t *testing.T) {
 		"1.a@b.test":                            `id:"1.a@b.test"`,
 		"abcd#3":                                `id:"abcd"`,
 		"kind:rcpt":                             "kind:rcpt",
-		"to taro* 2026-11-25 invoice":           "to:taro* since:2026-11-25 until:2026-11-25 invoice",
+		"to taro* 2026-11-25 invoice":           "to:taro* invoice since:2026-11-25 until:2026-11-25",
+		"to taro subject invoice since 2h":      `subject:"invoice" since:"2h"`,
 	} {
-		if got, _ := Question(text); got != want {
-			t.Errorf("%s: %s, want %s", text, got, want)
+		if got, _, err := Question(text, begun); err != nil || got.Search.Text != want {
+			t.Errorf("%s: %s, %v, want %s", text, got.Search.Text, err, want)
 		}
+	}
+	f := finder(t, incoming())
+	if s := one(t, f, "to bob subject meeting"); s.Number != 1 {
+		t.Errorf("number %d", s.Number)
+	}
+	if _, _, err := f.Find(context.Background(), "to carol subject meeting", begun); !errors.Is(err, ErrNothing) {
+		t.Error(err)
 	}
 }
 
