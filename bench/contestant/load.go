@@ -2,6 +2,7 @@ package contestant
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -73,12 +74,9 @@ func (r Rates) Add(name string, messages int, took time.Duration) float64 {
 // machine whose speed drifts disturbs less.
 func (r Rates) Report(title string) {
 	fmt.Printf("%s, messages/s:\n", title)
-	for _, name := range []string{"postfix", "migiwa"} {
-		if len(r[name]) == 0 {
-			continue
-		}
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(r))) {
 		s := slices.Sorted(slices.Values(r[name]))
-		fmt.Printf("  %-8s min %8.0f   median %8.0f   max %8.0f   (%d rounds)\n", name, s[0], median(s), s[len(s)-1], len(s))
+		fmt.Printf("  %-12s min %8.0f   median %8.0f   max %8.0f   (%d rounds)\n", name, s[0], median(s), s[len(s)-1], len(s))
 	}
 	p, m := r["postfix"], r["migiwa"]
 	if len(p) == 0 || len(p) != len(m) {

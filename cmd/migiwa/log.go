@@ -259,6 +259,9 @@ func (logStatusCmd) Run(ctx context.Context, c *cli, out *output) error {
 		_, err = fmt.Fprintf(out.w, "\nThe log store cannot be asked: %s\n", status.Error)
 	case u != nil:
 		_, err = fmt.Fprintf(out.w, "\nThe log store has %d events in %s, uses %s of memory; %s of its disk are free.\n", u.Rows, octets(u.Disk), octets(u.Memory), octets(u.Free))
+		if u.ReadOnly {
+			_, err = fmt.Fprintln(out.w, "It takes no more until log.store.min_free is free; events wait in the journal.")
+		}
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -79,6 +80,7 @@ func (w *writer) tick(now time.Time) {
 	if w.r.opts.Limits != nil {
 		limit = w.r.opts.Limits.File
 	}
+	w.j.sync()
 	for _, s := range w.j.shelves {
 		rotated, err := s.maintain(now, limit)
 		if err != nil {
@@ -121,6 +123,21 @@ func openJournal(dir string) (*journal, error) {
 	return j, nil
 }
 
+// sync syncs all files at the same time: the file system then makes one commit
+// of its own of it, for which mail that is being written waits, too.
+func (j *journal) sync() {
+	var all sync.WaitGroup
+	for _, s := range j.shelves {
+		if s.dirty && s.file != nil {
+			all.Go(func() {
+				s.unsynced = s.file.Sync()
+				s.dirty = s.unsynced != nil
+			})
+		}
+	}
+	all.Wait()
+}
+
 func (j *journal) close() {
 	for _, s := range j.shelves {
 		if s != nil && s.file != nil {
@@ -138,6 +155,8 @@ type shelfFile struct {
 	file    *os.File // nil when it could not be opened again
 	dirty   bool
 	torn    bool // the last line has no end
+
+	unsynced error // of the last sync
 }
 
 // open opens the newest segment of the shelf, or a new one.
@@ -254,17 +273,14 @@ func (s *shelfFile) write(lines []byte) error {
 	return nil
 }
 
-// maintain syncs, follows another process to a newer segment, and begins one
-// when this has limit octets (0: never). It tells whether it left one.
+// maintain follows another process to a newer segment, and begins one when this
+// has limit octets (0: never). It tells whether it left one.
 func (s *shelfFile) maintain(now time.Time, limit int64) (left bool, err error) {
 	if s.file == nil {
 		return false, s.open(now)
 	}
-	if s.dirty {
-		if err := s.file.Sync(); err != nil {
-			return false, fmt.Errorf("sync journal: %w", err)
-		}
-		s.dirty = false
+	if s.unsynced != nil {
+		return false, fmt.Errorf("sync journal: %w", s.unsynced)
 	}
 	newest, err := newestSegment(s.dir, s.shelf)
 	if err != nil {
