@@ -138,7 +138,7 @@ var blameless = []string{
 }
 
 // damaged tells whether a child ended as it does when its data is damaged: by a
-// panic. A child that was killed, or that refused its settings, says nothing
+// panic, or a fatal message about a file of it. A child that was killed, or that refused its settings, says nothing
 // against the data.
 func damaged(err error) bool {
 	var end *ending
@@ -278,7 +278,9 @@ func (s *Supervisor) listen(said io.Reader) (panic, last string) {
 		if len(line.Msg) > maxWords {
 			line.Msg = strings.ToValidUTF8(line.Msg[:maxWords], "")
 		}
-		if strings.HasPrefix(line.Msg, "panic:") || strings.HasPrefix(line.Msg, "fatal error:") {
+		// Of some damage it ends by a fatal message that names the file.
+		if strings.HasPrefix(line.Msg, "panic:") || strings.HasPrefix(line.Msg, "fatal error:") ||
+			line.Level == "fatal" && strings.Contains(line.Msg, s.Dir+"/") {
 			line.Level = "panic"
 		}
 		level := slog.LevelInfo
