@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -136,11 +137,13 @@ func (n *Node) Reload() {
 	}
 	n.Directory.SetRoutes(relayDomains(cfg))
 	n.config.Store(cfg)
-	for _, key := range needRestart(n.Rooms.Config, cfg) {
-		n.Log.Warn("reload: this change needs a restart", "key", key)
+	done := event.Event{Kind: event.Lifecycle, Verb: "reload"}
+	if keys := needRestart(n.Rooms.Config, cfg); len(keys) > 0 {
+		n.Log.Warn("reload: these changes need a restart", "keys", keys)
+		done.Reason = "these changes need a restart: " + strings.Join(keys, ", ")
 	}
 	n.Log.Info("reloaded", "file", cfg.File)
-	n.Events.Record(event.Event{Kind: event.Lifecycle, Verb: "reload"})
+	n.Events.Record(done)
 }
 
 // Shutdown ends all sessions, politely until ctx ends, and closes the rooms.
