@@ -177,7 +177,7 @@ func (a *Asked) meets(s *Story) bool {
 // its session, whose number is given.
 func Question(text string, now time.Time) (a Asked, number int, err error) {
 	fields := strings.Fields(text)
-	words, times := []string{}, []string{}
+	var words, times []string
 	if len(fields) == 1 {
 		var id string
 		id, number = numbered(fields[0])
