@@ -55,8 +55,8 @@ type Supervisor struct {
 // in memory. A look each flush interval writes the parts older than that, so one
 // may wait for nearly two, and for another when a merge has it at the moment.
 const (
-	FlushTime     = 20 * time.Second
-	flushInterval = FlushTime / 4 // also the default of a server
+	FlushTime     = 30 * time.Second
+	flushInterval = FlushTime / 6 // also the default of a server
 )
 
 const (
