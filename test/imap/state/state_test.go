@@ -127,6 +127,9 @@ func TestStateDovecot(t *testing.T) {
 	if err := c.Begin(); err != nil {
 		t.Fatal(err)
 	}
+	// One of its processes ends by itself at times, under NOTIFY. Sessions that
+	// end are no lie about the state, which is all that is compared here.
+	c.Breaking.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), duration(3*time.Second, time.Minute))
 	defer cancel()
 	err := c.Run(ctx)
