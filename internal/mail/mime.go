@@ -152,8 +152,11 @@ func (p *Part) Decode(body io.Reader) io.Reader {
 // Text undoes transfer encoding and charset of the part's body: UTF-8 comes
 // out, whatever went in. A charset that is missing, unknown or wrong is
 // guessed from the first 8 KiB.
-func (p *Part) Text(body io.Reader) io.Reader {
-	return charsetReader(p.Params["charset"], p.Decode(body))
+func (p *Part) Text(body io.Reader) io.Reader { return p.DecodedText(p.Decode(body)) }
+
+// DecodedText undoes the charset only, for one who needs what Decode gives too.
+func (p *Part) DecodedText(decoded io.Reader) io.Reader {
+	return charsetReader(p.Params["charset"], decoded)
 }
 
 func (p *Part) defect(kind DefectKind, detail string) {

@@ -1,0 +1,58 @@
+package filter
+
+import (
+	"sync"
+
+	"github.com/migiwa/migiwa/internal/mail"
+)
+
+// Finding is a finding and the filter that made it.
+type Finding struct {
+	Filter string
+	mail.Finding
+}
+
+// maxFindings bounds what one filter may say of one message to one recipient.
+const maxFindings = 50
+
+// Report takes the findings of one filter on one message.
+type Report struct {
+	// Recipients are those who have the filter on, by their place in the
+	// recipients of the message.
+	Recipients []Recipient
+
+	mu       sync.Mutex
+	closed   bool // a filter that is too late says nothing more
+	findings map[int][]mail.Finding
+}
+
+// Recipient is one recipient as a filter needs to know it.
+type Recipient struct {
+	Index   int    // in the recipients of the message
+	Account string // "" when it is none of ours
+	Address mail.Address
+}
+
+// Add tells a finding to all recipients of the report.
+func (r *Report) Add(f mail.Finding) {
+	for _, to := range r.Recipients {
+		r.AddFor(to.Index, f)
+	}
+}
+
+// AddFor tells a finding to one recipient of the report.
+func (r *Report) AddFor(index int, f mail.Finding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed && len(r.findings[index]) < maxFindings {
+		r.findings[index] = append(r.findings[index], f)
+	}
+}
+
+// close ends the report and gives what was found.
+func (r *Report) close() map[int][]mail.Finding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	return r.findings
+}
