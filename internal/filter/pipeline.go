@@ -95,9 +95,13 @@ func (r *run) collect(ctx context.Context, result *Result) {
 	name := r.filter.Name()
 	select {
 	case <-r.done:
+	case <-ctx.Done():
+	}
+	select {
+	case <-r.done: // also when the deadline has come while another was waited for
 		err = r.err
 		result.Took[name] = r.took
-	case <-ctx.Done():
+	default:
 	}
 	for i, findings := range r.report.close() {
 		for _, f := range findings {

@@ -3,6 +3,7 @@
 package hypertext
 
 import (
+	"regexp"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -133,13 +134,14 @@ func (p *parser) end(name atom.Atom) {
 	if name == atom.A {
 		p.endAnchor()
 	}
+	shown := len(p.hidden) == 0
 	for i := len(p.hidden) - 1; i >= 0; i-- {
 		if p.hidden[i] == name {
 			p.hidden = p.hidden[:i]
 			break
 		}
 	}
-	if len(p.hidden) == 0 && breaks(name) {
+	if shown && breaks(name) {
 		p.text.WriteByte('\n')
 	}
 }
@@ -168,6 +170,8 @@ func attributes(t html.Token) map[string]string {
 	return m
 }
 
+var noSize = regexp.MustCompile(`font-size:0(\.0*)?(px|pt|em|rem|%)?(;|!|$)`)
+
 func notShown(name atom.Atom, style string) bool {
 	switch name {
 	case atom.Style, atom.Script, atom.Title:
@@ -175,7 +179,7 @@ func notShown(name atom.Atom, style string) bool {
 	}
 	style = strings.ToLower(strings.Join(strings.Fields(style), ""))
 	return strings.Contains(style, "display:none") || strings.Contains(style, "visibility:hidden") ||
-		strings.Contains(style, "font-size:0")
+		noSize.MatchString(style)
 }
 
 func void(name atom.Atom) bool {
