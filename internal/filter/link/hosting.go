@@ -1,0 +1,18 @@
+package link
+
+// freePages are sites below whose one name strangers have pages, and which the
+// public suffix list does not know as suffixes.
+var freePages = words(`
+	sites.google.com forms.gle docs.google.com form.jotform.com jotform.com typeform.com wixsite.com weebly.com
+	weeblysite.com square.site mystrikingly.com godaddysites.com webwave.dev ipfs.io cloudflare-ipfs.com ukit.me
+	000webhostapp.com blogspot.com wordpress.com tumblr.com site123.me yolasite.com webador.com carrd.co
+	framer.app framer.website duckdns.org glitch.me replit.app surge.sh telegra.ph notion.site gitbook.io
+	clickfunnels.com myshopify.com canva.site start.page linktr.ee bio.link lnk.bio
+`)
+
+// shorteners lead elsewhere by a name of their own that tells nothing.
+var shorteners = words(`
+	bit.ly tinyurl.com t.co goo.gl ow.ly is.gd buff.ly rebrand.ly cutt.ly shorturl.at rb.gy t.ly tiny.cc v.gd
+	qrco.de s.id shorter.me tr.im x.co adf.ly bl.ink short.io u.to clck.ru da.gd 2no.co lnkd.in urlz.fr
+	did.li n9.cl soo.gd hyperurl.co l.ead.me l.linklyhq.com linklyhq.com surl.li shortlink.uk urlfy.org
+`)
