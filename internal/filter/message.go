@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -48,6 +49,7 @@ type Message struct {
 	Over bool
 
 	open func() (io.ReadCloser, error)
+	once sync.Map // what Once made, by its type
 }
 
 // Part is a leaf of the message and what was kept of it.
@@ -81,6 +83,13 @@ func (m *Message) Open() (io.ReadCloser, error) {
 
 // Keep says how Open gets the message, once it is stored.
 func (m *Message) Keep(open func() (io.ReadCloser, error)) { m.open = open }
+
+// Once gives what make makes of m, made once for all filters. There is one for
+// each type T.
+func Once[T any](m *Message, make func(*Message) T) T {
+	value, _ := m.once.LoadOrStore(reflect.TypeFor[T](), sync.OnceValue(func() T { return make(m) }))
+	return value.(func() T)()
+}
 
 // FromBytes reads a message that is in memory.
 func FromBytes(env Envelope, raw []byte) (*Message, error) {

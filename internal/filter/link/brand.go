@@ -98,8 +98,10 @@ func skeleton(word string) string {
 			b.WriteRune(r)
 		}
 	}
-	return strings.NewReplacer("rn", "m", "vv", "w", "cl", "d").Replace(b.String())
+	return alikePairs.Replace(b.String())
 }
+
+var alikePairs = strings.NewReplacer("rn", "m", "vv", "w", "cl", "d")
 
 // Imitation is a brand that somebody poses as.
 type Imitation struct {
@@ -164,13 +166,20 @@ func nearly(shape string, b *Brand) bool {
 	if distanceOne(shape, b.shape) {
 		return !b.common
 	}
-	for w := range service {
-		if s := skeleton(w); shape == b.shape+s || shape == s+b.shape {
-			return true
-		}
+	if rest, ok := strings.CutPrefix(shape, b.shape); ok && serviceShapes[rest] {
+		return true
 	}
-	return false
+	rest, ok := strings.CutSuffix(shape, b.shape)
+	return ok && serviceShapes[rest]
 }
+
+var serviceShapes = func() map[string]bool {
+	shapes := map[string]bool{}
+	for w := range service {
+		shapes[skeleton(w)] = true
+	}
+	return shapes
+}()
 
 func domainLabel(domain string) string {
 	label, _, _ := strings.Cut(domain, ".")

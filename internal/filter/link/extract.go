@@ -21,7 +21,9 @@ type Found struct {
 }
 
 // Of gives the URLs of a message, each target once for what is shown of it.
-func Of(m *filter.Message) []Found {
+func Of(m *filter.Message) []Found { return filter.Once(m, collect) }
+
+func collect(m *filter.Message) []Found {
 	var c collector
 	for _, p := range m.Parts {
 		if page := p.Page(); page != nil {
@@ -83,21 +85,33 @@ var (
 // Names without a scheme get http:// or, when they begin so, ftp://; addresses
 // get mailto:.
 func InText(text string) []string {
-	var out []string
-	take := func(re *regexp.Regexp, prefix string, good func(string) bool) {
-		text = re.ReplaceAllStringFunc(text, func(raw string) string {
-			if raw = prefix + trim(raw); len(out) < maxFound && good(raw) {
-				out = append(out, raw)
-			}
-			return " "
-		})
+	var w wordScan
+	for word := range strings.FieldsSeq(text) {
+		if strings.ContainsAny(word, ".:%@") && len(w.out) < maxFound {
+			w.word(word)
+		}
 	}
-	take(withScheme, "", plausible)
-	take(mailto, "", plausible)
-	take(userAtHost, "http://", plausible)
-	take(address, "mailto:", func(raw string) bool { return known(raw[strings.LastIndexByte(raw, '@')+1:]) })
-	for _, m := range bareName.FindAllStringSubmatch(text, maxFound) {
-		host := strings.ToLower(strings.TrimLeft(m[1], "-"))
+	return w.out
+}
+
+// wordScan looks for URLs word by word: none has white space inside.
+type wordScan struct{ out []string }
+
+func (w *wordScan) word(s string) {
+	if strings.ContainsAny(s, `/\`) {
+		s = w.take(withScheme, "", s)
+	}
+	if strings.ContainsRune(s, '@') {
+		s = w.take(mailto, "", s)
+		s = w.take(userAtHost, "http://", s)
+		s = w.take(address, "mailto:", s)
+	}
+	if !strings.ContainsRune(s, '.') {
+		return
+	}
+	for _, m := range bareName.FindAllStringSubmatch(s, maxFound) {
+		name := strings.TrimLeft(m[1], "-")
+		host := strings.ToLower(name)
 		if !known(host) || fileName(host) && m[2] == "" {
 			continue
 		}
@@ -105,11 +119,21 @@ func InText(text string) []string {
 		if strings.HasPrefix(host, "ftp.") {
 			scheme = "ftp://"
 		}
-		if raw := scheme + trim(strings.TrimLeft(m[1], "-")+m[2]); plausible(raw) {
-			out = append(out, raw)
+		if raw := scheme + trim(name+m[2]); plausible(raw) {
+			w.out = append(w.out, raw)
 		}
 	}
-	return out
+}
+
+// take keeps what matches, and gives the rest.
+func (w *wordScan) take(re *regexp.Regexp, prefix, s string) string {
+	return re.ReplaceAllStringFunc(s, func(raw string) string {
+		raw = prefix + trim(raw)
+		if plausible(raw) && (prefix != "mailto:" || known(raw[strings.LastIndexByte(raw, '@')+1:])) {
+			w.out = append(w.out, raw)
+		}
+		return " "
+	})
 }
 
 var badLabel = regexp.MustCompile(`\.\.|^-|\.-|-\.|-$`)
