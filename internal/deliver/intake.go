@@ -44,14 +44,29 @@ type AcceptedRecipient struct {
 	mail.Recipient
 	Targets  []directory.Target
 	Findings []mail.Finding // shown in the header of this recipient's copies
+	Copies   []Copy         // of the targets, in their order; may be nil
 }
 
-// labels gives the header fields of the findings.
-func (r *AcceptedRecipient) labels() string {
+// Copy is what is special about the message for one target.
+type Copy struct {
+	Fields string // header fields of it alone, each ending in CRLF
+	Folder string // of its mailbox, a name or special use; "" is the INBOX
+}
+
+func (r *AcceptedRecipient) copy(target int) Copy {
+	if target < len(r.Copies) {
+		return r.Copies[target]
+	}
+	return Copy{}
+}
+
+// labels gives the header fields that only the copy for a target has.
+func (r *AcceptedRecipient) labels(target int) string {
 	var b strings.Builder
 	for _, f := range r.Findings {
 		b.WriteString(f.Field())
 	}
+	b.WriteString(r.copy(target).Fields)
 	return b.String()
 }
 
@@ -113,6 +128,7 @@ type mailboxCopy struct {
 	rcpt   *AcceptedRecipient
 	target *directory.Target
 	prefix []byte
+	folder string
 }
 
 // outgoing is the message for other hosts, with one envelope sender and the
@@ -122,6 +138,14 @@ type outgoing struct {
 	from   mail.Address
 	labels string
 	rcpts  []queue.Recipient
+}
+
+// place names the folder for events.
+func (c *mailboxCopy) place() string {
+	if c.folder == "" {
+		return "INBOX"
+	}
+	return strings.TrimPrefix(c.folder, `\`)
 }
 
 func (in *Intake) plan(ctx context.Context, a *Accepted) (*plan, error) {
@@ -139,10 +163,10 @@ func (p *plan) placeAll(ctx context.Context) error {
 	for i := range p.a.Recipients {
 		r := &p.a.Recipients[i]
 		if len(r.Targets) == 0 {
-			p.send(p.a.Origin, p.a.From, r, r.Address, 0)
+			p.send(p.a.Origin, p.a.From, r, 0, r.Address, 0)
 		}
 		for j := range r.Targets {
-			if err := p.place(ctx, r, &r.Targets[j]); err != nil {
+			if err := p.place(ctx, r, j); err != nil {
 				return err
 			}
 		}
@@ -151,33 +175,35 @@ func (p *plan) placeAll(ctx context.Context) error {
 }
 
 // place decides for one target.
-func (p *plan) place(ctx context.Context, r *AcceptedRecipient, t *directory.Target) error {
+func (p *plan) place(ctx context.Context, r *AcceptedRecipient, target int) error {
+	t := &r.Targets[target]
 	switch {
 	case t.Account != 0:
-		p.keep(r, t)
+		p.keep(r, target)
 	case t.Relay || t.Forward.IsNull():
 		to := t.Forward
 		if to.IsNull() {
 			to = r.Address
 		}
-		p.send(p.a.Origin, p.a.From, r, to, t.Keeper)
+		p.send(p.a.Origin, p.a.From, r, target, to, t.Keeper)
 	case p.a.Origin == queue.Submission:
 		// Our own sender's domain is right for our hosts already.
-		p.send(p.a.Origin, p.a.From, r, t.Forward, t.Keeper)
+		p.send(p.a.Origin, p.a.From, r, target, t.Forward, t.Keeper)
 	case p.a.From.IsNull():
-		p.send(queue.Forward, mail.Address{}, r, t.Forward, t.Keeper)
+		p.send(queue.Forward, mail.Address{}, r, target, t.Forward, t.Keeper)
 	default:
 		from, err := p.in.Directory.Rewrite(ctx, p.a.From, t.Owner, t.Keeper)
 		if err != nil {
 			return fmt.Errorf("rewrite sender: %w", err)
 		}
-		p.send(queue.Forward, from, r, t.Forward, t.Keeper)
+		p.send(queue.Forward, from, r, target, t.Forward, t.Keeper)
 	}
 	return nil
 }
 
-// keep adds the mailbox of t, once a message.
-func (p *plan) keep(r *AcceptedRecipient, t *directory.Target) {
+// keep adds the mailbox of a target, once a message.
+func (p *plan) keep(r *AcceptedRecipient, target int) {
+	t := &r.Targets[target]
 	for i := range p.local {
 		if p.local[i].target.Account == t.Account {
 			return
@@ -191,16 +217,16 @@ func (p *plan) keep(r *AcceptedRecipient, t *directory.Target) {
 		prefix = append(prefix, ">\r\nDelivered-To: "...)
 		prefix = append(prefix, r.Wire...)
 		prefix = append(prefix, "\r\n"...)
-		prefix = append(prefix, r.labels()...)
+		prefix = append(prefix, r.labels(target)...)
 		prefix = append(prefix, p.a.Prefix...)
 	}
-	p.local = append(p.local, mailboxCopy{rcpt: r, target: t, prefix: prefix})
+	p.local = append(p.local, mailboxCopy{rcpt: r, target: t, prefix: prefix, folder: r.copy(target).Folder})
 }
 
 // send adds a recipient on another host, once a message.
-func (p *plan) send(origin queue.Origin, from mail.Address, r *AcceptedRecipient, to mail.Address, keeper int64) {
+func (p *plan) send(origin queue.Origin, from mail.Address, r *AcceptedRecipient, target int, to mail.Address, keeper int64) {
 	var out *outgoing
-	labels := r.labels()
+	labels := r.labels(target)
 	for i := range p.outgoing {
 		o := &p.outgoing[i]
 		for j := range o.rcpts {
@@ -244,7 +270,7 @@ func (p *plan) write(tx *db.Tx) error {
 	}
 	for i := range p.local {
 		c := &p.local[i]
-		_, err := in.Mailboxes.Deliver(tx, c.target.Account, "", mailbox.NewMessage{
+		_, err := in.Mailboxes.Deliver(tx, c.target.Account, c.folder, mailbox.NewMessage{
 			Body: id, BodySize: a.Body.Size, Counted: true, Prefix: c.prefix, Received: p.now, Trace: a.Trace,
 		})
 		if err != nil {
@@ -309,7 +335,7 @@ func (p *plan) record() {
 	for i := range p.local {
 		c := &p.local[i]
 		in.Events.Record(event.Event{Time: p.now, Kind: event.Stored, Trace: a.Trace, Role: "delivery", From: from,
-			To: c.rcpt.Wire, Account: c.target.Owner.Key(), Mailbox: "INBOX", Size: int64(len(c.prefix)) + a.Body.Size})
+			To: c.rcpt.Wire, Account: c.target.Owner.Key(), Mailbox: c.place(), Size: int64(len(c.prefix)) + a.Body.Size})
 	}
 	if p.action != "" {
 		p.recordReport()

@@ -201,10 +201,10 @@ func (r *Runner) keep(ctx context.Context, s *settlement, which []int, targets [
 	for i := range targets {
 		t := &targets[i]
 		if t.Account != 0 {
-			p.keep(&a.Recipients[0], t)
+			p.keep(&a.Recipients[0], i)
 			continue
 		}
-		p.send(queue.DSN, mail.Address{}, &a.Recipients[0], t.Forward, t.Keeper)
+		p.send(queue.DSN, mail.Address{}, &a.Recipients[0], i, t.Forward, t.Keeper)
 	}
 	return p
 }

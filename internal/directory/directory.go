@@ -49,6 +49,7 @@ type Directory struct {
 	domains     *cache[mail.Domain, domainEntry]
 	used        *cache[int64, int64]
 	verified    *cache[[32]byte, struct{}]
+	consents    *cache[consentKey, map[string]string]
 	prvs        *cache[string, *prvsKeys]
 	secrets     sync.Map // name → []byte; those kept here never change
 	hashing     chan struct{}
@@ -96,6 +97,7 @@ func (d *Directory) open() {
 		d.domains = newCache[mail.Domain, domainEntry](cacheSize, cacheTime)
 		d.used = newCache[int64, int64](cacheSize, usedTime)
 		d.verified = newCache[[32]byte, struct{}](cacheSize, verifiedTime)
+		d.consents = newCache[consentKey, map[string]string](cacheSize, cacheTime)
 		d.prvs = newCache[string, *prvsKeys](1, cacheTime)
 		d.hashing = make(chan struct{}, runtime.GOMAXPROCS(0))
 		randomBytes(d.verifiedKey[:])

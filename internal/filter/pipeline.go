@@ -28,6 +28,8 @@ type Failure struct {
 type Result struct {
 	// Findings of each recipient, in the order of the recipients and filters.
 	Findings [][]Finding
+	// Fields of each recipient's header.
+	Fields   [][]Field
 	Failures []Failure
 	// Took is how long each filter that was called took.
 	Took map[string]time.Duration
@@ -39,7 +41,7 @@ var ErrDeadline = errors.New("no answer within its time")
 // Run checks m for its recipients. on tells whether a recipient, by its index,
 // has a filter on.
 func (p *Pipeline) Run(ctx context.Context, m *Message, recipients []Recipient, on func(index int, filter string) bool) Result {
-	result := Result{Findings: make([][]Finding, len(recipients)), Took: map[string]time.Duration{}}
+	result := Result{Findings: make([][]Finding, len(recipients)), Fields: make([][]Field, len(recipients)), Took: map[string]time.Duration{}}
 	runs := make([]*run, 0, len(p.Filters))
 	for _, f := range p.Filters {
 		r := &run{filter: f, report: &Report{findings: map[int][]mail.Finding{}}, done: make(chan struct{})}
@@ -103,7 +105,13 @@ func (r *run) collect(ctx context.Context, result *Result) {
 		result.Took[name] = r.took
 	default:
 	}
-	for i, findings := range r.report.close() {
+	byRecipient, fields := r.report.close()
+	for _, to := range r.report.Recipients {
+		for _, text := range fields {
+			result.Fields[to.Index] = append(result.Fields[to.Index], Field{name, text})
+		}
+	}
+	for i, findings := range byRecipient {
 		for _, f := range findings {
 			result.Findings[i] = append(result.Findings[i], Finding{name, f})
 		}

@@ -12,6 +12,12 @@ type Finding struct {
 	mail.Finding
 }
 
+// Field is a header field that a filter made.
+type Field struct {
+	Filter string
+	Text   string // ends in CRLF
+}
+
 // maxFindings bounds what one filter may say of one message to one recipient.
 const maxFindings = 50
 
@@ -24,12 +30,14 @@ type Report struct {
 	mu       sync.Mutex
 	closed   bool // a filter that is too late says nothing more
 	findings map[int][]mail.Finding
+	fields   []string
 }
 
 // Recipient is one recipient as a filter needs to know it.
 type Recipient struct {
 	Index   int    // in the recipients of the message
-	Account string // "" when it is none of ours
+	Account string // its address, "" when it is none of ours
+	ID      int64  // of the account
 	Address mail.Address
 }
 
@@ -49,10 +57,20 @@ func (r *Report) AddFor(index int, f mail.Finding) {
 	}
 }
 
+// AddField tells a header field, which ends in CRLF, to all recipients of the
+// report.
+func (r *Report) AddField(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.fields = append(r.fields, text)
+	}
+}
+
 // close ends the report and gives what was found.
-func (r *Report) close() map[int][]mail.Finding {
+func (r *Report) close() (findings map[int][]mail.Finding, fields []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	return r.findings
+	return r.findings, r.fields
 }

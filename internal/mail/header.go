@@ -268,8 +268,13 @@ func (h *Header) Set(name, value string) {
 
 // Delete removes all fields of that name and gives their number.
 func (h *Header) Delete(name string) int {
+	return h.DeleteFunc(func(f Field) bool { return f.Is(name) })
+}
+
+// DeleteFunc removes the fields that del holds for and gives their number.
+func (h *Header) DeleteFunc(del func(Field) bool) int {
 	before := len(h.fields)
-	h.fields = slices.DeleteFunc(h.fields, func(f Field) bool { return f.Is(name) })
+	h.fields = slices.DeleteFunc(h.fields, del)
 	return before - len(h.fields)
 }
 

@@ -28,6 +28,10 @@ type NewMessage struct {
 // overQuota is what a sender hears when an account is full (RFC 3463 X.2.2).
 var overQuota = mail.Reply{Code: 452, Enhanced: "4.2.2", Text: "Mailbox full, try again later"}
 
+// Quarantine is the folder of mail that is kept apart. It is made when the first
+// message comes into it; moving one to the INBOX releases it.
+const Quarantine = "Quarantine"
+
 // ErrNoAccount means that there is no account of this number.
 var ErrNoAccount = errors.New("no such account")
 
@@ -85,6 +89,13 @@ func (s *Store) find(tx *db.Tx, account int64, name string) (id int64, found str
 		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND role = ? AND role <> '' AND uidnext < 4294967295`, account, role).Scan(&id)
 	} else {
 		err = tx.Row(`SELECT id FROM mailbox WHERE account = ? AND name = ? AND uidnext < 4294967295`, account, name).Scan(&id)
+	}
+	if errors.Is(err, sql.ErrNoRows) && name == Quarantine {
+		f, err := s.create(tx, account, Quarantine, "")
+		if err == nil {
+			err = subscribe(tx, account, Quarantine)
+		}
+		return f.ID, name, err
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		name = inbox

@@ -106,7 +106,7 @@ func TestFindings(t *testing.T) {
 // A text without the words that a pattern needs must not be one it matches.
 func TestLiteralsAreNeeded(t *testing.T) {
 	for pattern, want := range map[string]string{
-		`(?i)\bnext of kin\b`:      "next of kin",
+		`(?i)\bnext of kin\b`:       "next of kin",
 		`(?i)(widow|Inheritance)s?`: "widow inheritance",
 		`(?i)viagra+ now`:           "viagr",
 		`a|inheritance`:             "",

@@ -169,8 +169,16 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 		return s.Failed(m, err)
 	}
 	defer w.Abort()
-	tap := &receive.Tap{W: w}
-	if err := receive.Copy(tap, r); err != nil {
+	in, err := s.Inspect(ctx, env)
+	if err != nil {
+		return s.Failed(m, err)
+	}
+	defer in.Abort()
+	tap := &receive.Tap{W: w, Edit: s.Forged}
+	if err := receive.Copy(io.MultiWriter(tap, in), r); err != nil {
+		return s.Failed(m, err)
+	}
+	if err := tap.Close(); err != nil {
 		return s.Failed(m, err)
 	}
 	header := tap.Header()
@@ -181,7 +189,7 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 		return s.Refused("DATA", env, reply)
 	}
 	m.MessageID, m.Subject = receive.MessageID(header), receive.Subject(header)
-	v := s.Commit(ctx, m, w)
+	v := s.Commit(ctx, env, m, w, in)
 	if v.Reply.Positive() {
 		s.visit.Accepted(m.Body.Size)
 	}

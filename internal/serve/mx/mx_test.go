@@ -38,6 +38,8 @@ type site struct {
 	guard  *edge.Guard
 	addr   string
 	events string // journal directory
+
+	handler *mx.Handler // may be changed before anybody connects
 }
 
 // paths are recipients of every kind that RCPT tells apart.
@@ -94,6 +96,7 @@ func newSite(t *testing.T, lookup func(mail.Address)) *site {
 	h := &mx.Handler{Guard: s.guard, Reception: receive.Reception{Role: "mx", Hostname: "mx.here.test", Directory: dir, Bodies: bodies,
 		Events: events, MaxHops: 100, Intake: &deliver.Intake{DB: d, Bodies: bodies, Directory: dir, Events: events, Routes: &deliver.Table{},
 			Mailboxes: &mailbox.Store{DB: d, Bodies: bodies}, Queue: &queue.Queue{DB: d, Bodies: bodies}, Hostname: "mx.here.test"}}}
+	s.handler = h
 	srv := &smtpd.Server{Handler: h, Hostname: "mx.here.test",
 		Proxy: &smtpd.Proxy{Required: true, Trust: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -42,24 +42,71 @@ func Copy(w io.Writer, r io.Reader) error {
 	}
 }
 
-// Tap passes a message on and keeps its header section, up to MaxHeader.
+// Tap passes a message on and keeps its header section, up to MaxHeader. It
+// must be closed behind the message.
 type Tap struct {
-	W    io.Writer
-	kept []byte
+	W io.Writer
+	// Edit may take fields away before the header is passed on, and tells
+	// whether it has; nil does not. Header gives what came in all the same.
+	Edit func(*mail.Header) bool
+
+	kept []byte // of the header; until done, all there is
 	done bool
 }
 
-// Write keeps what belongs to the header and passes p on.
+// Write keeps what belongs to the header and passes p on, once its header is
+// whole.
 func (t *Tap) Write(p []byte) (int, error) {
-	if !t.done {
-		from := max(len(t.kept)-3, 0)
-		t.kept = append(t.kept, p[:min(len(p), MaxHeader-len(t.kept))]...)
-		if i := bytes.Index(t.kept[from:], []byte("\r\n\r\n")); i >= 0 {
-			t.kept, t.done = t.kept[:from+i+2], true
-		}
-		t.done = t.done || len(t.kept) == MaxHeader
+	if t.done {
+		return t.W.Write(p)
 	}
-	return t.W.Write(p)
+	from := max(len(t.kept)-3, 0)
+	n := min(len(p), MaxHeader-len(t.kept))
+	t.kept = append(t.kept, p[:n]...)
+	if i := bytes.Index(t.kept[from:], []byte("\r\n\r\n")); i >= 0 {
+		end := from + i + 2
+		n -= len(t.kept) - end
+		t.kept = t.kept[:end]
+	} else if len(t.kept) < MaxHeader {
+		return len(p), nil
+	}
+	if err := t.pass(); err != nil {
+		return 0, err
+	}
+	if n < 0 { // the header's last CRLF was there before, and is passed
+		return len(p), t.rest([]byte("\r\n")[:-n], p)
+	}
+	return len(p), t.rest(p[n:])
+}
+
+func (t *Tap) rest(parts ...[]byte) error {
+	for _, p := range parts {
+		if _, err := t.W.Write(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass gives the header on.
+func (t *Tap) pass() error {
+	t.done = true
+	out := t.kept
+	if t.Edit != nil {
+		if h := mail.ParseHeader(t.kept); t.Edit(h) {
+			out = h.Bytes()
+		}
+	}
+	_, err := t.W.Write(out)
+	return err
+}
+
+// Close passes on a message that has no body.
+func (t *Tap) Close() error {
+	if t.done {
+		return nil
+	}
+	return t.pass()
 }
 
 // Header gives the header section that passed by.
@@ -85,14 +132,18 @@ func Subject(h *mail.Header) string {
 	return s
 }
 
-// Commit puts body and transaction on disk and gives the final verdict. prefix
-// is what stands in front of the body: Received and what the role adds.
-func (s *Session) Commit(ctx context.Context, m *deliver.Accepted, w blob.Writer) smtpd.Verdict {
+// Commit puts body and transaction on disk and gives the final verdict, which
+// may be that of the filters in in.
+func (s *Session) Commit(ctx context.Context, env *mail.Envelope, m *deliver.Accepted, w blob.Writer, in *Inspection) smtpd.Verdict {
 	stored, err := w.Commit(ctx)
 	if err != nil {
 		return s.Failed(m, err)
 	}
 	m.Body = stored
+	open := func() (io.ReadCloser, error) { return s.Bodies.Blobs.Open(ctx, stored.Ref) }
+	if reply := in.Judge(ctx, env, open); reply != nil {
+		return s.Refused("DATA", env, reply)
+	}
 	m.Trace = s.Conn.Trace
 	m.Recipients = s.Recipients
 	if err := s.Intake.Accept(ctx, m); err != nil {

@@ -42,6 +42,7 @@ type Reception struct {
 	Events    *event.Recorder
 	DNS       dns.Resolver // for the client's name in Received; may be nil
 	MaxHops   int          // Received fields above which a message is in a loop
+	Filters   *Filters     // nil: none are run
 }
 
 // Session is the part of a dialogue that does not depend on the role.

@@ -75,7 +75,7 @@ func (s *session) store(ctx context.Context, m *deliver.Accepted, env *mail.Enve
 		return s.Failed(m, err)
 	}
 	m.Prefix = []byte(signatures + s.Received(env))
-	return s.Commit(ctx, m, w)
+	return s.Commit(ctx, env, m, w, nil)
 }
 
 // sign gives the DKIM-Signature fields of the author's domain; none when it has
