@@ -18,7 +18,10 @@ import (
 
 // filterCmd holds the commands of the filters.
 type filterCmd struct {
-	Check filterCheckCmd `cmd:"" help:"Run all filters on messages in files and print what they find."`
+	List    filterListCmd    `cmd:"" help:"Show how far each filter may go with somebody's mail."`
+	Set     filterSetCmd     `cmd:"" help:"Say how far filters may go with somebody's mail."`
+	History filterHistoryCmd `cmd:"" help:"Show who changed that, when and from where."`
+	Check   filterCheckCmd   `cmd:"" help:"Run all filters on messages in files and print what they find."`
 }
 
 // filterCheckCmd runs the filters on files, as if each had just come in.

@@ -40,6 +40,7 @@ func (c *Config) check(ck *checker) {
 	c.checkLimits(ck)
 	c.checkEdge(ck)
 	c.checkOutbound(ck)
+	c.checkFilter(ck)
 	for i := range c.Routes {
 		c.Routes[i].check(ck, fmt.Sprintf("route[%d]", i))
 	}

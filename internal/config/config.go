@@ -44,6 +44,7 @@ type Config struct {
 	SMTP     SMTP       `toml:"smtp"`
 	Edge     Edge       `toml:"edge"`
 	Outbound Outbound   `toml:"outbound"`
+	Filter   Filter     `toml:"filter"`
 	IMAP     IMAPServer `toml:"imap"`
 	POP3     POP        `toml:"pop3"`
 	Queue    Queue      `toml:"queue"`
@@ -185,7 +186,7 @@ func Default() *Config {
 			MaxConnections: 20000, MaxPerAddress: 50,
 			Idle: Duration(5 * time.Minute), Total: Duration(2 * time.Hour), MinRate: 256, MaxHops: 100,
 		},
-		Edge: defaultEdge(), Outbound: defaultOutbound(),
+		Edge: defaultEdge(), Outbound: defaultOutbound(), Filter: defaultFilter(),
 		IMAP: IMAPServer{MaxConnections: 20_000, MaxPerAddress: 200, MaxPerAccount: 200, Idle: Duration(30 * time.Minute), MaxMessage: 100 << 20},
 		POP3: POP{MaxConnections: 10000, MaxPerAddress: 50, Idle: Duration(10 * time.Minute)},
 		Queue: Queue{

@@ -150,6 +150,7 @@ func (c *Config) resolvePaths(base string) {
 	abs(&c.DNS.ZoneFile)
 	abs(&c.TLS.ACME.CAFile)
 	abs(&c.Log.Store.Password)
+	abs(&c.Filter.Rules)
 	for i := range c.TLS.Certificates {
 		abs(&c.TLS.Certificates[i].Cert)
 		abs(&c.TLS.Certificates[i].Key)

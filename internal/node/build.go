@@ -16,6 +16,7 @@ import (
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/dns"
+	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/imapd"
 	"github.com/migiwa/migiwa/internal/serve/mx"
@@ -120,6 +121,9 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if n.filters, err = newFilters(cfg); err != nil {
+		return err
+	}
 	if cfg.Has(config.MX) {
 		if err := n.addMX(run, cfg); err != nil {
 			return err
@@ -158,10 +162,19 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 	return nil
 }
 
+func newFilters(cfg *config.Config) (*receive.Filters, error) {
+	p, err := suite.New(suite.Options{Rules: cfg.Filter.Rules})
+	if err != nil {
+		return nil, err
+	}
+	p.Deadline = cfg.Filter.Deadline.D()
+	return &receive.Filters{Pipeline: p, Default: suite.Default}, nil
+}
+
 func (n *Node) reception(role string, cfg *config.Config) receive.Reception {
 	return receive.Reception{
 		Role: role, Hostname: cfg.Hostname, Directory: n.Directory, Bodies: n.Bodies, Intake: n.intake,
-		Events: n.Events, DNS: n.resolver, MaxHops: cfg.SMTP.MaxHops,
+		Events: n.Events, DNS: n.resolver, MaxHops: cfg.SMTP.MaxHops, Filters: n.filters,
 	}
 }
 

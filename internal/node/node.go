@@ -22,6 +22,7 @@ import (
 	"github.com/migiwa/migiwa/internal/serve/edgepolicy"
 	"github.com/migiwa/migiwa/internal/serve/imapd"
 	"github.com/migiwa/migiwa/internal/serve/pop3d"
+	"github.com/migiwa/migiwa/internal/serve/receive"
 	"github.com/migiwa/migiwa/internal/serve/smtpd"
 )
 
@@ -34,6 +35,7 @@ type Node struct {
 	level    *slog.LevelVar
 	certs    *cert.Manager
 	resolver dns.Resolver
+	filters  *receive.Filters // of arriving mail
 	routes   *deliver.Table
 	intake   *deliver.Intake
 	runner   *deliver.Runner

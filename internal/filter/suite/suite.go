@@ -9,6 +9,38 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/link"
 )
 
+// Info describes one filter.
+type Info struct {
+	Name    string
+	Default filter.Mode // where neither recipient nor domain has said
+	Doc     string
+}
+
+// Known are all filters, in the order of their findings.
+var Known = []Info{
+	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
+	{"content", filter.Label, "Header and words: what honest programs do not write, what frauds say."},
+}
+
+// Names gives the names of all filters.
+func Names() []string {
+	names := make([]string, len(Known))
+	for i, f := range Known {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// Default gives the mode of a filter that nobody has set.
+func Default(name string) filter.Mode {
+	for _, f := range Known {
+		if f.Name == name {
+			return f.Default
+		}
+	}
+	return filter.Off
+}
+
 // Options are what the filters of a site need. The zero value is for filters
 // that ask nobody.
 type Options struct {
@@ -16,7 +48,7 @@ type Options struct {
 	Rules string
 }
 
-// New gives the filters in the order of their findings.
+// New gives the filters in the order of Known.
 func New(o Options) (*filter.Pipeline, error) {
 	words, err := content.New(o.Rules)
 	if err != nil {

@@ -54,7 +54,8 @@ func filtered(t *testing.T, modes map[string]map[string]filter.Mode) (*site, *ma
 	t.Helper()
 	s := newSite(t, nil)
 	weak, strong := &mark{name: "weak", score: 7}, &mark{name: "strong", score: 50}
-	s.handler.Filters = &receive.Filters{Pipeline: &filter.Pipeline{Filters: []filter.Filter{weak, strong}}, Default: receive.DefaultMode}
+	s.handler.Filters = &receive.Filters{Pipeline: &filter.Pipeline{Filters: []filter.Filter{weak, strong}},
+		Default: func(string) filter.Mode { return filter.Label }}
 	dir := s.handler.Directory
 	err := dir.DB.Write(t.Context(), func(tx *db.Tx) error {
 		for name, set := range modes {

@@ -26,9 +26,6 @@ type Filters struct {
 	Default func(name string) filter.Mode
 }
 
-// DefaultMode lets filters label and do nothing else.
-func DefaultMode(string) filter.Mode { return filter.Label }
-
 // Inspection runs the filters on one message while it comes in. A nil one does
 // nothing.
 type Inspection struct {

@@ -37,9 +37,9 @@ func TestTapKeepsTheHeader(t *testing.T) {
 func TestTapEditsTheHeader(t *testing.T) {
 	for text, want := range map[string]string{
 		"A: 1\r\nB: 2\r\n\r\nB: 3\r\n": "A: 1\r\n\r\nB: 3\r\n",
-		"A: 1\r\nB: 2\r\n":              "A: 1\r\n",
+		"A: 1\r\nB: 2\r\n":             "A: 1\r\n",
 		"B: 2\r\n\r\n":                 "\r\n",
-		"":                               "",
+		"":                             "",
 	} {
 		for name, wrap := range map[string]func(io.Reader) io.Reader{"at once": func(r io.Reader) io.Reader { return r }, "octet by octet": iotest.OneByteReader} {
 			var out strings.Builder
