@@ -33,7 +33,12 @@ const maxFolders = 10_000
 
 // roles are the special uses a folder may have (RFC 6154), and the folders
 // that every account begins with.
-var roles = []string{"Archive", "Drafts", "Junk", "Sent", "Trash"}
+var roles = []string{"Archive", "Drafts", junk, "Sent", trash}
+
+const (
+	junk  = "Junk"
+	trash = "Trash"
+)
 
 const folderColumns = `id, account, name, role, uidvalidity, uidnext, modseq, forgotten, messages, unseen, size, created`
 

@@ -63,6 +63,9 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, shed Shed, move
 	if err := s.duplicate(tx, src, dst, &c, shed, move); err != nil {
 		return c, err
 	}
+	if err := s.noteJunk(tx, src, dst, c.From); err != nil {
+		return c, err
+	}
 	if !move {
 		return c, nil
 	}
@@ -73,6 +76,28 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, shed Shed, move
 	}
 	_, c.ModSeq, err = s.expunge(tx, src, Ranges(c.From), 0, false)
 	return c, err
+}
+
+// noteJunk notes what its owner has moved into Junk or out of it, for filters
+// to learn from. What goes on to Trash was not moved because it is wanted.
+func (s *Store) noteJunk(tx *db.Tx, src, dst Folder, uids []uint32) error {
+	in, out := dst.Role == junk, src.Role == junk
+	if src.Account != dst.Account || in == out || out && dst.Role == trash {
+		return nil
+	}
+	into, now := int64(0), time.Now().UnixMilli()
+	if in {
+		into = 1
+	}
+	for p := range spans(Ranges(uids)) {
+		where, args := chosen(tx, src.ID, p, 0)
+		_, err := tx.Exec(`INSERT INTO lesson (account, body, emailid, junk, at) SELECT CAST(? AS BIGINT), body, emailid, CAST(? AS INTEGER), CAST(? AS BIGINT)
+			FROM message WHERE `+where, append([]any{src.Account, into, now}, args...)...)
+		if err != nil {
+			return fmt.Errorf("note what was moved: %w", err)
+		}
+	}
+	return nil
 }
 
 // duplicate adds the messages c.From of src to dst and fills c.To. The account
