@@ -1,0 +1,136 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+
+	"github.com/migiwa/migiwa/internal/filter/learned"
+)
+
+// taught are the sizes of what an account teaches.
+var taught = []int{0, 10, 40, 100, 400, 1500}
+
+// classify gives the scores of letters for an account.
+func classify(m *learned.Model, account string, letters []*letter) ([]scored, error) {
+	out := make([]scored, 0, len(letters))
+	for _, l := range letters {
+		v, err := m.Classify(context.Background(), account, l.tokens)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, scored{l, v.Score})
+	}
+	return out, nil
+}
+
+// teach gives a model whose account "user" was taught the first n letters.
+func teach(site *learned.Site, letters []*letter, n int) (*learned.Model, error) {
+	m := &learned.Model{Site: site, Store: newMemory()}
+	for _, l := range letters[:min(n, len(letters))] {
+		if err := m.Train(context.Background(), "user", l.tokens, l.spam); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func shuffled(letters []*letter, seed uint64) []*letter {
+	out := slices.Clone(letters)
+	r := rand.New(rand.NewPCG(seed, 1))
+	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// tune prints the cross-validation on the training half: the site alone over
+// four folds, then with an account that teaches mail the site never saw.
+func tune() error {
+	letters, err := readCorpus()
+	if err != nil {
+		return err
+	}
+	letters = shuffled(slices.DeleteFunc(letters, func(l *letter) bool { return l.test }), 7)
+	const folds = 4
+	pooled := map[int][]scored{}
+	for fold := range folds {
+		var site, own, check []*letter
+		for i, l := range letters {
+			switch (i + fold) % folds {
+			case 0:
+				check = append(check, l)
+			case 1:
+				own = append(own, l)
+			default:
+				site = append(site, l)
+			}
+		}
+		full := train(append(slices.Clone(site), own...), defaults)
+		part := train(site, defaults)
+		if err := tuneFold(pooled, full, part, own, check); err != nil {
+			return err
+		}
+	}
+	for _, n := range append([]int{-1}, taught...) {
+		if len(pooled[n]) > 0 {
+			printLine(fmt.Sprintf("taught %5d", n), pooled[n])
+		}
+	}
+	return nil
+}
+
+func tuneFold(pooled map[int][]scored, full, part *learned.Site, own, check []*letter) error {
+	results, err := classify(&learned.Model{Site: full}, "", check)
+	if err != nil {
+		return err
+	}
+	pooled[-1] = append(pooled[-1], results...)
+	for _, n := range taught {
+		if n > 400 {
+			continue
+		}
+		m, err := teach(part, own, n)
+		if err != nil {
+			return err
+		}
+		results, err := classify(m, "user", check)
+		if err != nil {
+			return err
+		}
+		pooled[n] = append(pooled[n], results...)
+		if os.Getenv("SHOW") == fmt.Sprint(n) {
+			worst(m, results)
+		}
+	}
+	return nil
+}
+
+func worst(m *learned.Model, results []scored) {
+	slices.SortFunc(results, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
+	n := 0
+	for _, r := range results {
+		if r.letter.spam {
+			continue
+		}
+		if n++; n > 6 {
+			break
+		}
+		v, _ := m.Classify(context.Background(), "user", r.letter.tokens)
+		fmt.Printf("%.3f K=%.2f %s %d tokens\n   %v\n", v.Score, v.Knowledge, r.letter.name, len(r.letter.tokens), v.Reasons)
+	}
+}
+
+func printLine(name string, results []scored) {
+	fmt.Printf("%-28s", name)
+	for _, share := range limits {
+		fmt.Printf(" %5.1f%%", 100*recall(results, share))
+	}
+	for _, p := range []float64{0.8, 0.9, 0.97} {
+		h, hams := above(results, false, p)
+		s, spams := above(results, true, p)
+		fmt.Printf("  >%.2f %d/%d %4.1f%%", p, h, hams, 100*float64(s)/float64(spams))
+	}
+	fmt.Println()
+}
