@@ -4,12 +4,17 @@
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 )
 
-const usage = `usage: filters train [FILE]   train the site model on the training half
-       filters tune           cross-validate on the training half`
+const usage = `usage: filters train [FILE]             train the site model on the training half
+       filters tune                     cross-validate on the training half
+       filters evaluate                 measure on the test half
+       filters evaluate --command CMD   measure another filter on it
+       filters score FILE...            judge messages`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -19,17 +24,27 @@ func main() {
 }
 
 func run(args []string) error {
-	switch {
-	case len(args) == 0:
-		return fmt.Errorf("%s", usage)
-	case args[0] == "train":
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	switch rest := args[1:]; args[0] {
+	case "train":
 		name := "internal/filter/learned/site.bin"
-		if len(args) > 1 {
-			name = args[1]
+		if len(rest) > 0 {
+			name = rest[0]
 		}
 		return writeModel(name)
-	case args[0] == "tune":
+	case "tune":
 		return tune()
+	case "evaluate":
+		flags := flag.NewFlagSet("evaluate", flag.ExitOnError)
+		command := flags.String("command", "", "a filter: names of files on its standard input, `file score` lines out")
+		if err := flags.Parse(rest); err != nil {
+			return err
+		}
+		return evaluate(*command)
+	case "score":
+		return scoreFiles(rest)
 	}
-	return fmt.Errorf("%s", usage)
+	return errors.New(usage)
 }

@@ -17,14 +17,20 @@ import (
 type settings struct {
 	senders   int     // different senders a token must come from
 	mails     int     // messages that must hold it
-	penalty   float64 // of large weights
+	maxTokens int     // the most frequent
+	ratio     float64 // how much more frequent in spam a word is that may speak for it
+	hamRatio  float64 // and in wanted mail
 	hardHam   float64 // how many times advertising that was wanted counts
+	penalty   float64 // of large weights
 	rounds    int
 	step      float64
-	maxTokens int
 }
 
-var defaults = settings{senders: 4, mails: 4, penalty: 3e-4, hardHam: 4, rounds: 400, step: 0.3, maxTokens: 45000}
+var defaults = settings{
+	senders: 3, mails: 3, maxTokens: 45000,
+	ratio: 4, hamRatio: 2, hardHam: 4,
+	penalty: 1e-3, rounds: 400, step: 0.3,
+}
 
 // train makes a site model: logistic regression over the tokens that may be in
 // it, without a constant, so that a message without known tokens is undecided.
@@ -42,8 +48,8 @@ func train(letters []*letter, s settings) *learned.Site {
 	for t, c := range columns {
 		names[c] = t
 	}
-	weights := regress(letters, rows, names, s)
 	spam, ham := rates(letters, rows, len(columns))
+	weights := regress(letters, rows, bounds(names, spam, ham, s), s)
 	entries := make([]learned.Entry, 0, len(columns))
 	for c, name := range names {
 		entries = append(entries, learned.Entry{
@@ -119,18 +125,32 @@ func rates(letters []*letter, rows [][]int, n int) (spam, ham []float64) {
 	return spam, ham
 }
 
+// interval is what a weight is kept in.
+type interval struct{ low, high float64 }
+
+// bounds gives what each token may weigh. Only a word that stands in one class
+// several times as often as in the other may speak for it: the small words of
+// the language tell list mail from letters to customers, which is no longer what
+// tells wanted mail from spam. Words of honest trade never speak against a
+// message.
+func bounds(names []string, spam, ham []float64, s settings) []interval {
+	out := make([]interval, len(names))
+	for c, name := range names {
+		const doubt = 0.002
+		if ratio := (spam[c] + doubt) / (ham[c] + doubt); ratio > s.ratio && !commercial(name) {
+			out[c].high = learned.MaxWeight
+		} else if 1/ratio > s.hamRatio {
+			out[c].low = -learned.MaxWeight
+		}
+	}
+	return out
+}
+
 // regress is logistic regression by full gradients with AdaGrad steps, which
 // needs no random numbers. Weights stay within what a Site keeps; words of
 // honest trade stay at or below 0.
-func regress(letters []*letter, rows [][]int, names []string, s settings) []float64 {
-	w, gradient, squares := make([]float64, len(names)), make([]float64, len(names)), make([]float64, len(names))
-	highest := make([]float64, len(names))
-	for c, name := range names {
-		highest[c] = learned.MaxWeight
-		if commercial(name) {
-			highest[c] = 0
-		}
-	}
+func regress(letters []*letter, rows [][]int, within []interval, s settings) []float64 {
+	w, gradient, squares := make([]float64, len(within)), make([]float64, len(within)), make([]float64, len(within))
 	share := shares(letters, s)
 	for range s.rounds {
 		for c := range gradient {
@@ -153,7 +173,7 @@ func regress(letters []*letter, rows [][]int, names []string, s settings) []floa
 		for c, g := range gradient {
 			squares[c] += g * g
 			w[c] -= s.step * g / (math.Sqrt(squares[c]) + 1e-8)
-			w[c] = max(-learned.MaxWeight, min(highest[c], w[c]))
+			w[c] = max(within[c].low, min(within[c].high, w[c]))
 		}
 	}
 	return w

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 
 	"github.com/migiwa/migiwa/internal/filter/learned"
@@ -100,37 +98,6 @@ func tuneFold(pooled map[int][]scored, full, part *learned.Site, own, check []*l
 			return err
 		}
 		pooled[n] = append(pooled[n], results...)
-		if os.Getenv("SHOW") == fmt.Sprint(n) {
-			worst(m, results)
-		}
 	}
 	return nil
-}
-
-func worst(m *learned.Model, results []scored) {
-	slices.SortFunc(results, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
-	n := 0
-	for _, r := range results {
-		if r.letter.spam {
-			continue
-		}
-		if n++; n > 6 {
-			break
-		}
-		v, _ := m.Classify(context.Background(), "user", r.letter.tokens)
-		fmt.Printf("%.3f K=%.2f %s %d tokens\n   %v\n", v.Score, v.Knowledge, r.letter.name, len(r.letter.tokens), v.Reasons)
-	}
-}
-
-func printLine(name string, results []scored) {
-	fmt.Printf("%-28s", name)
-	for _, share := range limits {
-		fmt.Printf(" %5.1f%%", 100*recall(results, share))
-	}
-	for _, p := range []float64{0.8, 0.9, 0.97} {
-		h, hams := above(results, false, p)
-		s, spams := above(results, true, p)
-		fmt.Printf("  >%.2f %d/%d %4.1f%%", p, h, hams, 100*float64(s)/float64(spams))
-	}
-	fmt.Println()
 }

@@ -41,6 +41,9 @@ download trial demo feature features plan plans premium home family travel hotel
 ticket health insurance career job jobs opportunity simply easy easily simple fast instant instantly quick quickly
 week weekly month monthly daily days hours year annual phone call toll fax mobile street suite avenue road box
 states united canada usa your you our dear hello valued friend please request requested notice notification important alert
+mortgage mortgages loan loans refinance refinancing rate rates lender lenders debt debts income invest investing investment investments
+investor investors retirement prescription prescriptions pharmacy medication homeowner homeowners fund funds stock stocks commission
+revenue campaign campaigns leads expert experts success successful increase reduce double hundreds thousands millions minutes never absolutely
 security secure privacy protected access available choose choice select selected includes include including
 `)
 

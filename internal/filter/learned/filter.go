@@ -98,9 +98,9 @@ func (r Reason) String() string {
 		how = "against spam"
 	}
 	switch size := math.Abs(r.Weight); {
-	case size > 0.5:
+	case size > 0.3:
 		how = "strongly " + how
-	case size < 0.2:
+	case size < 0.08:
 		how = "slightly " + how
 	}
 	if r.Own {

@@ -11,17 +11,17 @@ import (
 type judgement struct {
 	site    float64 // sum of the site's weights
 	matched int     // tokens the site knows
-	known   int     // tokens with a rate or a count
-	words   int     // that could be known
+	words   int     // tokens that could be known
+	known   int     // words with a rate, or taught twice
 	weights []weight
+
+	siteFactor, ownFactor float64 // what makes log odds of weights
 }
 
 // weight is what is known of one token.
 type weight struct {
-	token    string
-	site     float64
-	own      float64
-	ownKnown bool
+	token     string
+	site, own float64
 }
 
 // judge weighs each token by the site and by the account's own counts.
@@ -30,22 +30,17 @@ func (m *Model) judge(tokens []string, hashes []uint64, own Counts) *judgement {
 	for i, token := range tokens {
 		w := weight{token: token}
 		var spam, ham float64
-		known := false
+		var known bool
 		if m.Site != nil {
 			w.site, spam, ham, known = m.Site.lookup(hashes[i])
 		}
 		if known {
 			j.matched++
 		} else {
-			spam = unknownRate
-			if isShape(token) {
-				spam = shapeRate
-			}
-			ham = spam
+			spam, ham = unknownRate, unknownRate
 		}
 		if c := own.Tokens[hashes[i]]; c.Spam > 0 || c.Ham > 0 {
 			w.own = ownOdds(c, own, max(spam, unknownRate), max(ham, unknownRate))
-			w.ownKnown = true
 			known = known || c.Spam+c.Ham > 1
 		}
 		if !strings.Contains(token, ":") {
@@ -55,7 +50,7 @@ func (m *Model) judge(tokens []string, hashes []uint64, own Counts) *judgement {
 			}
 		}
 		j.site += w.site
-		if w.site != 0 || w.ownKnown {
+		if w.site != 0 || w.own != 0 {
 			j.weights = append(j.weights, w)
 		}
 	}
@@ -75,16 +70,11 @@ func ownOdds(c Count, own Counts, spam, ham float64) float64 {
 		return 0
 	}
 	p := (priorMails*spam/(spam+ham) + n*inSpam/(inSpam+inHam)) / (priorMails + n)
-	return max(-maxOwn, min(maxOwn, math.Log(p/(1-p))))
-}
-
-func isShape(token string) bool {
-	kind, _, found := strings.Cut(token, ":")
-	switch kind + ":" {
-	case kindHead, kindType, kindShape, kindLink:
-		return found
+	odds := math.Log(p / (1 - p))
+	if math.Abs(odds) < minOwn {
+		return 0
 	}
-	return false
+	return max(-maxOwn, min(maxOwn, odds))
 }
 
 // share says how much the account's own counts weigh beside the site. It grows
@@ -95,33 +85,34 @@ func share(own Counts) float64 {
 	}
 	s, h := float64(own.Spam), float64(own.Ham)
 	balanced := 4 * s * h / (s + h)
-	return balanced / (balanced + balancedHalf)
+	return balanced * balanced / (balanced*balanced + balancedHalf*balancedHalf)
 }
 
 func (j *judgement) verdict(own Counts) Verdict {
-	v := Verdict{Score: 0.5, Taught: own.Spam + own.Ham}
-	v.Knowledge = float64(j.known) / float64(j.words+15)
 	part := share(own)
-	site := siteScale * Norm(j.matched) * j.site * (1 - rho*part)
-	ownSum := j.strongestOwn()
-	z := site + part*ownScale*ownSum
+	j.siteFactor = siteScale * Norm(j.matched) * (1 - siteYields*part)
+	sum, n := j.strongestOwn()
+	j.ownFactor = part * ownScale / (n + ownEven)
+	v := Verdict{Taught: own.Spam + own.Ham, Knowledge: float64(j.known) / (float64(j.words) + fewWords)}
+	z := j.siteFactor*j.site + j.ownFactor*sum
 	z = limit * math.Tanh(z/limit) * gain(v.Knowledge)
 	v.Score = 1 / (1 + math.Exp(-z))
-	v.Reasons = j.reasons(part)
+	v.Reasons = j.reasons()
 	return v
 }
 
-// strongestOwn adds up the own weights that say most.
-func (j *judgement) strongestOwn() float64 {
+// strongestOwn adds up the own weights that say most, and counts them.
+func (j *judgement) strongestOwn() (sum, n float64) {
 	slices.SortStableFunc(j.weights, func(a, b weight) int { return cmp.Compare(math.Abs(b.own), math.Abs(a.own)) })
-	sum, n := 0.0, 0
-	for _, w := range j.weights[:min(len(j.weights), ownTokens)] {
-		if math.Abs(w.own) > minOwn {
+	for i := range j.weights {
+		if w := &j.weights[i]; i >= ownTokens {
+			w.own = 0
+		} else if w.own != 0 {
 			sum += w.own
 			n++
 		}
 	}
-	return sum / math.Pow(float64(n)+ownNorm, ownPow) * 3
+	return sum, n
 }
 
 // gain holds a verdict back when little of the message was ever seen.
@@ -130,13 +121,12 @@ func gain(knowledge float64) float64 {
 	return x * x * (3 - 2*x)
 }
 
-func (j *judgement) reasons(part float64) []Reason {
+func (j *judgement) reasons() []Reason {
 	var out []Reason
 	for _, w := range j.weights {
-		r := Reason{Token: w.token, Weight: siteScale*w.site*(1-part) + part*ownScale*w.own}
-		r.Own = part*ownScale*math.Abs(w.own) > siteScale*math.Abs(w.site)*(1-part)
-		if r.Weight != 0 {
-			out = append(out, r)
+		site, own := j.siteFactor*w.site, j.ownFactor*w.own
+		if site+own != 0 {
+			out = append(out, Reason{Token: w.token, Weight: site + own, Own: math.Abs(own) > math.Abs(site)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Reason) int { return cmp.Compare(math.Abs(b.Weight), math.Abs(a.Weight)) })
@@ -146,4 +136,4 @@ func (j *judgement) reasons(part float64) []Reason {
 // Norm is what the sum of the site's weights is multiplied by in a message with
 // n known tokens: between the sum, by which long messages are always sure, and
 // the mean, by which a salad of words drowns the rest.
-func Norm(n int) float64 { return normC / math.Pow(float64(n)+normN, normPow) }
+func Norm(n int) float64 { return 10 / math.Sqrt(float64(n)+20) }

@@ -2,22 +2,17 @@ package learned
 
 // Constants of the verdict, found by cross-validation on the training half.
 const (
-	siteScale = 1.0 // log odds for one unit of the site's weights
-	limit     = 5.0 // log odds that are never passed: 0.993
+	limit      = 5.0  // log odds that are never passed: 0.993
+	fewWords   = 15.0 // unknown words that every message is taken to have besides
+	siteScale  = 1.0
+	siteYields = 0.6 // share of the site's weight that goes when the own counts have all of theirs
 
 	priorMails   = 1.0  // how many taught mails the site's rates are worth
-	unknownRate  = 0.02 // of a word that the site does not know, in either class
-	shapeRate    = 0.2  // likewise of header, structure and link shapes
-	maxOwn       = 4.0  // cap of one token's own log odds
-	minOwn       = 1.0  // what is nearer to 0 says nothing
-	ownTokens    = 150  // strongest own tokens that count
-	ownScale     = 0.9
-	ownNorm      = 10.0
-	ownPow       = 0.8
-	balancedHalf = 100.0 // taught mails, as many of each class, at which the own counts have half their weight
-	rho          = 0.6   // share of the site's weight that goes as the own grows
-
-	normC   = 10.0
-	normN   = 20.0
-	normPow = 0.5
+	unknownRate  = 0.02 // of a token that the site does not know, in either class
+	minOwn       = 1.0  // log odds that one token must have to count
+	maxOwn       = 4.0  // and that it is capped at
+	ownTokens    = 300  // the strongest that count
+	ownEven      = 10.0 // tokens without odds that are averaged with them
+	ownScale     = 5.5  // log odds of a message for one unit of that average
+	balancedHalf = 80.0 // taught mails, half of each class, at which the own counts have half their weight
 )
