@@ -29,6 +29,7 @@ type letter struct {
 	raw    []byte
 	tokens []string
 	hashes []uint64
+	salted bool   // a copy for the training, hidden among wanted words
 	sender string // domain of the author
 }
 

@@ -21,6 +21,7 @@ type settings struct {
 	ratio     float64 // how much more frequent in spam a word is that may speak for it
 	hamRatio  float64 // and in wanted mail
 	hardHam   float64 // how many times advertising that was wanted counts
+	salad     float64 // how many times spam counts once more, hidden among wanted words
 	penalty   float64 // of large weights
 	rounds    int
 	step      float64
@@ -28,7 +29,7 @@ type settings struct {
 
 var defaults = settings{
 	senders: 3, mails: 3, maxTokens: 45000,
-	ratio: 4, hamRatio: 2, hardHam: 4,
+	ratio: 4, hamRatio: 2, hardHam: 4, salad: 0.12,
 	penalty: 1e-3, rounds: 400, step: 0.3,
 }
 
@@ -49,7 +50,9 @@ func train(letters []*letter, s settings) *learned.Site {
 		names[c] = t
 	}
 	spam, ham := rates(letters, rows, len(columns))
-	weights := regress(letters, rows, bounds(names, spam, ham, s), s)
+	within := bounds(names, spam, ham, s)
+	learners, rows := salad(letters, rows, s.salad)
+	weights := regress(learners, rows, within, s)
 	entries := make([]learned.Entry, 0, len(columns))
 	for c, name := range names {
 		entries = append(entries, learned.Entry{
@@ -57,6 +60,31 @@ func train(letters []*letter, s settings) *learned.Site {
 		})
 	}
 	return learned.NewSite(entries)
+}
+
+// salad adds each spam once more with the words of a wanted message: what only
+// tells that such words are there must not outweigh what makes it spam.
+func salad(letters []*letter, rows [][]int, share float64) ([]*letter, [][]int) {
+	if share == 0 {
+		return letters, rows
+	}
+	var ham []int
+	for i, l := range letters {
+		if !l.spam {
+			ham = append(ham, i)
+		}
+	}
+	for i, l := range slices.Clone(letters) {
+		if !l.spam {
+			continue
+		}
+		mixed := *l
+		mixed.salted = true
+		row := slices.Concat(rows[i], rows[ham[(i*7919+13)%len(ham)]])
+		slices.Sort(row)
+		letters, rows = append(letters, &mixed), append(rows, slices.Compact(row))
+	}
+	return letters, rows
 }
 
 // choose numbers the tokens that the model may know: those of several senders,
@@ -185,8 +213,11 @@ func shares(letters []*letter, s settings) []float64 {
 	var of [2]float64
 	for i, l := range letters {
 		out[i] = 1
-		if l.hard {
+		switch {
+		case l.hard:
 			out[i] = s.hardHam
+		case l.salted:
+			out[i] = s.salad
 		}
 		of[class(l)] += out[i]
 	}

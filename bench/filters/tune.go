@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/migiwa/migiwa/internal/filter/learned"
 )
@@ -71,12 +72,40 @@ func tune() error {
 			return err
 		}
 	}
-	for _, n := range append([]int{-1}, taught...) {
+	for _, n := range append([]int{-1, saladKey}, taught...) {
 		if len(pooled[n]) > 0 {
-			printLine(fmt.Sprintf("taught %5d", n), pooled[n])
+			printLine(lineName(n), pooled[n])
 		}
 	}
 	return nil
+}
+
+// saladKey is the key of the results for spam that hides among wanted words.
+const saladKey = -2
+
+// salted gives letters with all words of a wanted one added to each spam.
+func salted(letters []*letter) []*letter {
+	var ham []*letter
+	for _, l := range letters {
+		if !l.spam {
+			ham = append(ham, l)
+		}
+	}
+	out := slices.Clone(letters)
+	for i, l := range out {
+		if !l.spam {
+			continue
+		}
+		mixed := *l
+		mixed.tokens = slices.Clone(l.tokens)
+		for _, t := range ham[i%len(ham)].tokens {
+			if !strings.Contains(t, ":") && !slices.Contains(l.tokens, t) {
+				mixed.tokens = append(mixed.tokens, t)
+			}
+		}
+		out[i] = &mixed
+	}
+	return out
 }
 
 func tuneFold(pooled map[int][]scored, full, part *learned.Site, own, check []*letter) error {
@@ -85,6 +114,11 @@ func tuneFold(pooled map[int][]scored, full, part *learned.Site, own, check []*l
 		return err
 	}
 	pooled[-1] = append(pooled[-1], results...)
+	results, err = classify(&learned.Model{Site: full}, "", salted(check))
+	if err != nil {
+		return err
+	}
+	pooled[saladKey] = append(pooled[saladKey], results...)
 	for _, n := range taught {
 		if n > 400 {
 			continue
@@ -100,4 +134,16 @@ func tuneFold(pooled map[int][]scored, full, part *learned.Site, own, check []*l
 		pooled[n] = append(pooled[n], results...)
 	}
 	return nil
+}
+
+func lineName(n int) string {
+	switch n {
+	case -1:
+		return "site, 3 of 4"
+	case saladKey:
+		return "  with salad"
+	case 0:
+		return "site, 2 of 4"
+	}
+	return fmt.Sprintf("  %4d taught", n)
 }

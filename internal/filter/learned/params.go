@@ -4,8 +4,8 @@ package learned
 const (
 	limit      = 5.0  // log odds that are never passed: 0.993
 	fewWords   = 15.0 // unknown words that every message is taken to have besides
-	siteScale  = 1.0
-	siteYields = 0.6 // share of the site's weight that goes when the own counts have all of theirs
+	siteScale  = 1.0  // log odds for one unit of the site's weights
+	siteYields = 0.6  // share of the site's weight that goes when the own counts have all of theirs
 
 	priorMails   = 1.0  // how many taught mails the site's rates are worth
 	unknownRate  = 0.02 // of a token that the site does not know, in either class
