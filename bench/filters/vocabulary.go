@@ -43,6 +43,20 @@ week weekly month monthly daily days hours year annual phone call toll fax mobil
 states united canada usa your you our dear hello valued friend please request requested notice notification important alert
 mortgage mortgages loan loans refinance refinancing rate rates lender lenders debt debts income invest investing investment investments
 investor investors retirement prescription prescriptions pharmacy medication homeowner homeowners fund funds stock stocks commission
+anywhere anytime everywhere obligation lowest lower low high higher licensed license consolidate consolidation within visa mastercard
+paypal amex supplies supply last valid void prohibited eligible eligibility qualify qualified qualifies approved approval apply applied
+application applications liability disclaimer earn earned earning earnings satisfied satisfaction warranty warranties risk risks
+commitment commit consult doctor licensed regulated regulations federal law laws tax taxes deductible percent annually worth
+valued customers subscribers recipients recipient inbox spam filter folder add contacts safe whitelist message messages sender
+exclusively selected specially delivered deliver delivers ships returns exchange exchanges size sizes color colors fit style styles
+compare comparison quote quotes estimate premium deluxe ultimate professional professionals amazing incredible fantastic great
+wonderful perfect ideal enjoy love beautiful luxury designer fashion watch watches jewelry shoes clothing fitness diet weight
+vitamin vitamins natural organic skin beauty hair energy power vacation vacations cruise resort hotels nights flights airline
+airlines miles points redeem claim entry enter winner winners prize prizes sweepstakes contest raffle draw lottery
+tonight midnight deadline remaining hurry final chance reminder missed waiting ready approved congratulations welcome
+degree degrees university college course courses training certificate diploma student students education
+software windows computer computers printer printers ink toner cartridge cartridges phone phones wireless unlimited internet
+satellite channels movies music games casino bet betting poker play player players
 revenue campaign campaigns leads expert experts success successful increase reduce double hundreds thousands millions minutes never absolutely
 security secure privacy protected access available choose choice select selected includes include including
 `)

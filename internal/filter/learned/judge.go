@@ -11,6 +11,7 @@ import (
 type judgement struct {
 	site    float64 // sum of the site's weights
 	matched int     // tokens the site knows
+	telling int     // tokens with a weight of the site worth the name
 	words   int     // tokens that could be known
 	known   int     // words with a rate, or taught twice
 	weights []weight
@@ -50,6 +51,9 @@ func (m *Model) judge(tokens []string, hashes []uint64, own Counts) *judgement {
 			}
 		}
 		j.site += w.site
+		if math.Abs(w.site) > smallWeight {
+			j.telling++
+		}
 		if w.site != 0 || w.own != 0 {
 			j.weights = append(j.weights, w)
 		}
@@ -90,7 +94,8 @@ func share(own Counts) float64 {
 
 func (j *judgement) verdict(own Counts) Verdict {
 	part := share(own)
-	j.siteFactor = siteScale * Norm(j.matched) * (1 - siteYields*part)
+	telling := float64(j.telling)
+	j.siteFactor = siteScale * Norm(j.matched) * telling / (telling + fewTelling) * (1 - siteYields*part)
 	sum, n := j.strongestOwn()
 	j.ownFactor = part * ownScale / (n + ownEven)
 	v := Verdict{Taught: own.Spam + own.Ham, Knowledge: float64(j.known) / (float64(j.words) + fewWords)}

@@ -35,7 +35,7 @@ type Entry struct {
 // MaxWeight caps the weight of one token: no word alone is a verdict.
 const (
 	MaxWeight  = 127 * weightStep
-	weightStep = 1.0 / 64
+	weightStep = 1.0 / 160
 	siteMagic  = "MGLS"
 )
 
