@@ -79,7 +79,7 @@ func TestHonestBounce(t *testing.T) {
 		t.Errorf("not by the signed sender:\n%s", bounce)
 	}
 	wantAll(t, bounce, "postfix.test", "message/delivery-status", "DKIM-Signature", "Subject: in vain")
-	if strings.Contains(bounce, "X-Migiwa-Finding") {
+	if strings.Contains(bounce, "X-Migiwa-Finding: UNSIGNED_BOUNCE") {
 		t.Errorf("an honest bounce is labelled:\n%s", bounce)
 	}
 	wantAll(t, s.arrives("bob", "in vain"), "Return-Path: <alice@"+domain+">")
@@ -164,7 +164,7 @@ func testLabelledBounces(t *testing.T, s *server, tagged string) {
 	} {
 		s.null(c.to).data("250", c.header+bounceOf(c.subject))
 		m := s.arrives("alice", "Subject: "+c.subject+"\r\n")
-		if has := strings.Contains(m, "X-Migiwa-Finding"); has != (c.label != "") || !strings.Contains(m, c.label) {
+		if has := strings.Contains(m, "X-Migiwa-Finding: UNSIGNED_BOUNCE"); has != (c.label != "") || !strings.Contains(m, c.label) {
 			t.Errorf("%s:\n%s", c.subject, m)
 		}
 	}
@@ -179,7 +179,7 @@ func testMailToSignedSender(t *testing.T, s *server, tagged string) {
 	k.say("250", "MAIL FROM:<robot@far.test>")
 	k.say("550 5.1.1", "RCPT TO:<prvs=0123abcdef=nobody@%s>", domain)
 	for _, subject := range []string{"away until Monday", "a month later"} {
-		if m := s.arrives("alice", subject); strings.Contains(m, "X-Migiwa-Finding") {
+		if m := s.arrives("alice", subject); strings.Contains(m, "X-Migiwa-Finding: UNSIGNED_BOUNCE") {
 			t.Errorf("%s is labelled:\n%s", subject, m)
 		}
 	}
@@ -194,7 +194,7 @@ func testBounceModes(t *testing.T, s *server) {
 	s.null("u@off.test").data("250", bounceOf("not signed"))
 	for _, name := range []string{"strict.test", "open.test", "fresh.test", "off.test"} {
 		all := s.inboxOf("u@"+name, "u")
-		if len(all) != 1 || strings.Contains(all[0], "X-Migiwa-Finding") {
+		if len(all) != 1 || strings.Contains(all[0], "X-Migiwa-Finding: UNSIGNED_BOUNCE") {
 			t.Errorf("%s has %q", name, all)
 		}
 	}

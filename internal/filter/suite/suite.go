@@ -6,6 +6,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/content"
+	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/filter/link"
 )
 
@@ -20,6 +21,7 @@ type Info struct {
 var Known = []Info{
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
 	{"content", filter.Label, "Header and words: what honest programs do not write, what frauds say."},
+	{"learned", filter.Label, "A classifier that learns from what you move into Junk and out of it."},
 }
 
 // Names gives the names of all filters.
@@ -46,6 +48,8 @@ func Default(name string) filter.Mode {
 type Options struct {
 	// Rules is a file of the site's own content rules, "" for none.
 	Rules string
+	// Taught is what accounts have taught; nil for none.
+	Taught learned.Store
 }
 
 // New gives the filters in the order of Known.
@@ -54,5 +58,8 @@ func New(o Options) (*filter.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading content rules: %w", err)
 	}
-	return &filter.Pipeline{Filters: []filter.Filter{link.Filter{}, words}}, nil
+	model := &learned.Model{Site: learned.DefaultSite(), Store: o.Taught}
+	return &filter.Pipeline{Filters: []filter.Filter{
+		link.Filter{}, words, &learned.Filter{Model: model},
+	}}, nil
 }

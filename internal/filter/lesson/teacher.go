@@ -1,0 +1,179 @@
+package lesson
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/migiwa/migiwa/internal/directory"
+	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/learned"
+	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/store/body"
+	"github.com/migiwa/migiwa/internal/store/db"
+)
+
+// Teacher looks at what users have moved, and teaches the filters that are on
+// for them. Several nodes may do it at the same time.
+type Teacher struct {
+	DB        *db.DB
+	Directory *directory.Directory
+	Bodies    *body.Store
+	// Default is the mode of a filter that neither account nor domain has set.
+	Default func(name string) filter.Mode
+	Log     *slog.Logger
+}
+
+// Pause is how long the Teacher rests when there is nothing to learn.
+const pause = 2 * time.Second
+
+// Run teaches until ctx ends.
+func (t *Teacher) Run(ctx context.Context) {
+	for {
+		n, err := t.Teach(ctx)
+		if err != nil && ctx.Err() == nil {
+			t.Log.Warn("cannot learn from moved mail", "err", err)
+		}
+		if n > 0 && err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// moved is one note of the mailbox room.
+type moved struct {
+	id, account, body, emailid int64
+	address                    string
+	junk                       bool
+}
+
+// Teach works off some notes and tells how many.
+func (t *Teacher) Teach(ctx context.Context) (int, error) {
+	var list []moved
+	err := t.DB.Read(ctx, func(tx *db.Tx) error {
+		list = list[:0]
+		return tx.Each(`SELECT l.id, l.account, l.body, l.emailid, l.junk, a.addresskey FROM lesson l JOIN account a ON a.id = l.account
+			ORDER BY l.id LIMIT 50`, nil, func(scan func(...any) error) error {
+			var m moved
+			var junk int64
+			err := scan(&m.id, &m.account, &m.body, &m.emailid, &junk, &m.address)
+			m.junk = junk == 1
+			list = append(list, m)
+			return err
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read moves: %w", err)
+	}
+	for _, m := range list {
+		if err := t.one(ctx, m); err != nil {
+			return 0, fmt.Errorf("learn for %s: %w", m.address, err)
+		}
+	}
+	return len(list), nil
+}
+
+func (t *Teacher) one(ctx context.Context, m moved) error {
+	on, err := t.on(ctx, m, "learned")
+	if err != nil {
+		return err
+	}
+	var hashes []uint64
+	if on {
+		if hashes, err = t.words(ctx, m); err != nil {
+			return err
+		}
+	}
+	return t.DB.Write(ctx, func(tx *db.Tx) error {
+		n, err := tx.Exec(`DELETE FROM lesson WHERE id = ?`, m.id)
+		if err != nil || n == 0 || len(hashes) == 0 { // n = 0: another node was faster
+			return err
+		}
+		return m.teach(tx, hashes)
+	})
+}
+
+// on tells whether a filter may learn from the account's mail.
+func (t *Teacher) on(ctx context.Context, m moved, name string) (bool, error) {
+	address, err := mail.ParseAddress(m.address)
+	if err != nil {
+		return false, err
+	}
+	modes, err := t.Directory.Consents(ctx, m.account, address.Domain)
+	if err != nil {
+		return false, err
+	}
+	mode, err := filter.ParseMode(modes[name])
+	if err != nil {
+		mode = t.Default(name)
+	}
+	return mode > filter.Off, nil
+}
+
+// words gives the hashes of what is in the message; none when it is gone.
+func (t *Teacher) words(ctx context.Context, m moved) ([]uint64, error) {
+	var left int64
+	err := t.DB.Read(ctx, func(tx *db.Tx) error {
+		return tx.Row(`SELECT count(*) FROM message WHERE body = ? AND emailid = ?`, m.body, m.emailid).Scan(&left)
+	})
+	if err != nil || left == 0 {
+		return nil, err
+	}
+	r, err := t.Bodies.Open(ctx, m.body)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	msg, err := filter.Read(filter.Envelope{}, r)
+	if err != nil {
+		return nil, err
+	}
+	hashes := learned.Hashes(learned.Tokens(msg))
+	slices.Sort(hashes)
+	return slices.Compact(hashes), nil
+}
+
+// teach counts the message, or takes back what it had taught before when it
+// now goes the other way.
+func (m moved) teach(tx *db.Tx, hashes []uint64) error {
+	var was int64
+	err := tx.Row(`SELECT spam FROM taught WHERE account = ? AND emailid = ?`, m.account, m.emailid).Scan(&was)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		if _, err := tx.Exec(`INSERT INTO taught (account, emailid, spam) VALUES (?, ?, ?)`, m.account, m.emailid, asInt(m.junk)); err != nil {
+			return err
+		}
+		return add(tx, m.account, delta(hashes, m.junk, 1))
+	case err != nil:
+		return err
+	case (was == 1) == m.junk:
+		return nil // twice the same way: a copy was made
+	}
+	if _, err := tx.Exec(`DELETE FROM taught WHERE account = ? AND emailid = ?`, m.account, m.emailid); err != nil {
+		return err
+	}
+	return add(tx, m.account, delta(hashes, !m.junk, -1))
+}
+
+func asInt(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func delta(hashes []uint64, spam bool, n int) learned.Delta {
+	if spam {
+		return learned.Delta{Spam: n, Hashes: hashes}
+	}
+	return learned.Delta{Ham: n, Hashes: hashes}
+}
