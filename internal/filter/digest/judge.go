@@ -157,12 +157,13 @@ func (m *Memory) settleAround(r *report, now time.Time) {
 	var open []*report
 	for _, g := range groups(r.prints) {
 		for _, v := range m.votes(g) {
-			if v.outcome == 0 && !slices.Contains(open, v) {
+			if v.outcome >= 0 && !slices.Contains(open, v) {
 				open = append(open, v)
 			}
 		}
 	}
-	slices.SortFunc(open, func(a, b *report) int { return a.at.Compare(b.at) })
+	// Of many, the last: those before them had their turn.
+	slices.SortFunc(open, func(a, b *report) int { return b.at.Compare(a.at) })
 	for _, c := range open[:min(len(open), maxSettled)] {
 		m.settle(c, now)
 	}
@@ -172,7 +173,7 @@ func (m *Memory) settleAround(r *report, now time.Time) {
 // settle finds out whether others agree with a report. Only those who came later
 // prove it right: to say what others said before proves nothing.
 func (m *Memory) settle(r *report, now time.Time) {
-	if r.outcome != 0 {
+	if r.outcome < 0 {
 		return
 	}
 	same, against, opposed := 0.0, 0.0, 0
@@ -200,9 +201,12 @@ func (m *Memory) settle(r *report, now time.Time) {
 	by := m.reporters[r.reporter]
 	switch {
 	case opposed >= opposing && against > same+by.weight(now):
+		m.undo(r)
 		by.fade(now)
 		by.Wrong++
 		r.outcome = -1
+	case r.outcome > 0: // right already, and known to more
+		by.agreed(later)
 	case by.strangers(later) >= newAgreeing && same > againstSpam*against:
 		by.fade(now)
 		by.Right++
@@ -211,7 +215,8 @@ func (m *Memory) settle(r *report, now time.Time) {
 	}
 }
 
-// undo takes back what a report earned, when its author thinks otherwise now.
+// undo takes back what a report earned, when its author thinks otherwise now, or
+// others do.
 func (m *Memory) undo(r *report) {
 	by := m.reporters[r.reporter]
 	if by != nil && r.outcome > 0 {

@@ -22,7 +22,8 @@ const (
 	bands      = 16
 	perBand    = 3
 	nearBands  = 3  // of bands, that two near texts have in common
-	minPairs   = 20 // different ones; shorter texts are near too much
+	minTerms   = 20 // different ones; shorter texts are near too much
+	minTerm    = 4  // octets; shorter words stand in every text
 	minWords   = 8  // of an exact fingerprint: "Thank you!" is nobody's spam
 	minLetters = 30
 )
@@ -42,7 +43,7 @@ type Kind byte
 // Kinds of fingerprints.
 const (
 	Text Kind = iota + 1 // all words of a text part
-	Near                 // some pairs of words; 16 of them belong together and stand in a row
+	Near                 // some words; 16 of them belong together and stand in a row
 	Part                 // the octets of another part
 )
 
@@ -185,19 +186,30 @@ func exactPrint(words []string) (Print, bool) {
 
 // nearPrints gives the bands of a text, or none when it is too short.
 func nearPrints(words []string) []Print {
-	pairs := map[uint64]bool{}
-	for i := 1; i < len(words); i++ {
-		pairs[hashPair(words[i-1], words[i])] = true
+	terms := map[uint64]bool{}
+	before := ""
+	for _, w := range words {
+		if !spaced(w) { // two pairs are three characters: pairs are in every text
+			if before != "" {
+				terms[hashTerm(before, w)] = true
+			}
+			before = w
+			continue
+		}
+		before = ""
+		if len(w) >= minTerm {
+			terms[hashTerm(w, "")] = true
+		}
 	}
-	if len(pairs) < minPairs {
+	if len(terms) < minTerms {
 		return nil
 	}
 	var least [bands * perBand]uint64
 	for i := range least {
 		least[i] = ^uint64(0)
 	}
-	for p := range pairs {
-		x := p
+	for term := range terms {
+		x := term
 		for i := range least {
 			x += 0x9e3779b97f4a7c15
 			least[i] = min(least[i], mix(x))
@@ -215,8 +227,8 @@ func nearPrints(words []string) []Print {
 	return out
 }
 
-// hashPair is FNV-1a over both words, mixed.
-func hashPair(a, b string) uint64 {
+// hashTerm is FNV-1a over both words, mixed.
+func hashTerm(a, b string) uint64 {
 	h := uint64(0xcbf29ce484222325)
 	for i := range len(a) {
 		h = (h ^ uint64(a[i])) * 0x100000001b3

@@ -248,7 +248,7 @@ func TestCorpus(t *testing.T) {
 	if wrong > len(ham)/500 {
 		t.Errorf("%d of %d ham are like a spam", wrong, len(ham))
 	}
-	if again < len(spam)/4 {
+	if again < len(spam)*2/5 {
 		t.Errorf("%d of %d spam are like another", again, len(spam))
 	}
 }

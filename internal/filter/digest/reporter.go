@@ -14,6 +14,7 @@ const (
 	wrongCost    = 4
 	recordHalf   = 60 * 24 * time.Hour // half-life of a record
 	newAgreeing  = 4                   // others, not seen to agree before, that prove a report right
+	provenMet    = 12                  // others that have agreed at some time
 	opposing     = 2                   // others that prove it wrong
 	circleFull   = 128                 // of the 256 bits of circle; then it starts anew
 	maxReporters = 50_000
@@ -24,6 +25,7 @@ type reporter struct {
 	First, Last  time.Time // reports
 	Right, Wrong float64   // as of Last, fading
 	Circle       [4]uint64 // a Bloom filter of those who agreed before
+	Met          uint64    // how many were put into it
 	reports      []*report // kept, oldest first
 }
 
@@ -54,11 +56,10 @@ func (r *reporter) weight(now time.Time) float64 {
 	return w
 }
 
-// proven tells whether r proved right three times, and was not wrong as often. A
-// closed circle of 12 cannot make one of its own proven: each right report takes
-// four new others.
+// proven tells whether r proved right before, more often than wrong, and does not
+// only belong to a small circle: 12 others have agreed, and a week has passed.
 func (r *reporter) proven(now time.Time) bool {
-	return r != nil && r.Right*faded(now.Sub(r.Last), recordHalf) > 2.5 && r.Right > r.Wrong
+	return r != nil && r.Met >= provenMet && now.Sub(r.First) >= youngFor && r.Right > r.Wrong
 }
 
 // strangers counts the others who were not seen to agree before.
@@ -74,6 +75,7 @@ func (r *reporter) strangers(others []uint64) int {
 
 // agreed takes the others into the circle.
 func (r *reporter) agreed(others []uint64) {
+	r.Met += uint64(r.strangers(others))
 	set := 0
 	for _, w := range r.Circle {
 		set += bits.OnesCount64(w)

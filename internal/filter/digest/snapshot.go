@@ -18,7 +18,7 @@ import (
 // fingerprints of 17, and SHA-256 over all before it:
 //
 //	"migiwa-digest 1\n"
-//	n, n × reporter: id, first, last, right, wrong, 4 × circle
+//	n, n × reporter: id, first, last, right, wrong, met, 4 × circle
 //	n, n × report:   reporter, domain, spam, time, outcome, count, fingerprints
 //	n, n × delivery: fingerprint, epoch, 4 × now, 4 × last, 4 × old
 //
@@ -60,7 +60,7 @@ func (e *encoder) print(p Print) {
 func (m *Memory) write(e *encoder) {
 	e.numbers(uint64(len(m.reporters)))
 	for id, r := range m.reporters {
-		e.numbers(id, uint64(r.First.UnixNano()), uint64(r.Last.UnixNano()), math.Float64bits(r.Right), math.Float64bits(r.Wrong))
+		e.numbers(id, uint64(r.First.UnixNano()), uint64(r.Last.UnixNano()), math.Float64bits(r.Right), math.Float64bits(r.Wrong), r.Met)
 		e.numbers(r.Circle[:]...)
 	}
 	e.numbers(uint64(len(m.reports)))
@@ -125,7 +125,7 @@ func (m *Memory) Restore(r io.Reader) error {
 func (m *Memory) readReporters(d *decoder) {
 	for n := d.number(); n > 0 && d.err == nil; n-- {
 		id := d.number()
-		r := &reporter{First: d.time(), Last: d.time(), Right: d.float(), Wrong: d.float(), Circle: d.set()}
+		r := &reporter{First: d.time(), Last: d.time(), Right: d.float(), Wrong: d.float(), Met: d.number(), Circle: d.set()}
 		if d.err == nil && len(m.reporters) < maxReporters {
 			m.reporters[id] = r
 		}
