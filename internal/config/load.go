@@ -151,6 +151,7 @@ func (c *Config) resolvePaths(base string) {
 	abs(&c.TLS.ACME.CAFile)
 	abs(&c.Log.Store.Password)
 	abs(&c.Filter.Rules)
+	abs(&c.Filter.Access)
 	for i := range c.TLS.Certificates {
 		abs(&c.TLS.Certificates[i].Cert)
 		abs(&c.TLS.Certificates[i].Key)

@@ -16,8 +16,6 @@ import (
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/dns"
-	"github.com/migiwa/migiwa/internal/filter/lesson"
-	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/serve/imapd"
 	"github.com/migiwa/migiwa/internal/serve/mx"
@@ -122,7 +120,7 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if n.filters, err = n.newFilters(cfg); err != nil {
+	if err := n.addFilters(run, cfg); err != nil {
 		return err
 	}
 	if cfg.Has(config.MX) {
@@ -160,18 +158,7 @@ func (n *Node) addServices(run context.Context, cfg *config.Config) error {
 	}
 	n.background.Go(func() { n.keepHouse(run) })
 	n.background.Go(func() { n.tendIndexes(run) })
-	teacher := &lesson.Teacher{DB: n.DB, Directory: n.Directory, Bodies: n.Bodies, Default: suite.Default, Log: n.Log}
-	n.background.Go(func() { teacher.Run(run) })
 	return nil
-}
-
-func (n *Node) newFilters(cfg *config.Config) (*receive.Filters, error) {
-	p, err := suite.New(suite.Options{Rules: cfg.Filter.Rules, Taught: &lesson.Store{DB: n.DB}})
-	if err != nil {
-		return nil, err
-	}
-	p.Deadline = cfg.Filter.Deadline.D()
-	return &receive.Filters{Pipeline: p, Default: suite.Default}, nil
 }
 
 func (n *Node) reception(role string, cfg *config.Config) receive.Reception {

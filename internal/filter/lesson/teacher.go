@@ -11,6 +11,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/store/body"
@@ -25,6 +26,7 @@ type Teacher struct {
 	Bodies    *body.Store
 	// Default is the mode of a filter that neither account nor domain has set.
 	Default func(name string) filter.Mode
+	Reports digest.Store // nil: nobody hears of what is reported
 	Log     *slog.Logger
 }
 
@@ -83,23 +85,33 @@ func (t *Teacher) Teach(ctx context.Context) (int, error) {
 }
 
 func (t *Teacher) one(ctx context.Context, m moved) error {
-	on, err := t.on(ctx, m, "learned")
+	learns, err := t.on(ctx, m, "learned")
 	if err != nil {
 		return err
 	}
-	var hashes []uint64
-	if on {
-		if hashes, err = t.words(ctx, m); err != nil {
+	reports, err := t.on(ctx, m, "digest")
+	if err != nil {
+		return err
+	}
+	var msg *filter.Message
+	if learns || reports {
+		if msg, err = t.message(ctx, m); err != nil {
 			return err
 		}
 	}
-	return t.DB.Write(ctx, func(tx *db.Tx) error {
+	first := false
+	err = t.DB.Write(ctx, func(tx *db.Tx) error {
 		n, err := tx.Exec(`DELETE FROM lesson WHERE id = ?`, m.id)
-		if err != nil || n == 0 || len(hashes) == 0 { // n = 0: another node was faster
+		first = n > 0 // otherwise another node was faster
+		if err != nil || !first || !learns || msg == nil {
 			return err
 		}
-		return m.teach(tx, hashes)
+		return m.teach(tx, words(msg))
 	})
+	if err != nil || !first || !reports || msg == nil || t.Reports == nil {
+		return err
+	}
+	return t.Reports.Report(ctx, m.address, digest.Fingerprints(msg), m.junk)
 }
 
 // on tells whether a filter may learn from the account's mail.
@@ -119,8 +131,8 @@ func (t *Teacher) on(ctx context.Context, m moved, name string) (bool, error) {
 	return mode > filter.Off, nil
 }
 
-// words gives the hashes of what is in the message; none when it is gone.
-func (t *Teacher) words(ctx context.Context, m moved) ([]uint64, error) {
+// message reads what was moved; nil when it is gone.
+func (t *Teacher) message(ctx context.Context, m moved) (*filter.Message, error) {
 	var left int64
 	err := t.DB.Read(ctx, func(tx *db.Tx) error {
 		return tx.Row(`SELECT count(*) FROM message WHERE body = ? AND emailid = ?`, m.body, m.emailid).Scan(&left)
@@ -133,13 +145,14 @@ func (t *Teacher) words(ctx context.Context, m moved) ([]uint64, error) {
 		return nil, err
 	}
 	defer r.Close()
-	msg, err := filter.Read(filter.Envelope{}, r)
-	if err != nil {
-		return nil, err
-	}
-	hashes := learned.Hashes(learned.Tokens(msg))
+	return filter.Read(filter.Envelope{}, r)
+}
+
+// words gives the hashes of what is in the message, each once.
+func words(m *filter.Message) []uint64 {
+	hashes := learned.Hashes(learned.Tokens(m))
 	slices.Sort(hashes)
-	return slices.Compact(hashes), nil
+	return slices.Compact(hashes)
 }
 
 // teach counts the message, or takes back what it had taught before when it

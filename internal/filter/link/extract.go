@@ -191,3 +191,17 @@ func words(s string) map[string]bool {
 	}
 	return m
 }
+
+// Hosts gives the hosts that the links of a message lead to, each once: names
+// and addresses.
+func Hosts(m *filter.Message) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, f := range Of(m) {
+		if host := strings.Trim(f.Host, "[]"); f.Web() && host != "" && !seen[host] {
+			seen[host] = true
+			out = append(out, host)
+		}
+	}
+	return out
+}

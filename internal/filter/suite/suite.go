@@ -4,8 +4,12 @@ package suite
 import (
 	"fmt"
 
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/access"
 	"github.com/migiwa/migiwa/internal/filter/content"
+	"github.com/migiwa/migiwa/internal/filter/digest"
+	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/filter/link"
 )
@@ -19,8 +23,11 @@ type Info struct {
 
 // Known are all filters, in the order of their findings.
 var Known = []Info{
+	{"access", filter.Label, "Addresses, domains and networks that the site allows, blocks or labels."},
+	{"dnsbl", filter.Label, "Public lists of addresses, domains and links, asked by DNS."},
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
 	{"content", filter.Label, "Header and words: what honest programs do not write, what frauds say."},
+	{"digest", filter.Label, "Mail that other users here have reported as spam by moving it into Junk."},
 	{"learned", filter.Label, "A classifier that learns from what you move into Junk and out of it."},
 }
 
@@ -46,20 +53,35 @@ func Default(name string) filter.Mode {
 // Options are what the filters of a site need. The zero value is for filters
 // that ask nobody.
 type Options struct {
-	// Rules is a file of the site's own content rules, "" for none.
-	Rules string
-	// Taught is what accounts have taught; nil for none.
-	Taught learned.Store
+	Rules    string        // file of the site's own content rules, "" for none
+	Access   string        // file of addresses and networks, "" for none
+	Lists    []dnsbl.List  // DNS lists to ask
+	Resolver dns.Resolver  // for Lists
+	Taught   learned.Store // what accounts have taught; nil for none
+	Reports  digest.Store  // what users have reported; nil for none
 }
 
-// New gives the filters in the order of Known.
+// New gives the filters that have all they need, in the order of Known.
 func New(o Options) (*filter.Pipeline, error) {
+	p := &filter.Pipeline{}
+	if o.Access != "" {
+		p.Filters = append(p.Filters, &access.Filter{Lists: &access.File{Path: o.Access}})
+	}
+	if len(o.Lists) > 0 {
+		f := &dnsbl.Filter{Lists: o.Lists, Resolver: o.Resolver, Hosts: link.Hosts}
+		if err := f.Validate(); err != nil {
+			return nil, err
+		}
+		p.Filters = append(p.Filters, f)
+	}
 	words, err := content.New(o.Rules)
 	if err != nil {
 		return nil, fmt.Errorf("reading content rules: %w", err)
 	}
-	model := &learned.Model{Site: learned.DefaultSite(), Store: o.Taught}
-	return &filter.Pipeline{Filters: []filter.Filter{
-		link.Filter{}, words, &learned.Filter{Model: model},
-	}}, nil
+	p.Filters = append(p.Filters, link.Filter{}, words)
+	if o.Reports != nil {
+		p.Filters = append(p.Filters, &digest.Filter{Store: o.Reports})
+	}
+	p.Filters = append(p.Filters, &learned.Filter{Model: &learned.Model{Site: learned.DefaultSite(), Store: o.Taught}})
+	return p, nil
 }

@@ -24,6 +24,9 @@ type Filters struct {
 	// Default is the mode of a filter that neither the recipient nor its domain
 	// has set.
 	Default func(name string) filter.Mode
+	// Kept hears of messages that come to lie in the INBOX of an account with
+	// the filter "digest" on; nil: nobody wants to know.
+	Kept func(ctx context.Context, m *filter.Message, account string) error
 }
 
 // Inspection runs the filters on one message while it comes in. A nil one does
@@ -149,7 +152,27 @@ func (in *Inspection) Judge(ctx context.Context, env *mail.Envelope, open func()
 	for _, f := range result.Failures {
 		in.s.Record(event.Event{Kind: event.Fault, From: env.From.Path(), Verb: f.Filter, Reason: "filter " + f.Filter + ": " + f.Err.Error()})
 	}
-	return in.settle(env, result)
+	reply := in.settle(env, result)
+	if reply == nil {
+		in.kept(ctx, p.m)
+	}
+	return reply
+}
+
+// kept tells of the copies that go to an INBOX.
+func (in *Inspection) kept(ctx context.Context, m *filter.Message) {
+	if in.s.Filters.Kept == nil {
+		return
+	}
+	for _, c := range in.copies {
+		if c.to.Account == "" || c.modes["digest"] == filter.Off || in.s.Recipients[c.rcpt].Copies[c.target].Folder != "" {
+			continue
+		}
+		if err := in.s.Filters.Kept(ctx, m, c.to.Account); err != nil {
+			in.s.Record(event.Event{Kind: event.Fault, Verb: "digest", Reason: err.Error()})
+			return
+		}
+	}
 }
 
 // settle decides for each copy. One reply stands for all: who wants a message
