@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/mail"
@@ -31,6 +32,8 @@ type filterCheckCmd struct {
 	Helo     string   `help:"What the client called itself." placeholder:"NAME"`
 	From     string   `help:"Envelope sender; <> for a bounce. Default: Return-Path." placeholder:"ADDR"`
 	Rcpt     string   `help:"Envelope recipient." placeholder:"ADDR"`
+	NoDNS    bool     `name:"no-dns" help:"Do not ask DNS. It is asked no more anyway once it fails to answer."`
+	Zone     string   `help:"Take DNS from this zone file instead." type:"existingfile" placeholder:"FILE"`
 	Rules    string   `help:"A file of content rules, beside the own ones." type:"existingfile" placeholder:"FILE"`
 }
 
@@ -56,7 +59,12 @@ type checkedFinding struct {
 }
 
 func (c *filterCheckCmd) Run(ctx context.Context, out *output) error {
-	pipeline, err := suite.New(suite.Options{Rules: c.Rules})
+	o := suite.Options{Rules: c.Rules}
+	var err error
+	if o.Resolver, err = c.resolver(); err != nil {
+		return err
+	}
+	pipeline, err := suite.New(o)
 	if err != nil {
 		return err
 	}
@@ -84,6 +92,21 @@ func (c *filterCheckCmd) Run(ctx context.Context, out *output) error {
 		return sum.print(out.w)
 	}
 	return nil
+}
+
+// resolver gives where DNS is asked; nil: nowhere.
+func (c *filterCheckCmd) resolver() (dns.Resolver, error) {
+	switch {
+	case c.Zone != "":
+		text, err := os.ReadFile(c.Zone)
+		if err != nil {
+			return nil, err
+		}
+		return dns.ParseZone(string(text))
+	case c.NoDNS:
+		return nil, nil
+	}
+	return newPatience()
 }
 
 func (c *filterCheckCmd) envelope() (env filter.Envelope, to filter.Recipient, err error) {

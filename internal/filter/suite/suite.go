@@ -2,11 +2,13 @@
 package suite
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/access"
+	"github.com/migiwa/migiwa/internal/filter/authentic"
 	"github.com/migiwa/migiwa/internal/filter/content"
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
@@ -23,6 +25,7 @@ type Info struct {
 
 // Known are all filters, in the order of their findings.
 var Known = []Info{
+	{"senderauth", filter.Label, "Whether a message comes from whom it says: SPF, DKIM, ARC and DMARC."},
 	{"access", filter.Label, "Addresses, domains and networks that the site allows, blocks or labels."},
 	{"dnsbl", filter.Label, "Public lists of addresses, domains and links, asked by DNS."},
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
@@ -56,7 +59,7 @@ type Options struct {
 	Rules    string        // file of the site's own content rules, "" for none
 	Access   string        // file of addresses and networks, "" for none
 	Lists    []dnsbl.List  // DNS lists to ask
-	Resolver dns.Resolver  // for Lists
+	Resolver dns.Resolver  // for Lists and senders; nil: DNS is not asked
 	Taught   learned.Store // what accounts have taught; nil for none
 	Reports  digest.Store  // what users have reported; nil for none
 }
@@ -64,8 +67,19 @@ type Options struct {
 // New gives the filters that have all they need, in the order of Known.
 func New(o Options) (*filter.Pipeline, error) {
 	p := &filter.Pipeline{}
+	proof := &authentic.Filter{Resolver: o.Resolver}
+	if o.Resolver != nil {
+		p.Filters = append(p.Filters, proof)
+	}
 	if o.Access != "" {
-		p.Filters = append(p.Filters, &access.Filter{Lists: &access.File{Path: o.Access}})
+		f := &access.Filter{Lists: &access.File{Path: o.Access}}
+		if o.Resolver != nil {
+			f.Authenticated = func(ctx context.Context, m *filter.Message) []string {
+				known, _ := proof.Prove(ctx, m) // the filter itself tells what went wrong
+				return known.Domains()
+			}
+		}
+		p.Filters = append(p.Filters, f)
 	}
 	if len(o.Lists) > 0 {
 		f := &dnsbl.Filter{Lists: o.Lists, Resolver: o.Resolver, Hosts: link.Hosts}
