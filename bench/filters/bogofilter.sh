@@ -10,4 +10,4 @@ find "$TRAIN" -type f | sort | awk -v seed="${SEED:-1}" 'BEGIN { srand(seed) } {
 	sort | cut -f2 | head -n "${TAUGHT:-1000000}" >"$dir/list"
 grep /spam/ "$dir/list" | "$bogofilter" -d "$dir" -b -s
 grep /ham/ "$dir/list" | "$bogofilter" -d "$dir" -b -n
-"$bogofilter" -d "$dir" -b -v --terse --terse-format='%.16p' | sed 's/ *\([^ ]*\)$/ \1/' || [ $? -le 2 ]
+"$bogofilter" -d "$dir" -b -TT || [ $? -le 2 ]
