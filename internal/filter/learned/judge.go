@@ -11,7 +11,7 @@ import (
 type judgement struct {
 	site    float64 // sum of the site's weights
 	matched int     // tokens the site knows
-	telling int     // tokens with a weight of the site worth the name
+	telling int     // tokens that the site holds against the message
 	words   int     // in the text
 	general int     // words that the site knows
 	known   int     // tokens that the site knows as words, or that were taught twice
@@ -49,7 +49,7 @@ func (m *Model) judge(tokens []string, hashes []uint64, own Counts) *judgement {
 		}
 		j.count(!strings.Contains(token, ":"), known, taught)
 		j.site += w.site
-		if math.Abs(w.site) > smallWeight {
+		if w.site > smallWeight {
 			j.telling++
 		}
 		if w.site != 0 || w.own != 0 {
@@ -108,8 +108,10 @@ func share(own Counts) float64 {
 
 func (j *judgement) verdict(own Counts) Verdict {
 	part := share(own)
-	telling := float64(j.telling)
-	j.siteFactor = siteScale * Norm(j.matched) * telling / (telling + fewTelling) * (1 - siteYields*part)
+	j.siteFactor = siteScale * Norm(j.matched) * (1 - siteYields*part)
+	if j.site > 0 {
+		j.siteFactor *= float64(j.telling) / (float64(j.telling) + fewTelling)
+	}
 	j.siteFactor *= gain(float64(j.general) / (float64(j.words) + fewWords))
 	sum, n := j.strongestOwn()
 	j.ownFactor = part * ownScale / (n + ownEven)
