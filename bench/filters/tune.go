@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -71,6 +72,15 @@ func tune() error {
 		if err := tuneFold(pooled, full, part, own, check); err != nil {
 			return err
 		}
+		m, err := teach(full, append(slices.Clone(site), own...), math.MaxInt)
+		if err != nil {
+			return err
+		}
+		results, err := classify(m, "user", check)
+		if err != nil {
+			return err
+		}
+		pooled[1500] = append(pooled[1500], results...)
 	}
 	for _, n := range append([]int{-1, saladKey}, taught...) {
 		if len(pooled[n]) > 0 {
@@ -144,6 +154,9 @@ func lineName(n int) string {
 		return "  with salad"
 	case 0:
 		return "site, 2 of 4"
+	}
+	if n > 400 {
+		return "  all taught"
 	}
 	return fmt.Sprintf("  %4d taught", n)
 }

@@ -12,9 +12,10 @@
 //
 // The site model was trained on mail of 2002. It therefore holds words only,
 // and a few disguises of links: no sender, no host, no charset, no mailer, no
-// style of HTML. Words of honest trade never count against a message there. A
-// verdict is held back when little of the message is made of known tokens, so
-// that another language or another time leads to "no idea" instead of spam.
+// style of HTML. Words of honest trade never count against a message there. The
+// site is held back when it knows few of a message's words or when few of them
+// say anything, so that another language or another time leads to "no idea"
+// instead of spam; what the account taught is not, as it is of its own mail.
 //
 // Whoever wants to be heard can add a salad of words from wanted mail to spam.
 // The weights of the site are capped, wanted words have no more say together

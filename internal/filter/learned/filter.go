@@ -119,6 +119,9 @@ func describe(token string) string {
 	case kindSubject:
 		return strconv.Quote(value) + " in the subject"
 	case kindFrom:
+		if strings.Contains(value, "@") {
+			return "the sender " + value
+		}
 		return "the sender's domain " + value
 	case kindName:
 		return strconv.Quote(value) + " in the sender's name"

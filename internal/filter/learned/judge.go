@@ -11,9 +11,11 @@ import (
 type judgement struct {
 	site    float64 // sum of the site's weights
 	matched int     // tokens the site knows
-	telling int     // tokens with a weight of the site worth the name
-	words   int     // tokens that could be known
-	known   int     // words with a rate, or taught twice
+	telling int     // tokens that the site holds against the message
+	words   int     // in the text
+	general int     // words that the site knows
+	known   int     // tokens that the site knows as words, or that were taught twice
+	more    int     // tokens that are no words and were taught twice
 	weights []weight
 
 	siteFactor, ownFactor float64 // what makes log odds of weights
@@ -40,18 +42,14 @@ func (m *Model) judge(tokens []string, hashes []uint64, own Counts) *judgement {
 		} else {
 			spam, ham = unknownRate, unknownRate
 		}
+		taught := false
 		if c := own.Tokens[hashes[i]]; c.Spam > 0 || c.Ham > 0 {
 			w.own = ownOdds(c, own, max(spam, unknownRate), max(ham, unknownRate))
-			known = known || c.Spam+c.Ham > 1
+			taught = c.Spam+c.Ham > 1
 		}
-		if !strings.Contains(token, ":") {
-			j.words++
-			if known {
-				j.known++
-			}
-		}
+		j.count(!strings.Contains(token, ":"), known, taught)
 		j.site += w.site
-		if math.Abs(w.site) > smallWeight {
+		if w.site > smallWeight {
 			j.telling++
 		}
 		if w.site != 0 || w.own != 0 {
@@ -59,6 +57,22 @@ func (m *Model) judge(tokens []string, hashes []uint64, own Counts) *judgement {
 		}
 	}
 	return j
+}
+
+// count notes whether a token was seen before. What is no word is counted only
+// when it was taught: the site does not know such tokens.
+func (j *judgement) count(word, general, taught bool) {
+	if word {
+		j.words++
+		if general {
+			j.general++
+		}
+	} else if taught {
+		j.more++
+	}
+	if word && general || taught {
+		j.known++
+	}
 }
 
 // ownOdds gives the log odds of a token by the account's counts, after Robinson:
@@ -94,13 +108,16 @@ func share(own Counts) float64 {
 
 func (j *judgement) verdict(own Counts) Verdict {
 	part := share(own)
-	telling := float64(j.telling)
-	j.siteFactor = siteScale * Norm(j.matched) * telling / (telling + fewTelling) * (1 - siteYields*part)
+	j.siteFactor = siteScale * Norm(j.matched) * (1 - siteYields*part)
+	if j.site > 0 {
+		j.siteFactor *= float64(j.telling) / (float64(j.telling) + fewTelling)
+	}
+	j.siteFactor *= gain(float64(j.general) / (float64(j.words) + fewWords))
 	sum, n := j.strongestOwn()
 	j.ownFactor = part * ownScale / (n + ownEven)
-	v := Verdict{Taught: own.Spam + own.Ham, Knowledge: float64(j.known) / (float64(j.words) + fewWords)}
+	v := Verdict{Taught: own.Spam + own.Ham, Knowledge: float64(j.known) / (float64(j.words+j.more) + fewWords)}
 	z := j.siteFactor*j.site + j.ownFactor*sum
-	z = limit * math.Tanh(z/limit) * gain(v.Knowledge)
+	z = limit * math.Tanh(z/limit)
 	v.Score = 1 / (1 + math.Exp(-z))
 	v.Reasons = j.reasons()
 	return v
@@ -120,7 +137,9 @@ func (j *judgement) strongestOwn() (sum, n float64) {
 	return sum, n
 }
 
-// gain holds a verdict back when little of the message was ever seen.
+// gain holds the site back when it knows few of the words. The account's own
+// counts need no such hold: they are of the mail that this reader gets, and few
+// of them weigh little by ownEven.
 func gain(knowledge float64) float64 {
 	x := max(0, min(1, (knowledge-0.1)/0.5))
 	return x * x * (3 - 2*x)

@@ -4,9 +4,9 @@ package learned
 const (
 	limit       = 5.0  // log odds that are never passed: 0.993
 	fewWords    = 15.0 // unknown words that every message is taken to have besides
-	siteScale   = 1.4  // log odds for one unit of the site's weights
-	fewTelling  = 2.0  // tokens of the site that say nothing, which every message is taken to have besides
-	smallWeight = 0.1  // what is not counted among those that say something
+	siteScale   = 1.5  // log odds for one unit of the site's weights
+	fewTelling  = 4.0  // such tokens with no weight, which every message is taken to have besides
+	smallWeight = 0.1  // from which a token counts as held against the message
 	siteYields  = 0.6  // share of the site's weight that goes when the own counts have all of theirs
 
 	priorMails   = 1.0  // how many taught mails the site's rates are worth

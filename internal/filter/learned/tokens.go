@@ -127,6 +127,9 @@ func notWord(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9
 func (c *collector) header(m *filter.Message) {
 	author, count := m.Author()
 	c.domain(kindFrom, string(author.Address.Domain))
+	if a := author.Address; a.Domain != "" {
+		c.add(kindFrom, strings.ToLower(a.Local)+"@"+string(a.Domain))
+	}
 	c.text(author.Name, kindName)
 	if count != 1 {
 		c.add(kindHead, "authors="+bucket(count))
