@@ -186,28 +186,7 @@ func (m *Memory) settle(r *report, now time.Time) {
 	if r.outcome < 0 {
 		return
 	}
-	var same, against side
-	opposed := 0
-	var later []uint64
-	seen := map[uint64]bool{r.reporter: true}
-	for _, g := range groups(r.prints) {
-		for id, v := range m.votes(g) {
-			if seen[id] {
-				continue
-			}
-			seen[id] = true
-			who := m.reporters[id]
-			if v.spam != r.spam {
-				against.add(v.domain, who.weight(now), who.proven(now))
-				opposed++
-				continue
-			}
-			same.add(v.domain, who.weight(now), who.proven(now))
-			if v.at.After(r.at) {
-				later = append(later, id)
-			}
-		}
-	}
+	same, against, opposed, later := m.others(r, now)
 	by := m.reporters[r.reporter]
 	yes, no := m.sum(&same, unlimited, unprovenDomain), m.sum(&against, unlimited, unprovenDomain)
 	same.add(r.domain, 0, true)
@@ -227,6 +206,31 @@ func (m *Memory) settle(r *report, now time.Time) {
 		by.agreed(later)
 		r.outcome = 1
 	}
+}
+
+// others gives what the other reporters of a message say: those who agree with
+// r, those who do not and how many they are, and who agreed later.
+func (m *Memory) others(r *report, now time.Time) (same, against side, opposed int, later []uint64) {
+	seen := map[uint64]bool{r.reporter: true}
+	for _, g := range groups(r.prints) {
+		for id, v := range m.votes(g) {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			who := m.reporters[id]
+			if v.spam != r.spam {
+				against.add(v.domain, who.weight(now), who.proven(now))
+				opposed++
+				continue
+			}
+			same.add(v.domain, who.weight(now), who.proven(now))
+			if v.at.After(r.at) {
+				later = append(later, id)
+			}
+		}
+	}
+	return same, against, opposed, later
 }
 
 // undo takes back what a report earned, when its author thinks otherwise now, or

@@ -144,6 +144,30 @@ func TestAuthenticatedSenderIsNotAsked(t *testing.T) {
 	}
 }
 
+// TestManyHosts: the number of questions is bounded, and a host behind many
+// others is not safe.
+func TestManyHosts(t *testing.T) {
+	var hosts []string
+	for i := range 100 {
+		hosts = append(hosts, fmt.Sprintf("decoy%d.example", i))
+	}
+	hosts = append(hosts, "spam.example")
+	found := 0
+	for range 100 {
+		r := zoneText(t, world)
+		f := &Filter{Lists: []List{multi}, Resolver: r, Hosts: func(*filter.Message) []string { return hosts }}
+		if got, _ := run(t, f, message(t, "", "", "")); got != "" {
+			found++
+		}
+		if n := r.n.Load(); n != maxHosts+1 {
+			t.Fatalf("%d questions", n)
+		}
+	}
+	if found < 3 || found > 50 {
+		t.Errorf("found %d times of 100, want some 20", found)
+	}
+}
+
 // TestBrokenLists: whatever is wrong with a list, its answers are no listings,
 // and the other lists go on.
 func TestBrokenLists(t *testing.T) {

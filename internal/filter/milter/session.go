@@ -116,7 +116,11 @@ func (s *session) sender() error { return s.settle(s.s.Mail(s.m.From.String(), "
 // all, it knows all it wants to.
 func (s *session) recipients() error {
 	for _, to := range s.to {
-		s.macros.Set(milter.MacroRcptMailer, "local")
+		mailer := "esmtp"
+		if to.Account != "" {
+			mailer = "local"
+		}
+		s.macros.Set(milter.MacroRcptMailer, mailer)
 		s.macros.Set(milter.MacroRcptHost, string(to.Address.Domain))
 		s.macros.Set(milter.MacroRcptAddr, to.Address.String())
 		err := s.settle(s.s.Rcpt(to.Address.String(), ""))
