@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -513,5 +514,41 @@ func BenchmarkDeliver(b *testing.B) {
 	for b.Loop() {
 		i++
 		m.Deliver(b.Context(), "someone@a.example", all[i%len(all)])
+	}
+}
+
+// TestAtTheSameTime does everything at once, for the race detector.
+func TestAtTheSameTime(t *testing.T) {
+	m, other := &Memory{MaxReports: 200}, &Memory{}
+	var all [][]Print
+	for i := range 10 {
+		all = append(all, prints(t, text(i)))
+	}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			cursor := uint64(0)
+			for i := range 60 {
+				p := all[(i+w)%len(all)]
+				tell(t, m, fmt.Sprintf("u%d@d%d.example", i, w), p, i%5 > 0)
+				lookup(t, m, p)
+				m.Deliver(t.Context(), fmt.Sprint("a", i), p)
+				changes, next, _ := m.Changes(cursor)
+				cursor = next
+				if err := other.Merge(changes); err != nil {
+					t.Error(err)
+				}
+				if i%20 == 0 {
+					var b bytes.Buffer
+					if m.Snapshot(&b) != nil || (&Memory{}).Restore(&b) != nil {
+						t.Error("no snapshot")
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(m.reports) > 200 || len(m.reports) < 100 {
+		t.Errorf("%d reports", len(m.reports))
 	}
 }

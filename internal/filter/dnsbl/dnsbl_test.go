@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -233,6 +234,24 @@ func TestRecovery(t *testing.T) {
 			t.Error("the verdict was not kept")
 		}
 	})
+}
+
+// TestOneTrial: messages that come at the same time wait for one trial.
+func TestOneTrial(t *testing.T) {
+	r := zoneText(t, world)
+	f := &Filter{Lists: []List{zen}, Resolver: r}
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			if got, failure := run(t, f, message(t, fmt.Sprintf("192.0.2.%d", 100+i), "", "")); got != "" || failure != "" {
+				t.Errorf("%q, %q", got, failure)
+			}
+		})
+	}
+	wg.Wait()
+	if n := r.n.Load(); n != 31 {
+		t.Errorf("%d questions for 30 clients and one trial", n)
+	}
 }
 
 func TestCanceledMessageProvesNothing(t *testing.T) {
