@@ -19,23 +19,26 @@
 //
 // A reporter weighs 0.2 at first and up to 1 with the record of having been
 // right (see reporter). One is right when, later, four others who did not agree
-// before report the same the same way, and wrong when others of more weight say
-// the opposite, which costs four times as much. One is proven who was right more
-// often than wrong, was agreed with by 12 others, so that a closed circle of 12
-// cannot make its own reputation, and began a week ago; before that none weighs
-// above 0.4.
+// before report the same the same way, and wrong when others of more weight and
+// more domains say the opposite, which costs four times as much. One is proven
+// who was right six times as often as wrong, was agreed with by 12 others, so
+// that a closed circle of 12 cannot make its own reputation, and began a week
+// ago; before that none weighs above 0.4.
 //
 // The weight of all reports of a message, fading with a half-life of three days,
 // must reach Bar. Against it count, doubly, reports that it is no spam, and,
 // when it is delivered to many for half a day and they do not report it, a
 // fiftieth for each of them: what is wanted by many cannot be reported away by
 // few. All reporters of one domain together weigh less than Bar, so that the
-// users of two domains must agree, and so do all together who are not proven
-// (see Memory.MinDomains).
+// users of two domains must agree, and so do all together who are not proven;
+// those of one domain who are not proven and say that it is no spam weigh a
+// third of Bar (see Memory.MinDomains).
 //
-// What remains: a circle of more than a dozen accounts in two domains that is
+// What remains: a circle of some two dozen accounts in two domains that is
 // patient for weeks can have one edition of a newsletter found, until those who
-// want it take it out of Junk; then the circle has lost its reputation.
+// want it take it out of Junk; then the circle has lost its reputation. And
+// accounts of a spammer in several domains can praise his spam, so that it takes
+// more reports.
 //
 // # Several nodes
 //

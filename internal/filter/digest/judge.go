@@ -19,6 +19,11 @@ const (
 	// unprovenLimit is the most that all weigh together who did not prove
 	// right before, so that accounts made for the purpose come to nothing.
 	unprovenLimit = Bar * 2 / 3
+	// unprovenDomain is the same for those of one domain, where there is no
+	// limit on all: that a message is no spam is often said by people who never
+	// say anything else, in many domains.
+	unprovenDomain = Bar / 3
+	unlimited      = 1e9
 )
 
 // Lookup implements Store.
@@ -75,7 +80,7 @@ func (m *Memory) votes(g group) map[uint64]*report {
 // judge weighs the reports on a group.
 func (m *Memory) judge(g group, votes map[uint64]*report, now time.Time) Opinion {
 	o := Opinion{Near: g.need > 1, Kept: m.kept(g, now)}
-	spam, good := side{domains: map[uint64]float64{}}, side{domains: map[uint64]float64{}}
+	var spam, good side
 	for id, v := range votes {
 		if v.gone(now) {
 			continue
@@ -93,13 +98,8 @@ func (m *Memory) judge(g group, votes map[uint64]*report, now time.Time) Opinion
 		o.Since = max(o.Since, now.Sub(v.at))
 		spam.add(v.domain, m.worth(v, now), proven)
 	}
-	o.Domains = len(spam.domains) + len(spam.unproven)
-	for d := range spam.unproven {
-		if _, both := spam.domains[d]; both {
-			o.Domains--
-		}
-	}
-	net := m.sum(&spam) - againstSpam*m.sum(&good) - againstKept*float64(o.Kept)
+	o.Domains = len(spam.domains)
+	net := m.sum(&spam, unprovenLimit, unlimited) - againstSpam*m.sum(&good, unlimited, unprovenDomain) - againstKept*float64(o.Kept)
 	if net >= Bar {
 		o.Confidence = net / (net + Bar)
 	}
@@ -108,45 +108,47 @@ func (m *Memory) judge(g group, votes map[uint64]*report, now time.Time) Opinion
 
 // side is what speaks for one answer, by domain.
 type side struct {
-	domains  map[uint64]float64 // of those who proved right
-	unproven map[uint64]float64 // of all others
-	newcomer float64            // sum of unproven
+	domains  map[uint64]*weights
+	newcomer float64 // sum over domains of unproven
 }
 
+type weights struct{ proven, unproven float64 }
+
 func (s *side) add(domain uint64, worth float64, proven bool) {
+	if s.domains == nil {
+		s.domains = map[uint64]*weights{}
+	}
+	w := s.domains[domain]
+	if w == nil {
+		w = &weights{}
+		s.domains[domain] = w
+	}
 	if proven {
-		s.domains[domain] += worth
+		w.proven += worth
 		return
 	}
-	if s.unproven == nil {
-		s.unproven = map[uint64]float64{}
-	}
-	s.unproven[domain] += worth
+	w.unproven += worth
 	s.newcomer += worth
 }
 
-// sum adds up a side within the limits of newcomers and of domains. Where one
-// domain is enough, all its users are known to the site, and nothing is limited.
-func (m *Memory) sum(s *side) float64 {
-	limit, part := 1e9, 1.0
-	if n := m.MinDomains; n != 1 {
-		if n == 0 {
-			n = 2
-		}
-		// 71 % of Bar where two domains must agree, 42 % where three must.
-		limit = Bar / (float64(n) - 0.6)
-		if s.newcomer > unprovenLimit {
-			part = unprovenLimit / s.newcomer
-		}
+// sum adds up a side within the limits of newcomers, all together and of one
+// domain, and of domains. Where one domain is enough, all its users are known to
+// the site, and nothing is limited.
+func (m *Memory) sum(s *side, newcomers, ofDomain float64) float64 {
+	n := float64(m.MinDomains)
+	if n == 0 {
+		n = 2
+	}
+	// 71 % of Bar where two domains must agree, 42 % where three must.
+	limit, part := Bar/(n-0.6), 1.0
+	if n == 1 {
+		limit, ofDomain = unlimited, unlimited
+	} else if s.newcomer > newcomers {
+		part = newcomers / s.newcomer
 	}
 	sum := 0.0
-	for d, w := range s.domains {
-		sum += min(w+part*s.unproven[d], limit)
-	}
-	for d, w := range s.unproven {
-		if _, both := s.domains[d]; !both {
-			sum += min(part*w, limit)
-		}
+	for _, w := range s.domains {
+		sum += min(w.proven+min(part*w.unproven, ofDomain), limit)
 	}
 	return sum
 }
@@ -162,8 +164,16 @@ func (m *Memory) settleAround(r *report, now time.Time) {
 			}
 		}
 	}
-	// Of many, the last: those before them had their turn.
-	slices.SortFunc(open, func(a, b *report) int { return b.at.Compare(a.at) })
+	// Of many, those it contradicts, then the last: the others had their turn.
+	slices.SortFunc(open, func(a, b *report) int {
+		if a.spam != b.spam {
+			if a.spam != r.spam {
+				return -1
+			}
+			return 1
+		}
+		return b.at.Compare(a.at)
+	})
 	for _, c := range open[:min(len(open), maxSettled)] {
 		m.settle(c, now)
 	}
@@ -176,8 +186,31 @@ func (m *Memory) settle(r *report, now time.Time) {
 	if r.outcome < 0 {
 		return
 	}
-	same, against, opposed := 0.0, 0.0, 0
-	var later []uint64
+	same, against, opposed, later := m.others(r, now)
+	by := m.reporters[r.reporter]
+	yes, no := m.sum(&same, unlimited, unprovenDomain), m.sum(&against, unlimited, unprovenDomain)
+	same.add(r.domain, 0, true)
+	// Many accounts are easily had, those of many domains are not.
+	wider := m.MinDomains == 1 || len(against.domains) > len(same.domains)
+	switch {
+	case opposed >= opposing && wider && no > yes+by.weight(now):
+		m.undo(r)
+		by.fade(now)
+		by.Wrong++
+		r.outcome = -1
+	case r.outcome > 0: // right already, and known to more
+		by.agreed(later)
+	case by.strangers(later) >= newAgreeing && yes > againstSpam*no:
+		by.fade(now)
+		by.Right++
+		by.agreed(later)
+		r.outcome = 1
+	}
+}
+
+// others gives what the other reporters of a message say: those who agree with
+// r, those who do not and how many they are, and who agreed later.
+func (m *Memory) others(r *report, now time.Time) (same, against side, opposed int, later []uint64) {
 	seen := map[uint64]bool{r.reporter: true}
 	for _, g := range groups(r.prints) {
 		for id, v := range m.votes(g) {
@@ -185,34 +218,19 @@ func (m *Memory) settle(r *report, now time.Time) {
 				continue
 			}
 			seen[id] = true
-			w := m.reporters[id].weight(now)
-			switch {
-			case v.spam != r.spam:
-				against += w
+			who := m.reporters[id]
+			if v.spam != r.spam {
+				against.add(v.domain, who.weight(now), who.proven(now))
 				opposed++
-			case v.at.After(r.at):
+				continue
+			}
+			same.add(v.domain, who.weight(now), who.proven(now))
+			if v.at.After(r.at) {
 				later = append(later, id)
-				same += w
-			default:
-				same += w
 			}
 		}
 	}
-	by := m.reporters[r.reporter]
-	switch {
-	case opposed >= opposing && against > same+by.weight(now):
-		m.undo(r)
-		by.fade(now)
-		by.Wrong++
-		r.outcome = -1
-	case r.outcome > 0: // right already, and known to more
-		by.agreed(later)
-	case by.strangers(later) >= newAgreeing && same > againstSpam*against:
-		by.fade(now)
-		by.Right++
-		by.agreed(later)
-		r.outcome = 1
-	}
+	return same, against, opposed, later
 }
 
 // undo takes back what a report earned, when its author thinks otherwise now, or

@@ -15,14 +15,14 @@ import (
 
 // Bounds and defaults of a Memory.
 const (
-	// MaxReports is how many reports are kept if not set: some 60 MB.
+	// MaxReports is how many reports are kept if not set: some 45 MB.
 	MaxReports = 20_000
 	// MaxDeliveries is the same for fingerprints of what was delivered: some
 	// 100 MB, seven of a message.
 	MaxDeliveries = 400_000
 	maxVotes      = 128 // reports of one fingerprint
 	minShare      = 50  // reports that one account may always have kept
-	maxSettled    = 32  // reports that one new report is held against
+	maxSettled    = 20  // reports that one new report is held against
 )
 
 // Fading.

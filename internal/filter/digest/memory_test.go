@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -329,21 +330,38 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// gossip tells all nodes what each has to tell, twice and out of order.
+func gossip(t *testing.T, nodes []*Memory, cursors map[[2]int]uint64, r *rand.Rand) {
+	t.Helper()
+	for i, from := range nodes {
+		for j, to := range nodes {
+			if i == j {
+				continue
+			}
+			k := [2]int{i, j}
+			changes, next, ok := from.Changes(cursors[k])
+			if _, told := cursors[k]; told && !ok {
+				t.Fatal("the log has a gap")
+			}
+			cursors[k] = next
+			r.Shuffle(len(changes), func(a, b int) { changes[a], changes[b] = changes[b], changes[a] })
+			for range 2 {
+				if err := to.Merge(changes); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
 // TestNodesAgree: three nodes that tell each other, twice and out of order,
-// know the same; and a node that was told all again knows nothing else.
+// know the same.
 func TestNodesAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nodes := []*Memory{{Key: []byte("k")}, {Key: []byte("k")}, {Key: []byte("k")}}
 		cursors := map[[2]int]uint64{}
-		for _, n := range nodes {
-			n.Changes(0)
-		}
-		for i, from := range nodes {
-			for j := range nodes {
-				_, cursors[[2]int{i, j}], _ = from.Changes(0)
-			}
-		}
 		r := rand.New(rand.NewPCG(1, 2))
+		gossip(t, nodes, cursors, r)
 		for round := range 40 {
 			time.Sleep(time.Hour)
 			for i := range 30 {
@@ -357,25 +375,7 @@ func TestNodesAgree(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
-			for i, from := range nodes {
-				for j, to := range nodes {
-					if i == j {
-						continue
-					}
-					k := [2]int{i, j}
-					changes, next, ok := from.Changes(cursors[k])
-					if !ok {
-						t.Fatal("the log has a gap")
-					}
-					cursors[k] = next
-					r.Shuffle(len(changes), func(a, b int) { changes[a], changes[b] = changes[b], changes[a] })
-					for range 2 {
-						if err := to.Merge(changes); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-			}
+			gossip(t, nodes, cursors, r)
 		}
 		for i := range 13 {
 			p := prints(t, text(i))
@@ -514,5 +514,41 @@ func BenchmarkDeliver(b *testing.B) {
 	for b.Loop() {
 		i++
 		m.Deliver(b.Context(), "someone@a.example", all[i%len(all)])
+	}
+}
+
+// TestAtTheSameTime does everything at once, for the race detector.
+func TestAtTheSameTime(t *testing.T) {
+	m, other := &Memory{MaxReports: 200}, &Memory{}
+	var all [][]Print
+	for i := range 10 {
+		all = append(all, prints(t, text(i)))
+	}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			cursor := uint64(0)
+			for i := range 60 {
+				p := all[(i+w)%len(all)]
+				tell(t, m, fmt.Sprintf("u%d@d%d.example", i, w), p, i%5 > 0)
+				lookup(t, m, p)
+				m.Deliver(t.Context(), fmt.Sprint("a", i), p)
+				changes, next, _ := m.Changes(cursor)
+				cursor = next
+				if err := other.Merge(changes); err != nil {
+					t.Error(err)
+				}
+				if i%20 == 0 {
+					var b bytes.Buffer
+					if m.Snapshot(&b) != nil || (&Memory{}).Restore(&b) != nil {
+						t.Error("no snapshot")
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(m.reports) > 200 || len(m.reports) < 100 {
+		t.Errorf("%d reports", len(m.reports))
 	}
 }

@@ -15,6 +15,7 @@ const (
 	recordHalf   = 60 * 24 * time.Hour // half-life of a record
 	newAgreeing  = 4                   // others, not seen to agree before, that prove a report right
 	provenMet    = 12                  // others that have agreed at some time
+	provenRight  = 6                   // right reports for each wrong one
 	opposing     = 2                   // others that prove it wrong
 	circleFull   = 128                 // of the 256 bits of circle; then it starts anew
 	maxReporters = 50_000
@@ -56,10 +57,10 @@ func (r *reporter) weight(now time.Time) float64 {
 	return w
 }
 
-// proven tells whether r proved right before, more often than wrong, and does not
-// only belong to a small circle: 12 others have agreed, and a week has passed.
+// proven tells whether r proved right before, was seldom wrong, and does not only
+// belong to a small circle: 12 others have agreed, and a week has passed.
 func (r *reporter) proven(now time.Time) bool {
-	return r != nil && r.Met >= provenMet && now.Sub(r.First) >= youngFor && r.Right > r.Wrong
+	return r != nil && r.Met >= provenMet && now.Sub(r.First) >= youngFor && r.Right > provenRight*r.Wrong
 }
 
 // strangers counts the others who were not seen to agree before.

@@ -150,11 +150,12 @@ func (w *world) attack(accounts []string, p []Print, spam bool) {
 	}
 }
 
-// circle has a dozen accounts agree on messages of their own, day by day.
-func (w *world) circle() []string {
-	who := append(users(6, "evil.example"), users(6, "ill.example")...)
+// circle has n accounts of two domains agree on messages of their own, day by
+// day.
+func (w *world) circle(n int, domains ...string) []string {
+	who := append(users(n/2, domains[0]), users(n/2, domains[1])...)
 	for day := range 24 {
-		p := prints(w.t, text(50_000+day))
+		p := prints(w.t, text(50_000+100*n+day))
 		for i := range who {
 			w.later(time.Duration(day)*24*time.Hour+time.Duration(i)*time.Minute, func() { tell(w.t, w.m, who[(i+day)%len(who)], p, true) })
 		}
@@ -170,7 +171,8 @@ func TestMonth(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		circle := w.circle()
+		circle := w.circle(12, "evil.example", "ill.example")
+		patient := w.circle(24, "bad.example", "worse.example")
 		var newcomers []string
 		for d := range 6 {
 			newcomers = append(newcomers, users(10, fmt.Sprintf("fresh%d.example", d))...)
@@ -188,6 +190,10 @@ func TestMonth(t *testing.T) {
 				w.attack(newcomers, w.newsletter("newsletter, newcomers lie", 1000), true)
 			case 25: // by a closed circle with a month of agreement
 				w.attack(circle, w.newsletter("newsletter, a circle lies", 1001), true)
+			case 26: // by a circle that is large enough to prove itself
+				w.attack(patient, w.newsletter("newsletter, a large circle lies", 1002), true)
+			case 27: // once more, after the readers took it out of Junk
+				w.attack(patient, w.newsletter("newsletter, it lies again", 1003), true)
 			case 28: // a spammer's own accounts praise the first campaign of the day
 				w.attack(newcomers[:30], prints(t, text(5000+praised)), false)
 			}
@@ -199,9 +205,10 @@ func TestMonth(t *testing.T) {
 
 func (w *world) judge() {
 	t := w.t
-	for _, kind := range []string{"spam", "newsletter", "newsletter, newcomers lie", "newsletter, a circle lies", "personal"} {
-		t.Logf("%-28s %5d copies, %5d found", kind, w.copies[kind], w.found[kind])
-		if kind != "spam" && w.found[kind] > 0 {
+	const spam, large = "spam", "newsletter, a large circle lies"
+	for _, kind := range []string{spam, "newsletter", "newsletter, newcomers lie", "newsletter, a circle lies", large, "newsletter, it lies again", "personal"} {
+		t.Logf("%-32s %5d copies, %5d found", kind, w.copies[kind], w.found[kind])
+		if kind != spam && kind != large && w.found[kind] > 0 {
 			t.Errorf("%d copies of %s were found", w.found[kind], kind)
 		}
 	}
@@ -209,7 +216,7 @@ func (w *world) judge() {
 	w.campaigns("days 10 to 19", 20, 40)
 	missed, median, share := w.campaigns("days 20 to 29", 40, 60)
 	t.Logf("the campaign that the spammer praised: found %v after %d reports", w.caught[praised], w.reports[praised])
-	if missed > 1 || median > 8 || share < 0.75 {
+	if missed > 3 || median > 8 || share < 0.75 {
 		t.Error("campaigns are found too late or not well")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -144,6 +145,30 @@ func TestAuthenticatedSenderIsNotAsked(t *testing.T) {
 	}
 }
 
+// TestManyHosts: the number of questions is bounded, and a host behind many
+// others is not safe.
+func TestManyHosts(t *testing.T) {
+	var hosts []string
+	for i := range 100 {
+		hosts = append(hosts, fmt.Sprintf("decoy%d.example", i))
+	}
+	hosts = append(hosts, "spam.example")
+	found := 0
+	for range 100 {
+		r := zoneText(t, world)
+		f := &Filter{Lists: []List{multi}, Resolver: r, Hosts: func(*filter.Message) []string { return hosts }}
+		if got, _ := run(t, f, message(t, "", "", "")); got != "" {
+			found++
+		}
+		if n := r.n.Load(); n != maxHosts+1 {
+			t.Fatalf("%d questions", n)
+		}
+	}
+	if found < 3 || found > 50 {
+		t.Errorf("found %d times of 100, want some 20", found)
+	}
+}
+
 // TestBrokenLists: whatever is wrong with a list, its answers are no listings,
 // and the other lists go on.
 func TestBrokenLists(t *testing.T) {
@@ -209,6 +234,24 @@ func TestRecovery(t *testing.T) {
 			t.Error("the verdict was not kept")
 		}
 	})
+}
+
+// TestOneTrial: messages that come at the same time wait for one trial.
+func TestOneTrial(t *testing.T) {
+	r := zoneText(t, world)
+	f := &Filter{Lists: []List{zen}, Resolver: r}
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			if got, failure := run(t, f, message(t, fmt.Sprintf("192.0.2.%d", 100+i), "", "")); got != "" || failure != "" {
+				t.Errorf("%q, %q", got, failure)
+			}
+		})
+	}
+	wg.Wait()
+	if n := r.n.Load(); n != 31 {
+		t.Errorf("%d questions for 30 clients and one trial", n)
+	}
 }
 
 func TestCanceledMessageProvesNothing(t *testing.T) {

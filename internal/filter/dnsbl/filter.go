@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 // Bounds of one message.
 const (
 	maxHosts    = 20 // different names for each list
+	maxFound    = 500
 	maxQueries  = 16 // at the same time, over all lists
 	maxEvidence = 3  // names told in one finding
 )
@@ -125,12 +127,22 @@ func (f *Filter) subjects(m *filter.Message) [][]subject {
 			if !ok || slices.Contains(out[i], s) || under(s.name, f.never) {
 				continue
 			}
-			if out[i] = append(out[i], s); len(out[i]) == maxHosts {
+			if out[i] = append(out[i], s); len(out[i]) == maxFound {
 				break
 			}
 		}
+		out[i] = some(z.Kind, out[i])
 	}
 	return out
+}
+
+// some leaves as many as may be asked for. Of the hosts in links any: whoever
+// writes a message knows which would be the first, and can put others there.
+func some(kind Kind, all []subject) []subject {
+	if kind == URL && len(all) > maxHosts {
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	}
+	return all[:min(len(all), maxHosts)]
 }
 
 // senders gives the domains of those who say that they sent the message, what
