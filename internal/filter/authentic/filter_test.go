@@ -47,7 +47,7 @@ func run(t *testing.T, client, from, header string) (symbols, field string) {
 
 func TestFilter(t *testing.T) {
 	for _, test := range []struct{ name, client, from, header, want, field string }{
-		{"proven", "192.0.2.1", "x@a.test", "From: x@a.test", "", "spf=pass smtp.mailfrom=x@a.test"},
+		{"proven", "192.0.2.1", "x@a.test", "From: x@a.test", "", "spf=pass smtp.helo=x.test smtp.mailfrom=x@a.test"},
 		{"forged envelope and author", "198.51.100.1", "x@a.test", "From: x@a.test", "SPF_FAIL DMARC_FAIL_REJECT", "dmarc=fail header.from=a.test"},
 		{"forged author only", "198.51.100.1", "x@none.test", "From: x@a.test", "DMARC_FAIL_REJECT", "spf=none"},
 		{"doubtful", "198.51.100.1", "x@b.test", "From: x@b.test", "SPF_SOFTFAIL", "spf=softfail"},
