@@ -13,6 +13,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/clamd"
 	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/mail"
 )
@@ -34,6 +35,7 @@ type filterCheckCmd struct {
 	Rcpt     string   `help:"Envelope recipient." placeholder:"ADDR"`
 	NoDNS    bool     `name:"no-dns" help:"Do not ask DNS. It is asked no more anyway once it fails to answer."`
 	Zone     string   `help:"Take DNS from this zone file instead." type:"existingfile" placeholder:"FILE"`
+	Clamd    string   `help:"ClamAV's daemon: a socket's path, or host:port." placeholder:"ADDR"`
 	Rules    string   `help:"A file of content rules, beside the own ones." type:"existingfile" placeholder:"FILE"`
 }
 
@@ -60,6 +62,9 @@ type checkedFinding struct {
 
 func (c *filterCheckCmd) Run(ctx context.Context, out *output) error {
 	o := suite.Options{Rules: c.Rules}
+	if c.Clamd != "" {
+		o.Scanner = &clamd.Client{Address: c.Clamd}
+	}
 	var err error
 	if o.Resolver, err = c.resolver(); err != nil {
 		return err

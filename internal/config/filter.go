@@ -11,6 +11,7 @@ type Filter struct {
 	Rules    string   `toml:"rules" doc:"File of content rules of your own, beside those that come with migiwa; read again when it changes. Empty: none."`
 	Access   string   `toml:"access" doc:"File of addresses, domains and networks to allow, block or label, as sendmail's access; read again when it changes. Empty: none."`
 	Deadline Duration `toml:"deadline" doc:"How long one filter may take on one message. One that is later costs its findings; the message goes on."`
+	Clamd    string   `toml:"clamd" doc:"Where ClamAV's daemon listens: a socket's path, or host:port. Empty: no search for viruses, only for harmful attachments."`
 	DNSBL    []DNSBL  `toml:"dnsbl"`
 }
 

@@ -126,6 +126,24 @@ const maxQuotedSpace = 1000
 type quotedDecoder struct {
 	hold []byte // white space, or an unfinished "=" sequence
 	note func(detail string)
+
+	upper, lower bool // forms of hex digits seen
+}
+
+// form notes the form of a hex digit: programs that know only upper case, as
+// the standard wants it, read a text in both forms differently.
+func (d *quotedDecoder) form(c byte) {
+	switch {
+	case c >= 'A' && c <= 'F' && !d.upper:
+		d.upper = true
+	case c >= 'a' && c <= 'f' && !d.lower:
+		d.lower = true
+	default:
+		return
+	}
+	if d.upper && d.lower {
+		d.note("escapes in two forms")
+	}
 }
 
 func (d *quotedDecoder) code(out, in []byte) []byte {
@@ -186,6 +204,8 @@ func (d *quotedDecoder) escaped(out []byte, c byte) []byte {
 		return out
 	case unhex(first) >= 0 && unhex(c) >= 0:
 		d.hold = d.hold[:0]
+		d.form(first)
+		d.form(c)
 		return append(out, byte(unhex(first)<<4|unhex(c)))
 	case soft && c == '\n':
 		d.hold = d.hold[:0]

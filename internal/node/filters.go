@@ -12,6 +12,7 @@ import (
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/clamd"
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/lesson"
@@ -29,6 +30,9 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	o := suite.Options{Rules: cfg.Filter.Rules, Access: cfg.Filter.Access, Resolver: n.resolver, Taught: &lesson.Store{DB: n.DB}, Reports: reports}
 	for _, l := range cfg.Filter.DNSBL {
 		o.Lists = append(o.Lists, dnsbl.List{Zone: l.Zone, Kind: dnsbl.Kind(l.Kind), Weight: l.Weight})
+	}
+	if cfg.Filter.Clamd != "" {
+		o.Scanner = &clamd.Client{Address: cfg.Filter.Clamd}
 	}
 	p, err := suite.New(o)
 	if err != nil {

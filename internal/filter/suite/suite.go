@@ -14,6 +14,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/filter/link"
+	"github.com/migiwa/migiwa/internal/filter/virus"
 )
 
 // Info describes one filter.
@@ -26,6 +27,7 @@ type Info struct {
 // Known are all filters, in the order of their findings.
 var Known = []Info{
 	{"senderauth", filter.Label, "Whether a message comes from whom it says: SPF, DKIM, ARC and DMARC."},
+	{"virus", filter.Label, "Viruses, by ClamAV, and attachments that are programs or hide what they are."},
 	{"access", filter.Label, "Addresses, domains and networks that the site allows, blocks or labels."},
 	{"dnsbl", filter.Label, "Public lists of addresses, domains and links, asked by DNS."},
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
@@ -60,6 +62,8 @@ type Options struct {
 	Access   string        // file of addresses and networks, "" for none
 	Lists    []dnsbl.List  // DNS lists to ask
 	Resolver dns.Resolver  // for Lists and senders; nil: DNS is not asked
+	Scanner  virus.Scanner // nil: only attachments are looked at
+	TempDir  string        // for archives; "" is the system's
 	Taught   learned.Store // what accounts have taught; nil for none
 	Reports  digest.Store  // what users have reported; nil for none
 }
@@ -71,6 +75,7 @@ func New(o Options) (*filter.Pipeline, error) {
 	if o.Resolver != nil {
 		p.Filters = append(p.Filters, proof)
 	}
+	p.Filters = append(p.Filters, &virus.Filter{Scanner: o.Scanner, TempDir: o.TempDir})
 	if o.Access != "" {
 		f := &access.Filter{Lists: &access.File{Path: o.Access}}
 		if o.Resolver != nil {
