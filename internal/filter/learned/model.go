@@ -74,7 +74,9 @@ func (m *Model) Classify(ctx context.Context, account string, tokens []string) (
 }
 
 // Train counts a message for the account. A message must be taught once only:
-// the caller remembers which were, and as what.
+// the caller remembers which were, and as what. Both classes are needed: what is
+// taught as spam weighs nothing until wanted mail is taught beside it, such as
+// messages that were read and kept.
 func (m *Model) Train(ctx context.Context, account string, tokens []string, spam bool) error {
 	return m.teach(ctx, account, tokens, spam, 1)
 }
