@@ -85,7 +85,7 @@ func evaluateTest(training, test []*letter) error {
 	}
 	printLine("site alone", results)
 	fmt.Println("and taught mail that the site's model was trained on, too:")
-	for _, n := range taught[1:] {
+	for _, n := range taught {
 		if err := average(site, n, []fold{{training, test}}); err != nil {
 			return err
 		}

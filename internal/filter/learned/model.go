@@ -81,7 +81,8 @@ func (m *Model) Train(ctx context.Context, account string, tokens []string, spam
 	return m.teach(ctx, account, tokens, spam, 1)
 }
 
-// Undo takes back exactly what Train did with the same tokens and class.
+// Undo takes back exactly what Train did with the same tokens and class. The
+// tokens of a message are the same as long as TokenVersion is.
 func (m *Model) Undo(ctx context.Context, account string, tokens []string, spam bool) error {
 	return m.teach(ctx, account, tokens, spam, -1)
 }
