@@ -123,9 +123,11 @@ func (c *collector) add(kind, value string) {
 
 // readers gives the words of the addresses that the message is written to. A
 // message to many has none: nobody may hide his words by writing them there.
+// Fields that delivery adds do not count, so that a message has the same tokens
+// when it arrives and when it is taught.
 func readers(m *filter.Message) map[string]bool {
 	skip := map[string]bool{}
-	for _, field := range []string{"To", "Cc", "Delivered-To"} {
+	for _, field := range []string{"To", "Cc"} {
 		list, _ := mail.ParseAddressList(m.Header.Get(field))
 		if len(list) > 3 {
 			continue
