@@ -85,7 +85,7 @@ func evaluateTest(training, test []*letter) error {
 	}
 	printLine("site alone", results)
 	fmt.Println("and taught mail that the site's model was trained on, too:")
-	for _, n := range taught[1:] {
+	for _, n := range taught {
 		if err := average(site, n, []fold{{training, test}}); err != nil {
 			return err
 		}
@@ -199,9 +199,20 @@ func speed(letters []*letter) error {
 	return nil
 }
 
-// scoreFile scores messages in files, as a command for evaluate --command.
-func scoreFiles(names []string) error {
+// scoreFiles judges messages in files by the site, or by an account that was
+// taught so many messages of the training half.
+func scoreFiles(names []string, taught int) error {
 	m := &learned.Model{Site: learned.DefaultSite()}
+	if taught > 0 {
+		letters, err := readCorpus()
+		if err != nil {
+			return err
+		}
+		letters = slices.DeleteFunc(letters, func(l *letter) bool { return l.test })
+		if m, err = teach(m.Site, shuffled(letters, 0), taught); err != nil {
+			return err
+		}
+	}
 	for _, name := range names {
 		raw, err := os.ReadFile(name)
 		if err != nil {
@@ -211,7 +222,7 @@ func scoreFiles(names []string) error {
 		if err := tokenize(l); err != nil {
 			return err
 		}
-		v, err := m.Classify(context.Background(), "", l[0].tokens)
+		v, err := m.Classify(context.Background(), "user", l[0].tokens)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ const usage = `usage: filters train [FILE]             train the site model on t
        filters tune                     cross-validate on the training half
        filters evaluate                 measure on the test half
        filters evaluate --command CMD   measure another filter on it
-       filters score FILE...            judge messages`
+       filters score [--taught N] FILE  judge messages`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -44,7 +44,12 @@ func run(args []string) error {
 		}
 		return evaluate(*command)
 	case "score":
-		return scoreFiles(rest)
+		flags := flag.NewFlagSet("score", flag.ExitOnError)
+		taught := flags.Int("taught", 0, "by an account that was taught so many messages of the training half")
+		if err := flags.Parse(rest); err != nil {
+			return err
+		}
+		return scoreFiles(flags.Args(), *taught)
 	}
 	return errors.New(usage)
 }

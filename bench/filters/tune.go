@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,7 +12,10 @@ import (
 )
 
 // taught are the sizes of what an account teaches.
-var taught = []int{0, 10, 40, 100, 400, 1500}
+var taught = []int{10, 40, 100, 400, 1500}
+
+// tuneTaught are those that a fold of the training half has messages for.
+var tuneTaught = []int{0, 10, 40, 100, 400}
 
 // classify gives the scores of letters for an account.
 func classify(m *learned.Model, account string, letters []*letter) ([]scored, error) {
@@ -67,31 +70,24 @@ func tune() error {
 				site = append(site, l)
 			}
 		}
-		full := train(append(slices.Clone(site), own...), defaults)
-		part := train(site, defaults)
-		if err := tuneFold(pooled, full, part, own, check); err != nil {
+		if err := tuneFold(pooled, site, own, check); err != nil {
 			return err
 		}
-		m, err := teach(full, append(slices.Clone(site), own...), math.MaxInt)
-		if err != nil {
-			return err
-		}
-		results, err := classify(m, "user", check)
-		if err != nil {
-			return err
-		}
-		pooled[1500] = append(pooled[1500], results...)
 	}
-	for _, n := range append([]int{-1, saladKey}, taught...) {
-		if len(pooled[n]) > 0 {
-			printLine(lineName(n), pooled[n])
-		}
+	for _, n := range slices.Concat([]int{siteKey, saladKey}, tuneTaught, []int{allKey, allSaltedKey}) {
+		printLine(lineName(n), pooled[n])
 	}
 	return nil
 }
 
-// saladKey is the key of the results for spam that hides among wanted words.
-const saladKey = -2
+// Keys of results that are not a number of taught messages: the site alone, an
+// account that was taught all, and both with spam that hides among wanted words.
+const (
+	siteKey = -iota - 1
+	saladKey
+	allKey
+	allSaltedKey
+)
 
 // salted gives letters with all words of a wanted one added to each spam.
 func salted(letters []*letter) []*letter {
@@ -118,45 +114,47 @@ func salted(letters []*letter) []*letter {
 	return out
 }
 
-func tuneFold(pooled map[int][]scored, full, part *learned.Site, own, check []*letter) error {
-	results, err := classify(&learned.Model{Site: full}, "", check)
+// tuneFold adds the results of one fold: of a site trained on site and own, and
+// of accounts that teach messages of own to a site trained on the rest.
+func tuneFold(pooled map[int][]scored, site, own, check []*letter) error {
+	add := func(key int, m *learned.Model, letters []*letter) error {
+		results, err := classify(m, "user", letters)
+		pooled[key] = append(pooled[key], results...)
+		return err
+	}
+	both := slices.Concat(site, own)
+	full, part := train(both, defaults), train(site, defaults)
+	all, err := teach(full, both, len(both))
 	if err != nil {
 		return err
 	}
-	pooled[-1] = append(pooled[-1], results...)
-	results, err = classify(&learned.Model{Site: full}, "", salted(check))
-	if err != nil {
+	alone := &learned.Model{Site: full}
+	if err := errors.Join(add(siteKey, alone, check), add(saladKey, alone, salted(check)),
+		add(allKey, all, check), add(allSaltedKey, all, salted(check))); err != nil {
 		return err
 	}
-	pooled[saladKey] = append(pooled[saladKey], results...)
-	for _, n := range taught {
-		if n > 400 {
-			continue
-		}
+	for _, n := range tuneTaught {
 		m, err := teach(part, own, n)
 		if err != nil {
 			return err
 		}
-		results, err := classify(m, "user", check)
-		if err != nil {
+		if err := add(n, m, check); err != nil {
 			return err
 		}
-		pooled[n] = append(pooled[n], results...)
 	}
 	return nil
 }
 
 func lineName(n int) string {
 	switch n {
-	case -1:
+	case siteKey:
 		return "site, 3 of 4"
-	case saladKey:
+	case allKey:
+		return "  all taught"
+	case saladKey, allSaltedKey:
 		return "  with salad"
 	case 0:
 		return "site, 2 of 4"
-	}
-	if n > 400 {
-		return "  all taught"
 	}
 	return fmt.Sprintf("  %4d taught", n)
 }

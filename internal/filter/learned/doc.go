@@ -18,7 +18,7 @@
 // instead of spam; what the account taught is not, as it is of its own mail.
 //
 // Whoever wants to be heard can add a salad of words from wanted mail to spam.
-// The weights of the site are capped, wanted words have no more say together
-// than the square root of their number, and what an account learns of them is
-// that they stand in both classes.
+// The weights of the site are capped and were trained with such salads, and what
+// an account learns of their words is that they stand in both classes. That is a
+// part of an answer only; bench/filters says how much of one.
 package learned

@@ -45,6 +45,9 @@ func (m *Model) judge(tokens []string, hashes []uint64, own Counts) *judgement {
 		taught := false
 		if c := own.Tokens[hashes[i]]; c.Spam > 0 || c.Ham > 0 {
 			w.own = ownOdds(c, own, max(spam, unknownRate), max(ham, unknownRate))
+			if isShape(token) {
+				w.own = max(-maxShape, min(maxShape, w.own))
+			}
 			taught = c.Spam+c.Ham > 1
 		}
 		j.count(!strings.Contains(token, ":"), known, taught)
@@ -81,10 +84,11 @@ func (j *judgement) count(word, general, taught bool) {
 // taught mails change little, and a word that the site knows from everywhere is
 // no news when it is in the first ten mails that are taught.
 func ownOdds(c Count, own Counts, spam, ham float64) float64 {
+	c = Count{Spam: max(0, c.Spam), Ham: max(0, c.Ham)} // below 0 when more was taken back than taught
 	inSpam := float64(c.Spam) / float64(max(own.Spam, 1))
 	inHam := float64(c.Ham) / float64(max(own.Ham, 1))
 	n := float64(c.Spam + c.Ham)
-	if n <= 0 || inSpam+inHam <= 0 {
+	if n == 0 {
 		return 0
 	}
 	p := (priorMails*spam/(spam+ham) + n*inSpam/(inSpam+inHam)) / (priorMails + n)
@@ -93,6 +97,17 @@ func ownOdds(c Count, own Counts, spam, ham float64) float64 {
 		return 0
 	}
 	return max(-maxOwn, min(maxOwn, odds))
+}
+
+// isShape tells whether a token says how a message is made and not what is in
+// it or where it comes from.
+func isShape(token string) bool {
+	kind, _, found := strings.Cut(token, ":")
+	switch kind + ":" {
+	case kindHead, kindType, kindShape, kindLink:
+		return found
+	}
+	return false
 }
 
 // share says how much the account's own counts weigh beside the site. It grows

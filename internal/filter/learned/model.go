@@ -74,12 +74,15 @@ func (m *Model) Classify(ctx context.Context, account string, tokens []string) (
 }
 
 // Train counts a message for the account. A message must be taught once only:
-// the caller remembers which were, and as what.
+// the caller remembers which were, and as what. Both classes are needed: what is
+// taught as spam weighs nothing until wanted mail is taught beside it, such as
+// messages that were read and kept.
 func (m *Model) Train(ctx context.Context, account string, tokens []string, spam bool) error {
 	return m.teach(ctx, account, tokens, spam, 1)
 }
 
-// Undo takes back exactly what Train did with the same tokens and class.
+// Undo takes back exactly what Train did with the same tokens and class. The
+// tokens of a message are the same as long as TokenVersion is.
 func (m *Model) Undo(ctx context.Context, account string, tokens []string, spam bool) error {
 	return m.teach(ctx, account, tokens, spam, -1)
 }

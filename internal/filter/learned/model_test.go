@@ -129,6 +129,24 @@ func TestUndoIsExact(t *testing.T) {
 	}
 }
 
+// A message taken back that was never taught leaves counts below 0, which must
+// not turn a verdict into nonsense.
+func TestUndoTooOften(t *testing.T) {
+	m := &learned.Model{Site: small(), Store: newMemory()}
+	for range 30 {
+		teach(t, m, join(some("word", 20), some("x", 5)), true)
+		teach(t, m, some("word", 20), false)
+	}
+	for range 3 {
+		if err := m.Undo(context.Background(), "ann", some("y", 20), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v := classify(t, m, "ann", join(some("word", 20), some("y", 20))); math.Abs(v.Score-0.5) > 0.2 {
+		t.Errorf("%+v", v)
+	}
+}
+
 // What an account teaches changes little at first and much in the end, without
 // a jump in between.
 func TestTeachingGrowsSmoothly(t *testing.T) {

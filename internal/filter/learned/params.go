@@ -13,8 +13,9 @@ const (
 	unknownRate  = 0.02 // of a token that the site does not know, in either class
 	minOwn       = 1.0  // log odds that one token must have to count
 	maxOwn       = 4.0  // and that it is capped at
+	maxShape     = 2.0  // likewise of what says how a message is made
 	ownTokens    = 300  // the strongest that count
-	ownEven      = 10.0 // tokens without odds that are averaged with them
+	ownEven      = 15.0 // tokens without odds that are averaged with them
 	ownScale     = 5.5  // log odds of a message for one unit of that average
 	balancedHalf = 80.0 // taught mails, half of each class, at which the own counts have half their weight
 )

@@ -12,8 +12,10 @@ import (
 func (c *collector) structure(m *filter.Message) {
 	c.add(kindType, outline(m.Root, 0))
 	pictures, letters, pages := 0, 0, 0
-	for _, p := range m.Parts {
-		c.part(p)
+	for i, p := range m.Parts {
+		if i < maxShapeParts {
+			c.part(p)
+		}
 		if page := p.Page(); page != nil {
 			pages++
 			pictures += page.Images

@@ -1,6 +1,8 @@
 package learned
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/dchest/siphash"
@@ -17,6 +19,9 @@ const TokenVersion = 1
 // Bounds of the tokens of one message.
 const (
 	MaxTokens     = 2000 // of one message, all different
+	maxSeen       = 8000 // of which they are chosen
+	maxSubject    = 1 << 10
+	maxName       = 256
 	maxTokenBytes = 80
 	maxWordText   = 256 << 10 // octets of text that are looked at
 	maxLinks      = 100
@@ -52,6 +57,7 @@ func Tokens(m *filter.Message) []string {
 			}
 		}
 	}
+	c.fixed = min(len(c.list), MaxTokens/2)
 	room := maxWordText
 	for _, p := range m.Parts {
 		text := p.Text
@@ -62,7 +68,7 @@ func Tokens(m *filter.Message) []string {
 		room -= len(text)
 		c.text(text, "")
 	}
-	return c.list
+	return c.choose()
 }
 
 // Hashes gives the hashes under which tokens are counted. They are the same on
@@ -86,11 +92,25 @@ type collector struct {
 	seen  map[string]struct{}
 	list  []string
 	skip  map[string]bool // words that tell who reads the message
+	fixed int             // how many of list are always taken: those found before the text
 	links int
 }
 
+// choose gives the tokens of a message. Of too many words it takes those whose
+// hashes are lowest, wherever they stand: a spammer who writes thousands of
+// words above his own must not push these out.
+func (c *collector) choose() []string {
+	if len(c.list) <= MaxTokens {
+		return c.list
+	}
+	words := slices.Clone(c.list[c.fixed:])
+	slices.SortFunc(words, func(a, b string) int { return cmp.Compare(hash(a), hash(b)) })
+	list := append(c.list[:c.fixed], words[:MaxTokens-c.fixed-1]...)
+	return append(list, kindShape+"more words than are counted")
+}
+
 func (c *collector) add(kind, value string) {
-	if value == "" || len(c.list) == MaxTokens || len(kind)+len(value) > maxTokenBytes {
+	if value == "" || len(c.list) == maxSeen || len(kind)+len(value) > maxTokenBytes {
 		return
 	}
 	token := kind + value
@@ -103,9 +123,11 @@ func (c *collector) add(kind, value string) {
 
 // readers gives the words of the addresses that the message is written to. A
 // message to many has none: nobody may hide his words by writing them there.
+// Fields that delivery adds do not count, so that a message has the same tokens
+// when it arrives and when it is taught.
 func readers(m *filter.Message) map[string]bool {
 	skip := map[string]bool{}
-	for _, field := range []string{"To", "Cc", "Delivered-To"} {
+	for _, field := range []string{"To", "Cc"} {
 		list, _ := mail.ParseAddressList(m.Header.Get(field))
 		if len(list) > 3 {
 			continue
@@ -130,11 +152,11 @@ func (c *collector) header(m *filter.Message) {
 	if a := author.Address; a.Domain != "" {
 		c.add(kindFrom, strings.ToLower(a.Local)+"@"+string(a.Domain))
 	}
-	c.text(author.Name, kindName)
+	c.text(cut(author.Name, maxName), kindName)
 	if count != 1 {
 		c.add(kindHead, "authors="+bucket(count))
 	}
-	c.text(mail.DecodeText(m.Header.Get("Subject")), kindSubject)
+	c.text(cut(mail.DecodeText(m.Header.Get("Subject")), maxSubject), kindSubject)
 	if !m.Header.Has("Subject") {
 		c.add(kindHead, "no subject")
 	}
@@ -151,6 +173,8 @@ func (c *collector) header(m *filter.Message) {
 		c.add(kindHead, prefixed("mailer=", program(m.Header.Get(field))))
 	}
 }
+
+func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
 
 func prefixed(prefix, value string) string {
 	if value == "" {

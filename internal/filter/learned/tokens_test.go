@@ -2,6 +2,7 @@ package learned_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -103,6 +104,37 @@ func TestTokensAreBounded(t *testing.T) {
 	}
 }
 
+// Thousands of words above a message, or in its subject, do not push it out.
+func TestTokensAreNotPushedOut(t *testing.T) {
+	var salad strings.Builder
+	for i := range 4000 {
+		salad.WriteString("q" + strings.Map(func(r rune) rune { return r - '0' + 'a' }, strconv.Itoa(100000+i)) + " ")
+	}
+	var own []string
+	for _, a := range "abcdefghij" {
+		for _, b := range "abcdefghij" {
+			own = append(own, "pill"+string(a)+string(b))
+		}
+	}
+	payload := strings.Join(own, " ")
+	kept := 0
+	for _, token := range learned.Tokens(read(t, text(salad.String()+payload))) {
+		if slices.Contains(own, token) {
+			kept++
+		}
+	}
+	if kept < 25 {
+		t.Errorf("%d of 100 words left", kept)
+	}
+	raw := strings.Replace(text(payload), "Subject: Hello", "Subject: "+salad.String(), 1)
+	got := learned.Tokens(read(t, raw))
+	for _, w := range own {
+		if !slices.Contains(got, w) {
+			t.Fatalf("no %q in %d tokens", w, len(got))
+		}
+	}
+}
+
 func FuzzTokens(f *testing.F) {
 	f.Add([]byte(text("Hello 本日はhttp://a.example/ V.I.A.G.R.A")))
 	f.Add([]byte("Content-Type: text/html\n\n<a href='http://%65@1.2.3.4:99/'>http://x.example</a>"))
@@ -127,6 +159,18 @@ func FuzzTokens(f *testing.F) {
 			t.Error("not the same twice")
 		}
 	})
+}
+
+// The most work that one message can be.
+func BenchmarkTokensOfLargest(b *testing.B) {
+	var s strings.Builder
+	for i := range 400_000 {
+		s.WriteRune(rune(0x4e00 + i*7919%20000))
+	}
+	m := read(b, text(s.String()))
+	for b.Loop() {
+		learned.Hashes(learned.Tokens(m))
+	}
 }
 
 func BenchmarkTokens(b *testing.B) {

@@ -66,7 +66,7 @@ func (c *collector) text(text, kind string) {
 	text = norm.NFKC.String(text)
 	w := &words{c: c, kind: kind, japanese: strings.ContainsFunc(text, kana)}
 	for field := range strings.FieldsFuncSeq(text, separates) {
-		if len(c.list) == MaxTokens {
+		if len(c.list) == maxSeen {
 			return
 		}
 		w.field(field)
