@@ -22,7 +22,7 @@ type patience struct {
 
 // newPatience gives DNS as this machine is configured for.
 func newPatience() (*patience, error) {
-	c, err := dns.NewClient(dns.Config{Timeout: 2 * time.Second, Total: 4 * time.Second})
+	c, err := dns.NewClient(dns.Config{Timeout: 500 * time.Millisecond, Total: time.Second})
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,8 @@ import (
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
 )
 
-// Moves into Junk and out of it are noted, whichever way a program moves; no
-// others are.
-func TestJunkMovesAreNoted(t *testing.T) {
+// What moves tell is noted, whichever way a program moves.
+func TestMovesAreNoted(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
 		s := newStore(t, d)
 		ctx := t.Context()
@@ -40,19 +39,25 @@ func TestJunkMovesAreNoted(t *testing.T) {
 				t.Errorf("noted %v, %v; want %v", got, err, want)
 			}
 		}
-		move(in, archive)
+		move(in, trash)
 		want()
-		move(archive, junk)
-		want(1)
+		move(trash, in)
+		want()
+		move(in, archive)
+		want(2)
+		move(archive, in)
+		want(2)
+		move(in, junk)
+		want(2, 1)
 		move(junk, junk)
-		want(1)
+		want(2, 1)
 		move(junk, trash)
-		want(1)
+		want(2, 1)
 		move(trash, junk)
-		want(1, 1)
+		want(2, 1, 1)
 		if _, err := s.Copy(ctx, junk.ID, in.ID, All, Shed{}); err != nil {
 			t.Fatal(err)
 		}
-		want(1, 1, 1, 1, 0, 0) // the message is there twice now
+		want(2, 2, 1, 1, 1, 1, 0, 0) // the message is there twice now
 	})
 }

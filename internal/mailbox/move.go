@@ -63,7 +63,7 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, shed Shed, move
 	if err := s.duplicate(tx, src, dst, &c, shed, move); err != nil {
 		return c, err
 	}
-	if err := s.noteJunk(tx, src, dst, c.From); err != nil {
+	if err := s.noteMove(tx, src, dst, c.From); err != nil {
 		return c, err
 	}
 	if !move {
@@ -78,21 +78,38 @@ func (s *Store) transfer(tx *db.Tx, from, to int64, set []Range, shed Shed, move
 	return c, err
 }
 
-// noteJunk notes what its owner has moved into Junk or out of it, for filters
-// to learn from. What goes on to Trash was not moved because it is wanted.
-func (s *Store) noteJunk(tx *db.Tx, src, dst Folder, uids []uint32) error {
-	in, out := dst.Role == junk, src.Role == junk
-	if src.Account != dst.Account || in == out || out && dst.Role == trash {
+// Lesson is what a move tells of a message.
+type Lesson int64
+
+// Lessons, as they stand in the database.
+const (
+	OutOfJunk Lesson = iota // and not on to Trash: it is wanted
+	IntoJunk
+	Kept // from the INBOX into another folder
+)
+
+// noteMove notes what moves tell of messages, for filters to learn from.
+func (s *Store) noteMove(tx *db.Tx, src, dst Folder, uids []uint32) error {
+	var l Lesson
+	switch {
+	case src.Account != dst.Account || src.ID == dst.ID || src.Role == dst.Role && src.Role != "":
+		return nil
+	case dst.Role == junk:
+		l = IntoJunk
+	case dst.Role == trash:
+		return nil
+	case src.Role == junk:
+		l = OutOfJunk
+	case src.Name == inbox && dst.Name != Quarantine:
+		l = Kept
+	default:
 		return nil
 	}
-	into, now := int64(0), time.Now().UnixMilli()
-	if in {
-		into = 1
-	}
+	now := time.Now().UnixMilli()
 	for p := range spans(Ranges(uids)) {
 		where, args := chosen(tx, src.ID, p, 0)
 		_, err := tx.Exec(`INSERT INTO lesson (account, body, emailid, junk, at) SELECT CAST(? AS BIGINT), body, emailid, CAST(? AS INTEGER), CAST(? AS BIGINT)
-			FROM message WHERE `+where, append([]any{src.Account, into, now}, args...)...)
+			FROM message WHERE `+where, append([]any{src.Account, int64(l), now}, args...)...)
 		if err != nil {
 			return fmt.Errorf("note what was moved: %w", err)
 		}

@@ -27,12 +27,12 @@ const (
 
 // Rules are patterns with weights, as a rules file gives them:
 //
-//	rule SYMBOL SCORE [at-least N]
+//	rule SYMBOL SCORE [at-least N [more SCORE]]
 //	say  what is told as evidence
 //	text|subject|from|to|header:NAME|url  REGEXP
 //
 // A rule holds when one of its patterns matches, or N different ones with
-// at-least. Letter case does not matter. Patterns are Go's (RE2), whose time is
+// at-least; more is added for each beyond. Letter case does not matter. Patterns are Go's (RE2), whose time is
 // linear, so no pattern can be made slow by a message.
 type Rules struct {
 	list  []rule
@@ -43,6 +43,7 @@ type rule struct {
 	symbol   string
 	score    float64
 	atLeast  int
+	more     float64 // score of each pattern beyond
 	say      string
 	patterns []pattern
 }
@@ -158,38 +159,48 @@ func (r *Rules) line(line string) error {
 }
 
 func (r *Rules) begin(words []string) error {
-	if len(words) != 2 && (len(words) != 4 || words[2] != "at-least") {
-		return errors.New("want: rule SYMBOL SCORE [at-least N]")
+	if n := len(words); n != 2 && n != 4 && n != 6 || n > 2 && words[2] != "at-least" || n > 4 && words[4] != "more" {
+		return errors.New("want: rule SYMBOL SCORE [at-least N [more SCORE]]")
 	}
 	if len(r.list) == maxRules {
 		return fmt.Errorf("more than %d rules", maxRules)
 	}
-	score, err := strconv.ParseFloat(words[1], 64)
-	if err != nil || score < -20 || score > 20 {
-		return fmt.Errorf("score %q is not a number from -20 to 20", words[1])
-	}
-	next := rule{symbol: words[0], score: score, atLeast: 1}
+	next := rule{symbol: words[0], atLeast: 1}
 	if !symbolForm.MatchString(next.symbol) {
 		return fmt.Errorf("symbol %q is not of capital letters, digits and _", next.symbol)
 	}
-	if len(words) == 4 {
+	var err error
+	if next.score, err = parseScore(words[1]); err != nil {
+		return err
+	}
+	if len(words) > 2 {
 		if next.atLeast, err = strconv.Atoi(words[3]); err != nil || next.atLeast < 1 {
 			return fmt.Errorf("at-least %q is not a positive number", words[3])
+		}
+	}
+	if len(words) > 4 {
+		if next.more, err = parseScore(words[5]); err != nil {
+			return err
 		}
 	}
 	r.list = append(r.list, next)
 	return nil
 }
 
+func parseScore(word string) (float64, error) {
+	score, err := strconv.ParseFloat(word, 64)
+	if err != nil || score < -20 || score > 20 {
+		return 0, fmt.Errorf("score %q is not a number from -20 to 20", word)
+	}
+	return score, nil
+}
+
 // match gives the findings of all rules that hold for what is in v.
 func (r *Rules) match(v *view) []mail.Finding {
+	v.split(r.words)
 	var out []mail.Finding
-	has := map[int]bool{}
-	for _, n := range r.words.MatchThreadSafe([]byte(strings.ToLower(v.text))) {
-		has[n] = true
-	}
 	for _, rule := range r.list {
-		may := rule.may(has)
+		may := rule.may(v)
 		held, first := 0, ""
 		for i, p := range may {
 			if held+len(may)-i < rule.atLeast {
@@ -200,24 +211,32 @@ func (r *Rules) match(v *view) []mail.Finding {
 					first = hit
 				}
 			}
-			if held == rule.atLeast {
-				out = append(out, mail.Finding{Symbol: rule.symbol, Score: rule.score, Evidence: rule.evidence(first)})
+			if held == rule.atLeast && rule.more == 0 {
 				break
 			}
+		}
+		if held >= rule.atLeast {
+			score := rule.score + rule.more*float64(held-rule.atLeast)
+			out = append(out, mail.Finding{Symbol: rule.symbol, Score: score, Evidence: rule.evidence(first)})
 		}
 	}
 	return out
 }
 
-// may gives the patterns that can match a text with these words.
-func (r *rule) may(has map[int]bool) []pattern {
+// may gives the patterns that can match what is in v.
+func (r *rule) may(v *view) []pattern {
 	var out []pattern
 	for _, p := range r.patterns {
-		if p.needs == nil || slices.ContainsFunc(p.words, func(n int) bool { return has[n] }) {
+		if p.needs == nil || slices.ContainsFunc(v.chunks, p.fits) {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// fits tells whether one of the words that the pattern needs is in a chunk.
+func (p pattern) fits(c chunk) bool {
+	return p.needs == nil || slices.ContainsFunc(p.words, func(n int) bool { return c.has[n] })
 }
 
 func (r *rule) evidence(hit string) string {
@@ -230,9 +249,38 @@ func (r *rule) evidence(hit string) string {
 
 // view is a message as patterns see it, made once.
 type view struct {
-	m    *filter.Message
-	text string // what is read, white space folded
-	urls []string
+	m      *filter.Message
+	text   string // what is read, white space folded
+	chunks []chunk
+	urls   []string
+}
+
+// chunk is a piece of the text. Patterns are tried on pieces, since Go matches
+// short texts much faster, and only on those that have a word they need.
+type chunk struct {
+	text string
+	has  map[int]bool // words, by number
+}
+
+const (
+	chunkSize    = 700 // octets
+	chunkOverlap = 200 // longer than what any sensible pattern matches
+)
+
+func (v *view) split(words *ahocorasick.Matcher) {
+	v.chunks = v.chunks[:0]
+	for rest := v.text; rest != ""; {
+		n := min(chunkSize, len(rest))
+		c := chunk{text: rest[:n], has: map[int]bool{}}
+		for _, w := range words.MatchThreadSafe([]byte(strings.ToLower(c.text))) {
+			c.has[w] = true
+		}
+		v.chunks = append(v.chunks, c)
+		if n == len(rest) {
+			break
+		}
+		rest = rest[n-chunkOverlap:]
+	}
 }
 
 func (v *view) find(p pattern) (string, bool) {
@@ -243,10 +291,18 @@ func (v *view) find(p pattern) (string, bool) {
 		}
 		return s[at[0]:at[1]], true
 	}
+	if p.where == "text" {
+		for _, c := range v.chunks {
+			if p.fits(c) {
+				if hit, ok := search(c.text); ok {
+					return hit, true
+				}
+			}
+		}
+		return "", false
+	}
 	var values []string
 	switch p.where {
-	case "text":
-		return search(v.text)
 	case "url":
 		values = v.urls
 	case "subject", "from", "to":

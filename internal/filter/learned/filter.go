@@ -56,26 +56,32 @@ func (f *Filter) Check(ctx context.Context, m *filter.Message, r *filter.Report)
 
 // Finding gives what a verdict says to the recipient; ok is false when that is
 // nothing. It never has the score to send a message to Junk on its own.
+//
+// The score rises smoothly, so that it can be weighed against others: 0 at
+// "no idea", 2.3 at 80 %, 5 when sure. What speaks for a message counts less,
+// and less still from a site model, whose words are no secret.
 func (v Verdict) Finding() (f mail.Finding, ok bool) {
+	sure := 2*v.Score - 1
 	switch {
-	case v.Score > 0.97:
-		f = mail.Finding{Symbol: SymbolSpam, Score: 5}
-	case v.Score > 0.9:
-		f = mail.Finding{Symbol: SymbolSpam, Score: 4}
-	case v.Score > 0.8:
-		f = mail.Finding{Symbol: SymbolSpam, Score: 2}
-	case v.Taught < hamTaught:
-		return f, false
-	case v.Score < 0.03:
-		f = mail.Finding{Symbol: SymbolHam, Score: -2}
-	case v.Score < 0.1:
-		f = mail.Finding{Symbol: SymbolHam, Score: -1}
+	case sure > 0:
+		f = mail.Finding{Symbol: SymbolSpam, Score: maxSpam * math.Pow(sure, 1.5)}
+	case v.Taught >= hamTaught:
+		f = mail.Finding{Symbol: SymbolHam, Score: -maxHam * math.Pow(-sure, 1.5)}
 	default:
-		return f, false
+		f = mail.Finding{Symbol: SymbolHam, Score: -maxSiteHam * math.Pow(-sure, 1.5)}
 	}
+	f.Score = math.Round(100*f.Score) / 100
 	f.Evidence = v.String()
-	return f, true
+	return f, math.Abs(f.Score) >= leastScore
 }
+
+// Scores, in points.
+const (
+	maxSpam    = 5.0
+	maxHam     = 2.0
+	maxSiteHam = 0.5
+	leastScore = 0.1 // below nothing is said
+)
 
 // String gives the verdict in words for people.
 func (v Verdict) String() string {

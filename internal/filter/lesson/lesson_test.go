@@ -154,6 +154,16 @@ func TestWrongJunkTeaches(t *testing.T) {
 	c.want(0, 0, 0)
 }
 
+// Mail that is put away was wanted, until it is called junk.
+func TestKeptMailTeaches(t *testing.T) {
+	c := newClass(t, dbtest.SQLite(t))
+	c.deliver("", letter)
+	c.move("INBOX", "Archive")
+	c.want(0, 1, 1)
+	c.move("Archive", "Junk")
+	c.want(1, 0, 1)
+}
+
 // Off means that nothing is learned, either.
 func TestOffTeachesNothing(t *testing.T) {
 	c := newClass(t, dbtest.SQLite(t))

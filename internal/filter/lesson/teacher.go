@@ -14,6 +14,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/store/body"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
@@ -55,7 +56,7 @@ func (t *Teacher) Run(ctx context.Context) {
 type moved struct {
 	id, account, body, emailid int64
 	address                    string
-	junk                       bool
+	lesson                     mailbox.Lesson
 }
 
 // Teach works off some notes and tells how many.
@@ -66,9 +67,7 @@ func (t *Teacher) Teach(ctx context.Context) (int, error) {
 		return tx.Each(`SELECT l.id, l.account, l.body, l.emailid, l.junk, a.addresskey FROM lesson l JOIN account a ON a.id = l.account
 			ORDER BY l.id LIMIT 50`, nil, func(scan func(...any) error) error {
 			var m moved
-			var junk int64
-			err := scan(&m.id, &m.account, &m.body, &m.emailid, &junk, &m.address)
-			m.junk = junk == 1
+			err := scan(&m.id, &m.account, &m.body, &m.emailid, &m.lesson, &m.address)
 			list = append(list, m)
 			return err
 		})
@@ -108,10 +107,10 @@ func (t *Teacher) one(ctx context.Context, m moved) error {
 		}
 		return m.teach(tx, words(msg))
 	})
-	if err != nil || !first || !reports || msg == nil || t.Reports == nil {
+	if err != nil || !first || !reports || msg == nil || t.Reports == nil || m.lesson == mailbox.Kept {
 		return err
 	}
-	return t.Reports.Report(ctx, m.address, digest.Fingerprints(msg), m.junk)
+	return t.Reports.Report(ctx, m.address, digest.Fingerprints(msg), m.lesson == mailbox.IntoJunk)
 }
 
 // on tells whether a filter may learn from the account's mail.
@@ -155,33 +154,35 @@ func words(m *filter.Message) []uint64 {
 	return slices.Compact(hashes)
 }
 
-// teach counts the message, or takes back what it had taught before when it
-// now goes the other way.
+// teach counts the message. A move the other way takes back what the one before
+// had taught; mail that was only kept and then goes into Junk is spam all the
+// same.
 func (m moved) teach(tx *db.Tx, hashes []uint64) error {
-	var was int64
+	var was mailbox.Lesson
 	err := tx.Row(`SELECT spam FROM taught WHERE account = ? AND emailid = ?`, m.account, m.emailid).Scan(&was)
+	spam := m.lesson == mailbox.IntoJunk
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		if _, err := tx.Exec(`INSERT INTO taught (account, emailid, spam) VALUES (?, ?, ?)`, m.account, m.emailid, asInt(m.junk)); err != nil {
-			return err
-		}
-		return add(tx, m.account, delta(hashes, m.junk, 1))
+		return m.count(tx, hashes)
 	case err != nil:
 		return err
-	case (was == 1) == m.junk:
+	case (was == mailbox.IntoJunk) == spam:
 		return nil // twice the same way: a copy was made
 	}
 	if _, err := tx.Exec(`DELETE FROM taught WHERE account = ? AND emailid = ?`, m.account, m.emailid); err != nil {
 		return err
 	}
-	return add(tx, m.account, delta(hashes, !m.junk, -1))
+	if err := add(tx, m.account, delta(hashes, !spam, -1)); err != nil || was != mailbox.Kept {
+		return err
+	}
+	return m.count(tx, hashes)
 }
 
-func asInt(b bool) int64 {
-	if b {
-		return 1
+func (m moved) count(tx *db.Tx, hashes []uint64) error {
+	if _, err := tx.Exec(`INSERT INTO taught (account, emailid, spam) VALUES (?, ?, ?)`, m.account, m.emailid, int64(m.lesson)); err != nil {
+		return err
 	}
-	return 0
+	return add(tx, m.account, delta(hashes, m.lesson == mailbox.IntoJunk, 1))
 }
 
 func delta(hashes []uint64, spam bool, n int) learned.Delta {

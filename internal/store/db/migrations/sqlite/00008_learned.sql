@@ -1,12 +1,12 @@
 -- +goose Up
--- Messages that their owner has moved into the Junk folder or out of it, until
--- somebody has looked at them.
+-- Messages that their owner has moved into the Junk folder, out of it or away
+-- from the INBOX, until somebody has looked at them.
 CREATE TABLE lesson (
 	id      INTEGER PRIMARY KEY AUTOINCREMENT,
 	account INTEGER NOT NULL REFERENCES account(id) ON DELETE CASCADE,
 	body    BIGINT NOT NULL,
 	emailid INTEGER NOT NULL,
-	junk    INTEGER NOT NULL, -- 1: into Junk
+	junk    INTEGER NOT NULL, -- 0: out of Junk, 1: into it, 2: kept
 	at      INTEGER NOT NULL  -- ms since 1970
 );
 CREATE INDEX lesson_account ON lesson(account);
@@ -15,7 +15,7 @@ CREATE INDEX lesson_account ON lesson(account);
 CREATE TABLE taught (
 	account INTEGER NOT NULL REFERENCES account(id) ON DELETE CASCADE,
 	emailid INTEGER NOT NULL,
-	spam    INTEGER NOT NULL,
+	spam    INTEGER NOT NULL, -- as lesson.junk
 	PRIMARY KEY (account, emailid)
 ) WITHOUT ROWID;
 
