@@ -3,7 +3,6 @@ module github.com/migiwa/migiwa
 go 1.26.6
 
 require (
-	blitiri.com.ar/go/spf v1.6.0
 	github.com/VictoriaMetrics/VictoriaLogs v1.51.1-0.20260624061259-dc94972a8708
 	github.com/VictoriaMetrics/VictoriaMetrics v1.151.0
 	github.com/alecthomas/kong v1.17.0
