@@ -10,6 +10,7 @@ import (
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/virus"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 )
@@ -34,6 +35,7 @@ type Filters struct {
 type Inspection struct {
 	s      *Session
 	copies []judged
+	own    bool // of one of our own users: only viruses are looked for
 	pipe   *io.PipeWriter
 	read   chan parsed
 }
@@ -73,6 +75,29 @@ func (s *Session) Inspect(ctx context.Context, env *mail.Envelope) (*Inspection,
 	if !on {
 		return nil, nil
 	}
+	in.start(env)
+	return in, nil
+}
+
+// InspectOwn begins to look for viruses in what one of our users sends.
+func (s *Session) InspectOwn(env *mail.Envelope) *Inspection {
+	if s.Filters == nil {
+		return nil
+	}
+	in := &Inspection{s: s, own: true, copies: []judged{{modes: map[string]filter.Mode{virusFilter: filter.Nothing}}}}
+	in.start(env)
+	return in
+}
+
+// virusFilter is the one that a site must run on what its users send.
+const virusFilter = "virus"
+
+// ownVirus tells one of our users why his message was not sent.
+var ownVirus = mail.Reply{Code: 554, Enhanced: "5.7.0", Text: "The message contains a virus and was not sent"}
+
+// start reads the message while it comes in.
+func (in *Inspection) start(env *mail.Envelope) {
+	s := in.s
 	r, w := io.Pipe()
 	in.pipe, in.read = w, make(chan parsed, 1)
 	e := filter.Envelope{Trace: string(s.Conn.Trace), Client: s.Conn.Remote.Addr().Unmap(), Hello: s.Conn.Hello.Name,
@@ -83,7 +108,6 @@ func (s *Session) Inspect(ctx context.Context, env *mail.Envelope) (*Inspection,
 		r.CloseWithError(err) // a writer must not wait for a reader that is gone
 		in.read <- parsed{m, err}
 	}()
-	return in, nil
 }
 
 // judged asks how far each filter may go with a copy.
@@ -152,6 +176,9 @@ func (in *Inspection) Judge(ctx context.Context, env *mail.Envelope, open func()
 	for _, f := range result.Failures {
 		in.s.Record(event.Event{Kind: event.Fault, From: env.From.Path(), Verb: f.Filter, Reason: "filter " + f.Filter + ": " + f.Err.Error()})
 	}
+	if in.own {
+		return in.refuseVirus(env, result.Findings[0])
+	}
 	reply := in.settle(env, result)
 	if reply == nil {
 		in.kept(ctx, p.m)
@@ -173,6 +200,17 @@ func (in *Inspection) kept(ctx context.Context, m *filter.Message) {
 			return
 		}
 	}
+}
+
+// refuseVirus gives the reply to a virus from one of our own users.
+func (in *Inspection) refuseVirus(env *mail.Envelope, findings []filter.Finding) *mail.Reply {
+	for _, f := range findings {
+		if f.Symbol == virus.Found {
+			in.record(env, in.copies[0], filter.Decision{Action: filter.Nothing, Score: f.Score}, findings)
+			return ownVirus.Because(errors.New(f.Evidence))
+		}
+	}
+	return nil
 }
 
 // settle decides for each copy. One reply stands for all: who wants a message

@@ -63,11 +63,13 @@ func (s *session) store(ctx context.Context, m *deliver.Accepted, env *mail.Enve
 		return s.Failed(m, err)
 	}
 	defer w.Abort()
-	if _, err := header.WriteTo(w); err != nil {
+	look := s.InspectOwn(env)
+	defer look.Abort()
+	if _, err := header.WriteTo(io.MultiWriter(w, look)); err != nil {
 		return s.Failed(m, err)
 	}
 	hash := senderauth.NewBodyHash()
-	if err := receive.Copy(io.MultiWriter(w, hash), rest); err != nil {
+	if err := receive.Copy(io.MultiWriter(w, hash, look), rest); err != nil {
 		return s.Failed(m, err)
 	}
 	signatures, err := s.sign(ctx, header, hash)
@@ -75,7 +77,7 @@ func (s *session) store(ctx context.Context, m *deliver.Accepted, env *mail.Enve
 		return s.Failed(m, err)
 	}
 	m.Prefix = []byte(signatures + s.Received(env))
-	return s.Commit(ctx, env, m, w, nil)
+	return s.Commit(ctx, env, m, w, look)
 }
 
 // sign gives the DKIM-Signature fields of the author's domain; none when it has
