@@ -13,6 +13,13 @@ type Filter struct {
 	Deadline Duration `toml:"deadline" doc:"How long one filter may take on one message. One that is later costs its findings; the message goes on."`
 	Clamd    string   `toml:"clamd" doc:"Where ClamAV's daemon listens: a socket's path, or host:port. Empty: no search for viruses, only for harmful attachments."`
 	DNSBL    []DNSBL  `toml:"dnsbl"`
+	Milters  []Milter `toml:"milter"`
+}
+
+// Milter is one mail filter of others.
+type Milter struct {
+	Address  string `toml:"address" doc:"Where it listens, as sendmail writes it: unix:/run/opendkim.sock, inet:8891@localhost."`
+	Required bool   `toml:"required" doc:"That it does not answer is a finding of its own."`
 }
 
 // DNSBL is one list that is asked by DNS.
@@ -27,6 +34,9 @@ func defaultFilter() Filter { return Filter{Deadline: Duration(20 * time.Second)
 func (c *Config) checkFilter(ck *checker) {
 	d := c.Filter.Deadline.D()
 	ck.bad(d >= time.Second && d <= 4*time.Minute, "filter.deadline", "must be between 1s and 4m: senders wait for the answer")
+	for i, m := range c.Filter.Milters {
+		ck.bad(m.Address != "", fmt.Sprintf("filter.milter[%d].address", i), "must be set")
+	}
 	for i, l := range c.Filter.DNSBL {
 		key := fmt.Sprintf("filter.dnsbl[%d]", i)
 		ck.bad(l.Zone != "", key+".zone", "must be set")

@@ -16,6 +16,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/lesson"
+	"github.com/migiwa/migiwa/internal/filter/milter"
 	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/serve/receive"
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -30,6 +31,9 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	o := suite.Options{Rules: cfg.Filter.Rules, Access: cfg.Filter.Access, Resolver: n.resolver, Taught: &lesson.Store{DB: n.DB}, Reports: reports}
 	for _, l := range cfg.Filter.DNSBL {
 		o.Lists = append(o.Lists, dnsbl.List{Zone: l.Zone, Kind: dnsbl.Kind(l.Kind), Weight: l.Weight})
+	}
+	for _, m := range cfg.Filter.Milters {
+		o.Milters = append(o.Milters, milter.Server{Name: m.Address, Address: m.Address, Required: m.Required})
 	}
 	if cfg.Filter.Clamd != "" {
 		o.Scanner = &clamd.Client{Address: cfg.Filter.Clamd}

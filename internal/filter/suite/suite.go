@@ -14,6 +14,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/filter/link"
+	"github.com/migiwa/migiwa/internal/filter/milter"
 	"github.com/migiwa/migiwa/internal/filter/virus"
 )
 
@@ -33,6 +34,7 @@ var Known = []Info{
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
 	{"content", filter.Label, "Header and words: what honest programs do not write, what frauds say."},
 	{"digest", filter.Label, "Mail that other users here have reported as spam by moving it into Junk."},
+	{"milter", filter.Label, "Mail filters of others, asked by sendmail's filter protocol."},
 	{"learned", filter.Label, "A classifier that learns from what you move into Junk and out of it."},
 }
 
@@ -64,6 +66,7 @@ type Options struct {
 	Resolver dns.Resolver  // for Lists and senders; nil: DNS is not asked
 	Scanner  virus.Scanner // nil: only attachments are looked at
 	TempDir  string        // for archives; "" is the system's
+	Milters  []milter.Server
 	Taught   learned.Store // what accounts have taught; nil for none
 	Reports  digest.Store  // what users have reported; nil for none
 }
