@@ -2,7 +2,6 @@ package mx_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -228,5 +227,5 @@ type panicking struct{}
 func (panicking) Name() string { return "panicking" }
 
 func (panicking) Check(context.Context, *filter.Message, *filter.Report) error {
-	panic(fmt.Sprint("hostile input"))
+	panic("hostile input")
 }
