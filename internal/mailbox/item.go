@@ -252,6 +252,9 @@ func writeOutlines(tx *db.Tx, ids []int64, data [][]byte) error {
 // ErrNoMessage when it is gone. It asks the database only when the body was
 // moved meanwhile.
 func (s *Store) OpenItem(ctx context.Context, it *Item) (*Content, error) {
+	if err := s.vet(ctx, it.folder, it.UID); err != nil {
+		return nil, err
+	}
 	b, err := s.openBody(ctx, it)
 	if err != nil {
 		return nil, fmt.Errorf("open message %d of folder %d: %w", it.UID, it.folder, err)

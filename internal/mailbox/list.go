@@ -175,6 +175,9 @@ func (c *Content) Close() error { return c.body.Close() }
 // Open opens a message for reading, or gives ErrNoMessage. Its size is that of
 // the list.
 func (s *Store) Open(ctx context.Context, id int64, uid uint32) (*Content, error) {
+	if err := s.vet(ctx, id, uid); err != nil {
+		return nil, err
+	}
 	it := Item{Message: Message{UID: uid}, folder: id}
 	err := s.DB.Read(ctx, func(tx *db.Tx) error {
 		return tx.Row(`SELECT prefix, message.body, ref FROM message JOIN body ON body.id = message.body WHERE mailbox = ? AND uid = ?`,
@@ -194,6 +197,13 @@ func (s *Store) Open(ctx context.Context, id int64, uid uint32) (*Content, error
 		return nil, fmt.Errorf("open message %d of folder %d: %w", uid, id, err)
 	}
 	return newContent(it.Prefix, b), nil
+}
+
+func (s *Store) vet(ctx context.Context, folder int64, uid uint32) error {
+	if s.Vet == nil {
+		return nil
+	}
+	return s.Vet(ctx, folder, uid)
 }
 
 func newContent(prefix []byte, b blob.Reader) *Content {

@@ -54,6 +54,7 @@
 package mailbox
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -82,6 +83,9 @@ type Store struct {
 	DB     *db.DB
 	Bodies *body.Store
 	Bus    *bus.Bus // nil: no notices
+	// Vet looks at a message before Open and OpenItem give its text, and may
+	// keep it back by an error; nil: all are given.
+	Vet func(ctx context.Context, folder int64, uid uint32) error
 
 	folders  idCache
 	watchers watchers

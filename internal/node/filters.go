@@ -17,6 +17,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/lesson"
 	"github.com/migiwa/migiwa/internal/filter/milter"
+	"github.com/migiwa/migiwa/internal/filter/rescan"
 	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/serve/receive"
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -36,7 +37,11 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 		o.Milters = append(o.Milters, milter.Server{Name: m.Address, Address: m.Address, Required: m.Required})
 	}
 	if cfg.Filter.Clamd != "" {
-		o.Scanner = &clamd.Client{Address: cfg.Filter.Clamd}
+		scanner := &clamd.Client{Address: cfg.Filter.Clamd}
+		o.Scanner = scanner
+		again := &rescan.Vetter{DB: n.DB, Directory: n.Directory, Mailboxes: n.Mailboxes, Scanner: scanner, Default: suite.Default, Events: n.Events}
+		n.Mailboxes.Vet = again.Vet
+		n.background.Go(func() { again.Run(run) })
 	}
 	p, err := suite.New(o)
 	if err != nil {

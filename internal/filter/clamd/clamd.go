@@ -130,6 +130,12 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 	return v, nil
 }
 
+// Signatures names the signatures in use.
+func (c *Client) Signatures(ctx context.Context) (string, error) {
+	v, err := c.Version(ctx)
+	return v.Engine + "/" + v.Signatures + "/" + v.Date, err
+}
+
 // command sends one command on a connection of its own, as clamd wants it, and
 // gives the reply.
 func (c *Client) command(ctx context.Context, command string, send func(io.Writer) error) (string, error) {
