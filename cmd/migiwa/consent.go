@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -99,4 +100,26 @@ func orDefault(mode string) string {
 		return "default"
 	}
 	return mode
+}
+
+type filterChannelCmd struct {
+	Address string `arg:"" help:"Address of an account."`
+	Domain  string `arg:"" help:"Whose mail shall come to the new address."`
+}
+
+func (f *filterChannelCmd) Run(ctx context.Context, c *cli, out *output) error {
+	rooms, err := c.rooms(ctx)
+	if err != nil {
+		return err
+	}
+	defer rooms.Close()
+	a, err := rooms.Admin.Channel(ctx, f.Address, f.Domain)
+	if err != nil {
+		return err
+	}
+	if out.json {
+		return out.object(map[string]string{"address": a.String()})
+	}
+	_, err = fmt.Fprintln(out.w, a)
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/migiwa/migiwa/internal/directory"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/channel"
 	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/store/db"
@@ -148,4 +149,28 @@ func (a *Admin) FilterHistory(ctx context.Context, subject string) ([]directory.
 		subject = address.Key()
 	}
 	return a.Directory.ConsentHistory(ctx, subject)
+}
+
+// ChannelSecret names the key of addresses for one correspondent.
+const ChannelSecret = "channel"
+
+// Channel gives the address of an account for the mail of one domain only.
+func (a *Admin) Channel(ctx context.Context, address, correspondent string) (mail.Address, error) {
+	acct, err := a.Account(ctx, address)
+	if err != nil {
+		return mail.Address{}, err
+	}
+	name, err := mail.ParseDomain(correspondent)
+	if err != nil {
+		return mail.Address{}, fmt.Errorf("%w: %w", directory.ErrInvalid, err)
+	}
+	domain, err := a.Directory.Domain(ctx, acct.Address.Domain)
+	if err != nil {
+		return mail.Address{}, err
+	}
+	secret, err := a.Directory.Secret(ctx, ChannelSecret, 32)
+	if err != nil {
+		return mail.Address{}, err
+	}
+	return channel.Address(secret, acct.Address, domain.Settings.PlusSeparator, name)
 }

@@ -38,6 +38,7 @@ type Recipient struct {
 	Index   int    // in the recipients of the message
 	Account string // its address, "" when it is none of ours
 	ID      int64  // of the account
+	Detail  string // of its address: what stands behind the plus
 	Address mail.Address
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/filter"
@@ -30,6 +31,9 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	o := suite.Options{Rules: cfg.Filter.Rules, Access: cfg.Filter.Access, Resolver: n.resolver, Taught: &lesson.Store{DB: n.DB}, Reports: reports}
+	if o.Channels, err = n.Directory.Secret(run, admin.ChannelSecret, 32); err != nil {
+		return err
+	}
 	for _, l := range cfg.Filter.DNSBL {
 		o.Lists = append(o.Lists, dnsbl.List{Zone: l.Zone, Kind: dnsbl.Kind(l.Kind), Weight: l.Weight})
 	}

@@ -71,6 +71,18 @@ func TestFilters(t *testing.T) {
 	s.refusesOwnVirus(file)
 }
 
+// An address that was made for one correspondent, used by another.
+func TestChannel(t *testing.T) {
+	s := shared(t, "fchan")
+	to := strings.TrimSpace(s.run("", "filter", "channel", "fchan@"+domain, "shop.test"))
+	if out, err := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--from", "a@far.test", "--to", to); err != nil {
+		t.Fatalf("swaks: %v\n%s", err, out)
+	}
+	if text := s.copyIn("fchan", "INBOX"); !strings.Contains(text, "X-Migiwa-Finding: CHANNEL_FOREIGN; 6.0; the address was made for shop.test") {
+		t.Errorf("%s is not told to be used by another:\n%s", to, text)
+	}
+}
+
 // refusesOwnVirus sends a virus as one of the server's own users.
 func (s *server) refusesOwnVirus(file string) {
 	s.t.Helper()

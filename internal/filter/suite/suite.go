@@ -9,6 +9,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/access"
 	"github.com/migiwa/migiwa/internal/filter/authentic"
+	"github.com/migiwa/migiwa/internal/filter/channel"
 	"github.com/migiwa/migiwa/internal/filter/content"
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
@@ -30,6 +31,7 @@ var Known = []Info{
 	{"senderauth", filter.Label, "Whether a message comes from whom it says: SPF, DKIM, ARC and DMARC."},
 	{"virus", filter.Label, "Viruses, by ClamAV, and attachments that are programs or hide what they are."},
 	{"access", filter.Label, "Addresses, domains and networks that the site allows, blocks or labels."},
+	{"channel", filter.Label, "Mail to an address that you made for one correspondent, from somebody else."},
 	{"dnsbl", filter.Label, "Public lists of addresses, domains and links, asked by DNS."},
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
 	{"content", filter.Label, "Header and words: what honest programs do not write, what frauds say."},
@@ -67,6 +69,7 @@ type Options struct {
 	Scanner  virus.Scanner // nil: only attachments are looked at
 	TempDir  string        // for archives; "" is the system's
 	Milters  []milter.Server
+	Channels []byte        // key of addresses for one correspondent; nil: there are none
 	Taught   learned.Store // what accounts have taught; nil for none
 	Reports  digest.Store  // what users have reported; nil for none
 }
@@ -75,19 +78,20 @@ type Options struct {
 func New(o Options) (*filter.Pipeline, error) {
 	p := &filter.Pipeline{}
 	proof := &authentic.Filter{Resolver: o.Resolver}
+	var proven func(context.Context, *filter.Message) []string
 	if o.Resolver != nil {
 		p.Filters = append(p.Filters, proof)
+		proven = func(ctx context.Context, m *filter.Message) []string {
+			known, _ := proof.Prove(ctx, m) // the filter itself tells what went wrong
+			return known.Domains()
+		}
 	}
 	p.Filters = append(p.Filters, &virus.Filter{Scanner: o.Scanner, TempDir: o.TempDir})
 	if o.Access != "" {
-		f := &access.Filter{Lists: &access.File{Path: o.Access}}
-		if o.Resolver != nil {
-			f.Authenticated = func(ctx context.Context, m *filter.Message) []string {
-				known, _ := proof.Prove(ctx, m) // the filter itself tells what went wrong
-				return known.Domains()
-			}
-		}
-		p.Filters = append(p.Filters, f)
+		p.Filters = append(p.Filters, &access.Filter{Lists: &access.File{Path: o.Access}, Authenticated: proven})
+	}
+	if o.Channels != nil {
+		p.Filters = append(p.Filters, &channel.Filter{Secret: o.Channels, Proven: proven})
 	}
 	if len(o.Lists) > 0 {
 		f := &dnsbl.Filter{Lists: o.Lists, Resolver: o.Resolver, Hosts: link.Hosts}

@@ -114,7 +114,7 @@ func (in *Inspection) start(env *mail.Envelope) {
 func (s *Session) judged(ctx context.Context, rcpt, target int) (judged, error) {
 	t := &s.Recipients[rcpt].Targets[target]
 	j := judged{rcpt: rcpt, target: target, modes: map[string]filter.Mode{}}
-	j.to = filter.Recipient{Address: s.Recipients[rcpt].Address, ID: t.Account}
+	j.to = filter.Recipient{Address: s.Recipients[rcpt].Address, ID: t.Account, Detail: t.Detail}
 	owner := t.Owner
 	if t.Account != 0 {
 		j.to.Account = owner.Key()
