@@ -26,17 +26,19 @@ const (
 
 // DMARCRecord is a domain's record.
 type DMARCRecord struct {
-	Domain      string      // where it was found
-	Policy      DMARCPolicy // of the domain
-	Subdomains  DMARCPolicy // of those below it
-	Nonexistent DMARCPolicy // of those below it that do not exist; "" is Subdomains
-	StrictDKIM  bool
-	StrictSPF   bool
-	Testing     bool     // t=y, or a share (pct) below 100
-	Reports     []string // addresses of rua
+	Domain       string      // where it was found
+	Policy       DMARCPolicy // of the domain
+	Subdomains   DMARCPolicy // of those below it
+	Nonexistent  DMARCPolicy // of those below it that do not exist
+	StrictDKIM   bool
+	StrictSPF    bool
+	Testing      bool     // t=y, or a share (pct) below 100
+	PublicSuffix bool     // psd=y: others register below it
+	Reports      []string // addresses of rua
 }
 
-// DMARC checks whether the author's domain stands behind a message (RFC 7489).
+// DMARC checks whether the author's domain stands behind a message (RFC 7489,
+// RFC 9989).
 type DMARC struct{ Resolver dns.Resolver }
 
 // Signed is the domain of one DKIM signature that has passed.
@@ -175,23 +177,52 @@ func OrganisationalDomain(domain string) string {
 	return org
 }
 
-// Lookup gives the record that holds for a domain: its own or that of its
-// organisation. nil and no error: there is none.
+// maxWalk bounds how many names are asked for a record (RFC 9989 section 4.10).
+const maxWalk = 8
+
+// Lookup gives the record that holds for a domain: its own, or the nearest
+// above it. A name below which strangers register counts only when its record
+// says that it means them (psd=y). nil and no error: there is none.
 func (c *DMARC) Lookup(ctx context.Context, domain string) (*DMARCRecord, error) {
-	for _, at := range []string{domain, OrganisationalDomain(domain)} {
+	for i, at := range walk(domain) {
 		res, err := c.Resolver.TXT(ctx, "_dmarc."+at)
 		if err != nil && !dns.IsNotFound(err) {
 			return nil, err
 		}
-		if r := onlyRecord(res.Texts); r != nil {
-			r.Domain = at
-			return r, nil
+		r := onlyRecord(res.Texts)
+		if r == nil || i > 0 && isPublicSuffix(at) && !r.PublicSuffix {
+			continue
 		}
-		if at == OrganisationalDomain(domain) {
-			break
+		r.Domain = at
+		if at != domain && r.Nonexistent != r.Subdomains && c.missing(ctx, domain) {
+			r.Subdomains = r.Nonexistent
 		}
+		return r, nil
 	}
 	return nil, nil
+}
+
+// walk gives a domain and those above it; of a long one only the upper ones
+// beside itself.
+func walk(domain string) []string {
+	names := []string{domain}
+	labels := strings.Split(domain, ".")
+	for i := max(1, len(labels)-maxWalk+1); i < len(labels); i++ {
+		names = append(names, strings.Join(labels[i:], "."))
+	}
+	return names
+}
+
+func isPublicSuffix(domain string) bool {
+	suffix, _ := publicsuffix.PublicSuffix(domain)
+	return suffix == domain
+}
+
+// missing tells whether a name does not exist (RFC 9989 section 3.2.12).
+func (c *DMARC) missing(ctx context.Context, domain string) bool {
+	_, mx := c.Resolver.MX(ctx, domain)
+	_, addrs := c.Resolver.Addrs(ctx, domain)
+	return dns.IsNotFound(mx) && dns.IsNotFound(addrs)
 }
 
 // onlyRecord gives the record among texts; several are as good as none.
@@ -233,6 +264,8 @@ func ParseDMARC(text string) *DMARCRecord {
 			r.StrictDKIM = strings.EqualFold(value, "s")
 		case "aspf":
 			r.StrictSPF = strings.EqualFold(value, "s")
+		case "psd":
+			r.PublicSuffix = strings.EqualFold(value, "y")
 		case "t":
 			r.Testing = r.Testing || strings.EqualFold(value, "y")
 		case "pct":
@@ -255,6 +288,9 @@ func ParseDMARC(text string) *DMARCRecord {
 	}
 	if r.Subdomains == "" {
 		r.Subdomains = r.Policy
+	}
+	if r.Nonexistent == "" {
+		r.Nonexistent = r.Subdomains
 	}
 	return r
 }

@@ -40,6 +40,8 @@ func TestDMARC(t *testing.T) {
 	zone := texts(t, map[string]string{
 		"_dmarc.strict.example": "v=DMARC1; p=reject; adkim=s; aspf=s", "_dmarc.loose.example": "v=DMARC1;p=quarantine;sp=none;rua=mailto:a@x.example!10m",
 		"_dmarc.test.example": "v=DMARC1; p=reject; t=y", "_dmarc.part.example": "v=DMARC1; p=reject; pct=20", "_dmarc.broken.example": "v=DMARC1; p=maybe",
+		"_dmarc.np.example": "v=DMARC1; p=none; np=reject", "there.np.example": "x", "_dmarc.co.jp": "v=DMARC1; p=reject",
+		"_dmarc.bank": "v=DMARC1; p=reject; psd=y", "_dmarc.mid.deep.example": "v=DMARC1; p=quarantine",
 		"_dmarc.odd.example": "v=spf1 -all", "_dmarc.late.example": "p=reject; v=DMARC1",
 	})
 	for _, test := range []struct {
@@ -60,6 +62,12 @@ func TestDMARC(t *testing.T) {
 		{"odd.example", "", "", "none", PolicyNone},
 		{"late.example", "", "", "none", PolicyNone},
 		{"without.example", "without.example", "", "none", PolicyNone},
+		{"gone.np.example", "", "", "fail", PolicyReject},
+		{"np.example", "", "", "fail", PolicyNone},
+		{"firm.co.jp", "", "", "none", PolicyNone},
+		{"some.bank", "", "", "fail", PolicyReject},
+		{"a.mid.deep.example", "", "", "fail", PolicyQuarantine},
+		{"a.b.c.d.e.f.g.h.i.j.loose.example", "", "", "fail", PolicyNone},
 	} {
 		var signed []Signed
 		if test.signed != "" {
