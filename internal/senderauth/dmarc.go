@@ -252,33 +252,7 @@ func ParseDMARC(text string) *DMARCRecord {
 	}
 	r := &DMARCRecord{}
 	for _, tag := range tags[1:] {
-		name, value := cutTag(tag)
-		switch name {
-		case "p":
-			r.Policy = policy(value)
-		case "sp":
-			r.Subdomains = policy(value)
-		case "np":
-			r.Nonexistent = policy(value)
-		case "adkim":
-			r.StrictDKIM = strings.EqualFold(value, "s")
-		case "aspf":
-			r.StrictSPF = strings.EqualFold(value, "s")
-		case "psd":
-			r.PublicSuffix = strings.EqualFold(value, "y")
-		case "t":
-			r.Testing = r.Testing || strings.EqualFold(value, "y")
-		case "pct":
-			n, err := strconv.Atoi(value)
-			r.Testing = r.Testing || err == nil && n < 100
-		case "rua":
-			for _, uri := range strings.Split(value, ",") {
-				if to, ok := strings.CutPrefix(strings.TrimSpace(uri), "mailto:"); ok {
-					to, _, _ = strings.Cut(to, "!") // a limit of size
-					r.Reports = append(r.Reports, to)
-				}
-			}
-		}
+		r.tag(cutTag(tag))
 	}
 	if r.Policy == "" {
 		if len(r.Reports) == 0 {
@@ -293,6 +267,36 @@ func ParseDMARC(text string) *DMARCRecord {
 		r.Nonexistent = r.Subdomains
 	}
 	return r
+}
+
+// tag takes one tag; one that is unknown or wrong changes nothing.
+func (r *DMARCRecord) tag(name, value string) {
+	switch name {
+	case "p":
+		r.Policy = policy(value)
+	case "sp":
+		r.Subdomains = policy(value)
+	case "np":
+		r.Nonexistent = policy(value)
+	case "adkim":
+		r.StrictDKIM = strings.EqualFold(value, "s")
+	case "aspf":
+		r.StrictSPF = strings.EqualFold(value, "s")
+	case "psd":
+		r.PublicSuffix = strings.EqualFold(value, "y")
+	case "t":
+		r.Testing = r.Testing || strings.EqualFold(value, "y")
+	case "pct":
+		n, err := strconv.Atoi(value)
+		r.Testing = r.Testing || err == nil && n < 100
+	case "rua":
+		for _, uri := range strings.Split(value, ",") {
+			if to, ok := strings.CutPrefix(strings.TrimSpace(uri), "mailto:"); ok {
+				to, _, _ = strings.Cut(to, "!") // a limit of size
+				r.Reports = append(r.Reports, to)
+			}
+		}
+	}
 }
 
 func cutTag(tag string) (name, value string) {
