@@ -19,22 +19,22 @@ import (
 // gets the names of the files to judge on its standard input, one a line. It
 // prints lines of a file name and a score, higher for spam; other lines are
 // passed over. What it takes before its first line counts as training.
-func evaluateCommand(command string, training, test []*letter, others map[string][]*letter) error {
+func evaluateCommand(command string, way bool, training, test []*letter, others map[string][]*letter) error {
 	dir, err := os.MkdirTemp("", "filters")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if _, err := put(filepath.Join(dir, "train"), training); err != nil {
+	if _, err := put(filepath.Join(dir, "train"), training, way); err != nil {
 		return err
 	}
 	sets := map[string]string{}
-	files, err := put(filepath.Join(dir, "test"), test)
+	files, err := put(filepath.Join(dir, "test"), test, way)
 	if err != nil {
 		return err
 	}
 	for set, letters := range others {
-		more, err := put(filepath.Join(dir, set), letters)
+		more, err := put(filepath.Join(dir, set), letters, way)
 		if err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func printCommand(results []scored, byset map[string][]float64) {
 }
 
 // put writes letters as files, and gives them by their names.
-func put(dir string, letters []*letter) (map[string]*letter, error) {
+func put(dir string, letters []*letter, way bool) (map[string]*letter, error) {
 	out := map[string]*letter{}
 	for _, sub := range []string{"spam", "ham"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -95,7 +95,11 @@ func put(dir string, letters []*letter) (map[string]*letter, error) {
 	}
 	for i, l := range letters {
 		name := filepath.Join(dir, []string{"ham", "spam"}[class(l)], strconv.Itoa(i))
-		if err := os.WriteFile(name, l.raw, 0o644); err != nil {
+		raw := l.raw
+		if way {
+			raw = l.way
+		}
+		if err := os.WriteFile(name, raw, 0o644); err != nil {
 			return nil, err
 		}
 		out[name] = l

@@ -22,6 +22,7 @@ import (
 
 // letter is one message of a collection.
 type letter struct {
+	way    []byte // raw, with the fields of its way
 	name   string
 	spam   bool
 	hard   bool // wanted mail that looks like advertising
@@ -54,7 +55,7 @@ func readCorpus() ([]*letter, error) {
 		if class != "ham" && class != "spam" {
 			continue
 		}
-		l := &letter{name: class + "/" + path.Base(name), spam: class == "spam", raw: clean(raw)}
+		l := &letter{name: class + "/" + path.Base(name), spam: class == "spam", raw: clean(raw), way: cleanButWay(raw)}
 		l.hard = strings.HasPrefix(path.Base(name), "hard-ham")
 		l.test = half(l.raw)
 		out = append(out, l)
@@ -158,5 +159,5 @@ func appendHam(letters []*letter, name string, raw []byte) []*letter {
 	if base == "SOURCE.txt" || base == "README" || strings.Contains(base, "__spam-") || strings.Contains(base, "sa-publiccorpus") {
 		return letters
 	}
-	return append(letters, &letter{name: base, raw: clean(raw)})
+	return append(letters, &letter{name: base, raw: clean(raw), way: cleanButWay(raw)})
 }

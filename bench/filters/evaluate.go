@@ -18,7 +18,7 @@ const orders = 5
 
 // evaluate prints the figures of the test half for the model as it is built in
 // or, with a command, for any other filter.
-func evaluate(command string) error {
+func evaluate(command string, way bool) error {
 	letters, err := readCorpus()
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func evaluate(command string) error {
 	}
 	fmt.Printf("training %s\ntest     %s\n", census(training), census(test))
 	if command != "" {
-		return evaluateCommand(command, training, test, others)
+		return evaluateCommand(command, way, training, test, others)
 	}
 	if err := isTrained(training); err != nil {
 		return err

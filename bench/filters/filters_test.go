@@ -45,7 +45,7 @@ func TestClean(t *testing.T) {
 func TestCommand(t *testing.T) {
 	letters := []*letter{{raw: []byte("a\n\nham\n")}, {raw: []byte("a\n\nbuy\n"), spam: true}}
 	dir := filepath.Join(t.TempDir(), "t")
-	files, err := put(dir, letters)
+	files, err := put(dir, letters, false)
 	if err != nil {
 		t.Fatal(err)
 	}

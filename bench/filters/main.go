@@ -38,11 +38,12 @@ func run(args []string) error {
 		return tune()
 	case "evaluate":
 		flags := flag.NewFlagSet("evaluate", flag.ExitOnError)
+		way := flags.Bool("way", false, "leave Received, Date and Message-ID to the command")
 		command := flags.String("command", "", "a filter: names of files on its standard input, `file score` lines out")
 		if err := flags.Parse(rest); err != nil {
 			return err
 		}
-		return evaluate(*command)
+		return evaluate(*command, *way)
 	case "score":
 		flags := flag.NewFlagSet("score", flag.ExitOnError)
 		taught := flags.Int("taught", 0, "by an account that was taught so many messages of the training half")

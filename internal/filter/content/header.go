@@ -53,6 +53,7 @@ func (c *checks) sender() {
 		c.add("FROM_NEEDLESSLY_ENCODED", cut(from[0]))
 	}
 	c.replies(host, domain)
+	c.ways(host)
 	local, _, _ := strings.Cut(address, "@")
 	if digits := countDigits(local); digits >= 5 && freeMail[host] {
 		c.add("FROM_DIGITS_AT_FREEMAIL", cut(address))

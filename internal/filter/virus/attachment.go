@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,11 +19,12 @@ import (
 
 // Bounds of what is looked at in archives.
 const (
-	maxDepth    = 4
-	maxEntries  = 10_000
-	maxArchive  = 64 << 20  // octets of one archive
-	maxUnpacked = 256 << 20 // octets that all archives of a message may give
-	maxRatio    = 250       // octets an archive may give for each of its own, above a MB
+	maxDepth     = 4
+	maxEntries   = 10_000
+	maxDirectory = 4 << 20   // octets of the directory of a ZIP file
+	maxArchive   = 64 << 20  // octets of one archive
+	maxUnpacked  = 256 << 20 // octets that all archives of a message may give
+	maxRatio     = 250       // octets an archive may give for each of its own, above a MB
 )
 
 // attachments looks at attachments and into archives.
@@ -98,7 +100,7 @@ func (a *attachments) name(name string) {
 var magic = []struct{ kind, begins string }{
 	{"program", "MZ"}, {"program", "\x7fELF"}, {"program", "\xcf\xfa\xed\xfe"}, {"program", "\xca\xfe\xba\xbe"},
 	{"shortcut", "L\x00\x00\x00\x01\x14\x02\x00"}, {"zip", "PK\x03\x04"}, {"gzip", "\x1f\x8b\x08"}, {"rar", "Rar!\x1a\x07"},
-	{"7z", "7z\xbc\xaf\x27\x1c"}, {"cab", "MSCF\x00"}, {"xz", "\xfd7zXZ\x00"}, {"ole", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"},
+	{"7z", "7z\xbc\xaf\x27\x1c"}, {"cab", "MSCF\x00"}, {"xz", "\xfd7zXZ\x00"}, {"bzip2", "BZh"}, {"zstd", "\x28\xb5\x2f\xfd"}, {"ole", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"},
 	{"onenote", "\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d"},
 }
 
@@ -133,7 +135,7 @@ func (a *attachments) kind(names []string, head []byte) {
 				a.say("ATTACHMENT_DISGUISED", "a "+kind+" named "+quoted(n))
 			}
 		}
-	case "rar", "7z", "cab", "xz":
+	case "rar", "7z", "cab", "xz", "bzip2", "zstd":
 		a.say("ARCHIVE_CLOSED", "what is in a file of type "+kind+" was not looked at")
 	}
 }
@@ -224,7 +226,39 @@ func (a *attachments) ole(name string, r io.Reader) error {
 	}
 }
 
+// endOfZip begins the record by which a ZIP file tells where its directory is.
+var endOfZip = []byte("PK\x05\x06")
+
+// largeDirectory tells whether the directory of a ZIP file says that it has more
+// than is looked at: reading it would take its size in memory many times over.
+// With several records that could be meant, the largest counts.
+func largeDirectory(f io.ReaderAt, size int64) bool {
+	const record, comment = 22, 1 << 16
+	tail := make([]byte, min(size, record+comment))
+	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
+		return true
+	}
+	for {
+		i := bytes.Index(tail, endOfZip)
+		if i < 0 {
+			return false
+		}
+		if tail = tail[i:]; len(tail) < record {
+			return false
+		}
+		entries, octets := binary.LittleEndian.Uint16(tail[10:]), binary.LittleEndian.Uint32(tail[12:])
+		if entries > maxEntries || octets > maxDirectory {
+			return true
+		}
+		tail = tail[4:]
+	}
+}
+
 func (a *attachments) zip(name string, f io.ReaderAt, size int64, depth int) error {
+	if largeDirectory(f, size) {
+		a.say("ARCHIVE_LIMIT", quoted(name)+" has too many files to look at")
+		return nil
+	}
 	z, err := zip.NewReader(f, size)
 	if err != nil {
 		a.say("ARCHIVE_DAMAGED", quoted(name))

@@ -45,23 +45,27 @@ func (f *Filter) Check(ctx context.Context, m *filter.Message, r *filter.Report)
 	a := &attachments{ctx: ctx, dir: f.TempDir, found: map[string]bool{}, add: func(symbol, evidence string) {
 		r.Add(mail.Finding{Symbol: symbol, Score: filter.Score(symbol), Evidence: evidence})
 	}}
-	if err := a.message(m); err != nil {
-		return err
-	}
 	defects := defects(m)
 	signature, err := f.scan(ctx, m, defects != "")
-	switch {
-	case signature != "":
+	if signature != "" {
 		a.add(Found, signature)
 		return nil
-	case err != nil:
-		a.add(Unscanned, "the scanner did not look at all of it")
+	}
+	if err != nil {
+		a.say(Unscanned, "the scanner did not look at all of it")
 	}
 	if defects != "" {
 		a.add(Unreadable, defects)
 	}
+	if aerr := a.message(m); aerr != nil {
+		a.say(Unscanned, "not all attachments were looked at")
+		err = errors.Join(err, aerr)
+	}
 	return err
 }
+
+// errLeaves means that a message has more parts than are scanned.
+var errLeaves = fmt.Errorf("more than %d parts to scan", maxLeaves)
 
 // scan asks the scanner for the whole message and, since it may read it
 // differently, for each attachment as we decode it, or with all for each part.
@@ -85,10 +89,12 @@ func (f *Filter) scan(ctx context.Context, m *filter.Message, all bool) (string,
 	defer again.Close()
 	leaves := 0
 	_, perr := mail.ReadMIME(again, mail.DefaultMIMELimits(), func(p *mail.Part, body io.Reader) error {
-		if !p.Leaf || signature != "" || leaves == maxLeaves || !all && harmless(p) {
+		if !p.Leaf || signature != "" || !all && harmless(p) {
 			return nil
 		}
-		leaves++
+		if leaves++; leaves > maxLeaves {
+			return errLeaves
+		}
 		var serr error
 		signature, serr = f.Scanner.Scan(ctx, p.Decode(body))
 		return serr

@@ -51,7 +51,7 @@ func visible(r rune) rune {
 // disguise tells how a name hides its ending, "" when it does not.
 func disguise(name string) string {
 	switch ext := extension(name); {
-	case strings.ContainsAny(name, "\u202e\u202d\u2066\u2067\u2068"):
+	case strings.ContainsAny(name, "\u202e\u202d"):
 		return "letters that turn the name around"
 	case strings.Contains(name, "      ") || len(name) > 120 && run[ext]:
 		return "so long that its end is not seen"

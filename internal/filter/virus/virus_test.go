@@ -165,6 +165,49 @@ type silent struct{}
 
 func (silent) Scan(context.Context, io.Reader) (string, error) { return "", errors.New("no clamd") }
 
+// A directory of a million files is not read.
+func TestLargeDirectory(t *testing.T) {
+	content := append([]byte("PK\x03\x04"), make([]byte, 5<<20)...)
+	content = append(content, []byte("PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x50\x00\x04\x00\x00\x00\x00\x00")...)
+	found, _ := symbols(t, &Filter{TempDir: t.TempDir()}, letter("a.zip", content))
+	if !strings.Contains(found["ARCHIVE_LIMIT"], "too many") {
+		t.Errorf("%v", found)
+	}
+}
+
+// counting finds nothing, and counts how often it looked.
+type counting struct{ scans int }
+
+func (c *counting) Scan(_ context.Context, r io.Reader) (string, error) {
+	c.scans++
+	_, err := io.Copy(io.Discard, r)
+	return "", err
+}
+
+// What was not scanned is not called clean.
+func TestManyPartsAreNotClean(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("Content-Type: multipart/mixed; boundary=b\r\n\r\n")
+	for range maxLeaves + 10 {
+		b.WriteString("--b\r\nContent-Type: application/octet-stream\r\n\r\nx\r\n")
+	}
+	c := &counting{}
+	found, _ := symbols(t, &Filter{Scanner: c, TempDir: t.TempDir()}, []byte(b.String()+"--b--\r\n"))
+	if _, ok := found[Unscanned]; !ok || c.scans > maxLeaves+1 {
+		t.Errorf("%d scans, %v", c.scans, found)
+	}
+}
+
+// Attachments that cannot be looked at do not keep the scanner from its work.
+func TestNoRoomForAttachments(t *testing.T) {
+	c := &counting{}
+	f := &Filter{Scanner: c, TempDir: "/nonexistent/directory"}
+	found, failures := symbols(t, f, letter("a.zip", zipped(t, map[string][]byte{"b": []byte("x")})))
+	if _, ok := found[Unscanned]; !ok || c.scans == 0 || len(failures) == 0 {
+		t.Errorf("%d scans, %v, %v", c.scans, found, failures)
+	}
+}
+
 func TestNoScannerIsNotClean(t *testing.T) {
 	found, failures := symbols(t, &Filter{Scanner: silent{}}, []byte("Subject: x\r\n\r\nx\r\n"))
 	if _, ok := found[Unscanned]; !ok || len(failures) != 1 {
