@@ -52,7 +52,7 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 		return err
 	}
 	p.Deadline = cfg.Filter.Deadline.D()
-	n.filters = &receive.Filters{Pipeline: p, Default: suite.Default,
+	n.filters = &receive.Filters{Pipeline: p, Default: suite.Default, Own: cfg.Filter.Clamd != "",
 		Kept: func(ctx context.Context, m *filter.Message, account string) error {
 			return reports.Deliver(ctx, account, digest.Fingerprints(m))
 		}}

@@ -25,6 +25,8 @@ type Filters struct {
 	// Default is the mode of a filter that neither the recipient nor its domain
 	// has set.
 	Default func(name string) filter.Mode
+	// Own says that what our own users send is searched for viruses.
+	Own bool
 	// Kept hears of messages that come to lie in the INBOX of an account with
 	// the filter "digest" on; nil: nobody wants to know.
 	Kept func(ctx context.Context, m *filter.Message, account string) error
@@ -81,7 +83,7 @@ func (s *Session) Inspect(ctx context.Context, env *mail.Envelope) (*Inspection,
 
 // InspectOwn begins to look for viruses in what one of our users sends.
 func (s *Session) InspectOwn(env *mail.Envelope) *Inspection {
-	if s.Filters == nil {
+	if s.Filters == nil || !s.Filters.Own {
 		return nil
 	}
 	in := &Inspection{s: s, own: true, copies: []judged{{modes: map[string]filter.Mode{virusFilter: filter.Nothing}}}}
@@ -104,10 +106,21 @@ func (in *Inspection) start(env *mail.Envelope) {
 		From: env.From, Account: s.Account, Hostname: s.Hostname}
 	e.ClientName, _ = s.Name.Name()
 	go func() {
-		m, err := filter.Read(e, r)
-		r.CloseWithError(err) // a writer must not wait for a reader that is gone
-		in.read <- parsed{m, err}
+		p := readMessage(e, r)
+		r.CloseWithError(p.err) // a writer must not wait for a reader that is gone
+		in.read <- p
 	}()
+}
+
+// readMessage contains what hostile input may do to the reader.
+func readMessage(e filter.Envelope, r io.Reader) (p parsed) {
+	defer func() {
+		if v := recover(); v != nil {
+			p = parsed{err: fmt.Errorf("panic: %v", v)}
+		}
+	}()
+	p.m, p.err = filter.Read(e, r)
+	return p
 }
 
 // judged asks how far each filter may go with a copy.
