@@ -187,6 +187,10 @@ func (m *MigiwaServer) start(o setUp) error {
 	if err := m.run(password+"\n", "account", "add", Recipient, "--password-stdin", "--config", m.config()); err != nil {
 		return err
 	}
+	// The peers filter nothing.
+	if err := m.run("", "filter", "set", Domain, "all=off", "--config", m.config()); err != nil {
+		return err
+	}
 	return m.startServing()
 }
 

@@ -156,6 +156,8 @@ func (c *Client) resolveAndKeep(k cacheKey) answer {
 		a.meta.TTL = max(a.meta.TTL, minTTL)
 	case IsTemporary(a.err):
 		a.meta.TTL = failTTL
+	default: // a denial that says nothing of its time is not asked for again at once, either
+		a.meta.TTL = max(a.meta.TTL, failTTL)
 	}
 	c.cache.put(k, a, time.Now(), a.meta.TTL)
 	return a

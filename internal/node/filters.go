@@ -11,6 +11,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/config"
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/clamd"
@@ -30,7 +31,7 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	o := suite.Options{Rules: cfg.Filter.Rules, Access: cfg.Filter.Access, Resolver: n.resolver, Taught: &lesson.Store{DB: n.DB}, Reports: reports}
+	o := suite.Options{Rules: cfg.Filter.Rules, Access: cfg.Filter.Access, Resolver: &dns.Breaker{Resolver: n.resolver, Failures: 10, Rest: 10 * time.Second}, Taught: &lesson.Store{DB: n.DB}, Reports: reports}
 	if o.Channels, err = n.Directory.Secret(run, admin.ChannelSecret, 32); err != nil {
 		return err
 	}

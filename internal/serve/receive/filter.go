@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,13 @@ type Inspection struct {
 	own    bool // of one of our own users: only viruses are looked for
 	pipe   *io.PipeWriter
 	read   chan parsed
+	raw    []byte // the message as it came, while it is small
+	large  bool   // it is not
 }
+
+// maxKept is the size of a message, in octets, up to which filters get it from
+// memory: a body that was just written can be read again only once it is synced.
+const maxKept = 512 << 10
 
 // judged is one copy of the message, for one target of one recipient.
 type judged struct {
@@ -154,6 +161,11 @@ func (s *Session) judged(ctx context.Context, rcpt, target int) (judged, error) 
 // Write takes the message as it came.
 func (in *Inspection) Write(p []byte) (int, error) {
 	if in != nil {
+		if in.large = in.large || len(in.raw)+len(p) > maxKept; in.large {
+			in.raw = nil
+		} else {
+			in.raw = append(in.raw, p...)
+		}
 		// What cannot be read is told by Judge; the message goes on.
 		_, _ = in.pipe.Write(p)
 	}
@@ -179,6 +191,9 @@ func (in *Inspection) Judge(ctx context.Context, env *mail.Envelope, open func()
 	if p.err != nil {
 		in.s.Record(event.Event{Kind: event.Fault, From: env.From.Path(), Reason: "filters: " + p.err.Error()})
 		return nil
+	}
+	if !in.large {
+		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(in.raw)), nil }
 	}
 	p.m.Keep(open)
 	to := make([]filter.Recipient, len(in.copies))
