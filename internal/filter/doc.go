@@ -1,6 +1,6 @@
 // Package filter looks at messages for their recipients. A filter says what it
 // found and never decides: a Finding carries a score and its evidence, and what
-// a finding may do to a message is the consent of each recipient (see Policy).
+// a finding may do to a message is the consent of each recipient (see Decide).
 //
 // A message is read once (Read). The filters of a Pipeline then work side by
 // side on what was read, each with a deadline and each only for those

@@ -13,11 +13,8 @@ import (
 	"github.com/migiwa/migiwa/internal/mail"
 )
 
-// Bounds of one message. What is above is not looked at.
-const (
-	maxSignatures = 10
-	maxHeader     = 1 << 20 // octets
-)
+// maxSignatures bounds one message. What is above is not looked at.
+const maxSignatures = 10
 
 // Verifier checks DKIM signatures (RFC 6376, RFC 8301, RFC 8463) and chains of
 // ARC (RFC 8617).

@@ -3,6 +3,7 @@ package lesson_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,11 +26,13 @@ type class struct {
 	teacher *lesson.Teacher
 	boxes   *mailbox.Store
 	account directory.Account
+	dir     string // of the bodies
 }
 
 func newClass(t *testing.T, d *db.DB) *class {
 	t.Helper()
-	blobs, err := blob.OpenDisk(t.TempDir())
+	files := t.TempDir()
+	blobs, err := blob.OpenDisk(files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +40,7 @@ func newClass(t *testing.T, d *db.DB) *class {
 	dir := &directory.Directory{DB: d}
 	t.Cleanup(dir.Close)
 	bodies := &body.Store{DB: d, Blobs: blobs}
-	c := &class{t: t, boxes: &mailbox.Store{DB: d, Bodies: bodies},
+	c := &class{t: t, dir: files, boxes: &mailbox.Store{DB: d, Bodies: bodies},
 		teacher: &lesson.Teacher{DB: d, Directory: dir, Bodies: bodies, Default: func(string) filter.Mode { return filter.Label }, Log: slog.Default()}}
 	c.write(func(tx *db.Tx) error {
 		if _, err := dir.CreateDomain(tx, "a.test", directory.DefaultDomainSettings()); err != nil {
@@ -188,5 +191,16 @@ func TestGoneMessageTeachesNothing(t *testing.T) {
 		_, err := tx.Exec(`DELETE FROM message WHERE mailbox = ?`, junk.ID)
 		return err
 	})
+	c.want(0, 0, 0)
+}
+
+// A body that cannot be read any more does not keep others from being learned.
+func TestLostBodyStopsNobody(t *testing.T) {
+	c := newClass(t, dbtest.SQLite(t))
+	c.deliver("", letter)
+	c.move("INBOX", "Junk")
+	if err := os.RemoveAll(c.dir); err != nil {
+		t.Fatal(err)
+	}
 	c.want(0, 0, 0)
 }

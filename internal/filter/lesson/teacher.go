@@ -15,6 +15,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
+	"github.com/migiwa/migiwa/internal/store/blob"
 	"github.com/migiwa/migiwa/internal/store/body"
 	"github.com/migiwa/migiwa/internal/store/db"
 )
@@ -139,7 +140,15 @@ func (t *Teacher) message(ctx context.Context, m moved) (*filter.Message, error)
 	if err != nil || left == 0 {
 		return nil, err
 	}
-	r, err := t.Bodies.Open(ctx, m.body)
+	msg, err := t.read(ctx, m.body)
+	if errors.Is(err, body.ErrGone) || errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrCorrupt) {
+		return nil, nil // it will not come back, and the others must not wait for it
+	}
+	return msg, err
+}
+
+func (t *Teacher) read(ctx context.Context, id int64) (*filter.Message, error) {
+	r, err := t.Bodies.Open(ctx, id)
 	if err != nil {
 		return nil, err
 	}

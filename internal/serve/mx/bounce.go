@@ -10,6 +10,7 @@ import (
 	"github.com/migiwa/migiwa/internal/edge"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/serve/receive"
 )
 
 // Null-sender mail is taken at RCPT whatever it is, since hosts that look
@@ -19,7 +20,6 @@ import (
 // with whoever is not. A bounce has one recipient, so this splits next to none.
 var (
 	oneByOne = mail.Reply{Code: 452, Enhanced: "4.5.3", Text: "Send this to each recipient by itself"}
-	notNow   = mail.Reply{Code: 451, Enhanced: "4.7.1", Text: "Try again later"}
 )
 
 const (
@@ -82,7 +82,7 @@ func (s *session) judgeBounces(ctx context.Context, env *mail.Envelope, h *mail.
 		s.visit.Misbehaved(edge.NullFlood)
 		switch b.Mode {
 		case directory.BounceTempfail:
-			return notNow.Because(errors.New(b.Reason))
+			return receive.NotWanted.Because(errors.New(b.Reason))
 		case directory.BounceLabel:
 			s.label(r, mail.Finding{Symbol: unsignedBounce, Score: unsignedBounceScore, Evidence: b.Reason})
 		}

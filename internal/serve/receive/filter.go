@@ -16,8 +16,8 @@ import (
 	"github.com/migiwa/migiwa/internal/mailbox"
 )
 
-// NotWanted is what a sender hears when all recipients of a message have agreed
-// to put off such mail. It says nothing of why.
+// NotWanted is what a sender hears when a message is put off because its
+// recipients, or their domain, want that. It says nothing of why.
 var NotWanted = mail.Reply{Code: 451, Enhanced: "4.7.1", Text: "Try again later"}
 
 // Filters are those of a node, and how far they go where nobody has said.
