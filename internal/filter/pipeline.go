@@ -81,13 +81,18 @@ type run struct {
 func (r *run) check(ctx context.Context, m *Message) {
 	start := time.Now()
 	defer close(r.done)
+	r.err = Contained(func() error { return r.filter.Check(ctx, m, r.report) })
+	r.took = time.Since(start)
+}
+
+// Contained calls f and gives a panic of it as an error.
+func Contained(f func() error) (err error) {
 	defer func() {
-		r.took = time.Since(start)
 		if v := recover(); v != nil {
-			r.err = fmt.Errorf("panic: %v", v)
+			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
-	r.err = r.filter.Check(ctx, m, r.report)
+	return f()
 }
 
 // collect waits for the run, though not longer than ctx: what a filter that

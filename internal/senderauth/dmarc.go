@@ -115,26 +115,37 @@ func angles(value string) int {
 // Check compares the author's domain with what SPF and DKIM have proven. spf is
 // the domain that SPF passed for, "" when it did not.
 func (c *DMARC) Check(ctx context.Context, h *mail.Header, spf string, signed []Signed) DMARCResult {
+	return c.Find(ctx, h).Align(spf, signed)
+}
+
+// Find looks up what the author's domain asks for. The result is final (none,
+// temperror, permerror) unless there is a record, and then waits for Align.
+func (c *DMARC) Find(ctx context.Context, h *mail.Header) DMARCResult {
 	domain, err := AuthorDomain(h)
 	if err != nil {
 		return DMARCResult{Result: "permerror", Reason: err.Error()}
 	}
 	r := DMARCResult{Domain: domain, Result: "none", Policy: PolicyNone}
 	r.Record, err = c.Lookup(ctx, domain)
-	switch {
-	case err != nil && !dns.IsNotFound(err):
+	if err != nil && !dns.IsNotFound(err) {
 		r.Result, r.Reason = "temperror", "the record cannot be asked for now"
-		return r
-	case r.Record == nil:
+	}
+	return r
+}
+
+// Align completes the result of Find by what SPF, as in Check, and DKIM have
+// proven.
+func (r DMARCResult) Align(spf string, signed []Signed) DMARCResult {
+	if r.Record == nil {
 		return r
 	}
-	r.Result, r.Policy = "fail", r.Record.of(domain)
+	r.Result, r.Policy = "fail", r.Record.of(r.Domain)
 	for _, d := range signed {
-		if aligned(domain, string(d), r.Record.StrictDKIM) {
+		if aligned(r.Domain, string(d), r.Record.StrictDKIM) {
 			r.Result, r.By = "pass", "dkim"
 		}
 	}
-	if r.By == "" && spf != "" && aligned(domain, spf, r.Record.StrictSPF) {
+	if r.By == "" && spf != "" && aligned(r.Domain, spf, r.Record.StrictSPF) {
 		r.Result, r.By = "pass", "spf"
 	}
 	return r

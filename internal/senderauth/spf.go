@@ -35,19 +35,29 @@ const (
 // for it; for the null sender the name of HELO is asked (RFC 7208 section 2.4).
 // The cause of an error is not told; ctx bounds how long DNS may take.
 func CheckSPF(ctx context.Context, r dns.Resolver, client netip.Addr, helo string, from mail.Address) SPFResult {
-	c := &spfCheck{ctx: ctx, dns: r, client: client.Unmap().WithZone(""), helo: helo}
-	local, domain, found := cutAt(from.Wire)
+	c := newSPFCheck(ctx, r, client, helo)
 	if from.IsNull() {
-		local, domain, found = "postmaster", helo, true
+		c.local, c.sender = "postmaster", helo
+		return c.host(helo)
 	}
+	return c.address(from)
+}
+
+func newSPFCheck(ctx context.Context, r dns.Resolver, client netip.Addr, helo string) *spfCheck {
+	return &spfCheck{ctx: ctx, dns: r, client: client.Unmap().WithZone(""), helo: helo}
+}
+
+// address checks for the domain of an address.
+func (c *spfCheck) address(a mail.Address) SPFResult {
+	local, domain, found := cutAt(a.Wire)
 	if !found {
 		return SPFNone
 	}
 	if local == "" {
 		local = "postmaster"
 	}
-	if from.Domain != "" && !from.IsNull() {
-		domain = string(from.Domain) // ASCII
+	if a.Domain != "" {
+		domain = string(a.Domain) // ASCII
 	}
 	c.local, c.sender = strings.Trim(local, `"`), domain
 	return c.host(domain)
@@ -61,6 +71,7 @@ type spfCheck struct {
 	helo   string
 	local  string // of the sender
 	sender string // its domain
+	scope  string // of Sender ID; "" is SPF
 
 	lookups, voids int
 	ended          SPFResult // by a limit or an error; "" before
@@ -86,12 +97,7 @@ func (c *spfCheck) host(domain string) SPFResult {
 	if err != nil && !dns.IsNotFound(err) {
 		return SPFTempError
 	}
-	var records []string
-	for _, text := range res.Texts {
-		if len(text) >= 6 && strings.EqualFold(text[:6], "v=spf1") && (len(text) == 6 || text[6] == ' ') {
-			records = append(records, text[6:])
-		}
-	}
+	records := selectSPF(res.Texts, c.scope)
 	switch len(records) {
 	case 0:
 		return SPFNone
@@ -181,7 +187,7 @@ func (c *spfCheck) matches(t spfTerm, domain string) bool {
 	}
 	switch t.name {
 	case "a":
-		return c.address(target, t)
+		return c.hostAddress(target, t)
 	case "mx":
 		return c.exchanger(target, t)
 	case "ptr":
@@ -204,8 +210,8 @@ func (c *spfCheck) include(target string) bool {
 	return false
 }
 
-// address tells whether the client is one of a host's addresses.
-func (c *spfCheck) address(host string, t spfTerm) bool {
+// hostAddress tells whether the client is one of a host's addresses.
+func (c *spfCheck) hostAddress(host string, t spfTerm) bool {
 	res, err := c.dns.Addrs(c.ctx, host)
 	return c.answered(err) && c.among(res.Addrs, t)
 }

@@ -132,7 +132,12 @@ var spfDiffers = map[string]bool{"mx-limit": true, "mech-at-limit": true, "inclu
 func TestSPFSuites(t *testing.T) {
 	root := suite(t, "01-spf")
 	for _, file := range []string{"openspf-suite/rfc7208-tests.yml", "mailspf-perl-suite-2025/rfc7208-tests.yml",
-		"openspf-suite/rfc4408-tests.yml", "mailspf-perl-suite-2025/rfc4408-tests.yml"} {
+		"openspf-suite/rfc4408-tests.yml", "mailspf-perl-suite-2025/rfc4408-tests.yml",
+		"mailspf-perl-suite-2025/rfc4406-tests.yml"} {
+		scope := ""
+		if strings.HasSuffix(file, "rfc4406-tests.yml") {
+			scope = "mfrom"
+		}
 		raw, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +166,7 @@ func TestSPFSuites(t *testing.T) {
 			}
 			for name, test := range group.Tests {
 				all++
-				got := runSPF(t, zone, test)
+				got := runSPF(t, zone, test, scope)
 				var want []string
 				switch r := test.Result.(type) {
 				case []any:
@@ -182,7 +187,7 @@ func TestSPFSuites(t *testing.T) {
 	}
 }
 
-func runSPF(t *testing.T, zone openSPF, test spfTest) SPFResult {
+func runSPF(t *testing.T, zone openSPF, test spfTest, scope string) SPFResult {
 	from := mail.Address{}
 	if test.MailFrom != "" {
 		local, domain, found := cutAt(test.MailFrom)
@@ -194,5 +199,10 @@ func runSPF(t *testing.T, zone openSPF, test spfTest) SPFResult {
 		}
 		from = mail.Address{Local: local, Domain: mail.Domain(domain), Wire: local + "@" + domain}
 	}
-	return CheckSPF(t.Context(), zone, netip.MustParseAddr(test.Host), test.Helo, from)
+	if scope == "" {
+		return CheckSPF(t.Context(), zone, netip.MustParseAddr(test.Host), test.Helo, from)
+	}
+	c := newSPFCheck(t.Context(), zone, netip.MustParseAddr(test.Host), test.Helo)
+	c.scope = scope
+	return c.address(from)
 }

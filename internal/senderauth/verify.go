@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/dns"
@@ -46,6 +47,12 @@ func (v *Verifier) Verify(ctx context.Context, message io.Reader) ([]DKIMResult,
 			found = append(found, c)
 		}
 	}
+	look := v.keeper(ctx)
+	for _, c := range found {
+		if c.err == nil { // the keys come while the body is hashed
+			go look.ahead(c.result.Selector, c.result.Domain)
+		}
+	}
 	chain := readChain(header)
 	if chain.err == nil && chain.last != nil {
 		bodies.want(chain.last.body)
@@ -55,8 +62,6 @@ func (v *Verifier) Verify(ctx context.Context, message io.Reader) ([]DKIMResult,
 	}
 	bodies.end()
 	var out []DKIMResult
-	keys := map[string]func() (*publicKey, error){}
-	look := v.keeper(ctx, keys)
 	for _, c := range found {
 		out = append(out, c.finish(header, bodies, look))
 	}
@@ -66,15 +71,20 @@ func (v *Verifier) Verify(ctx context.Context, message io.Reader) ([]DKIMResult,
 // keyFinder gives the key of a selector.
 type keyFinder func(selector, domain string) (*publicKey, error)
 
-// keeper asks for each key once.
-func (v *Verifier) keeper(ctx context.Context, known map[string]func() (*publicKey, error)) keyFinder {
+// ahead looks for a key that is asked for later. A panic comes again then.
+func (look keyFinder) ahead(selector, domain string) {
+	defer func() { _ = recover() }()
+	_, _ = look(selector, domain)
+}
+
+// keeper asks for each key once. It may be called from several goroutines.
+func (v *Verifier) keeper(ctx context.Context) keyFinder {
+	var known sync.Map
 	return func(selector, domain string) (*publicKey, error) {
-		name := selector + "\x00" + domain
-		if known[name] == nil {
-			key, err := lookUpKey(ctx, v.Resolver, selector, domain)
-			known[name] = func() (*publicKey, error) { return key, err }
-		}
-		return known[name]()
+		look, _ := known.LoadOrStore(selector+"\x00"+domain, sync.OnceValues(func() (*publicKey, error) {
+			return lookUpKey(ctx, v.Resolver, selector, domain)
+		}))
+		return look.(func() (*publicKey, error))()
 	}
 }
 

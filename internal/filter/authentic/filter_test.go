@@ -49,7 +49,7 @@ func TestFilter(t *testing.T) {
 	for _, test := range []struct{ name, client, from, header, want, field string }{
 		{"proven", "192.0.2.1", "x@a.test", "From: x@a.test", "", "spf=pass smtp.helo=x.test smtp.mailfrom=x@a.test"},
 		{"forged envelope and author", "198.51.100.1", "x@a.test", "From: x@a.test", "SPF_FAIL DMARC_FAIL_REJECT", "dmarc=fail header.from=a.test"},
-		{"forged author only", "198.51.100.1", "x@none.test", "From: x@a.test", "DMARC_FAIL_REJECT", "spf=none"},
+		{"forged author only", "198.51.100.1", "x@none.test", "From: x@a.test", "DMARC_FAIL_REJECT", "sender-id=fail header.from=x@a.test"},
 		{"doubtful", "198.51.100.1", "x@b.test", "From: x@b.test", "SPF_SOFTFAIL", "spf=softfail"},
 		{"two authors", "192.0.2.1", "x@a.test", "From: x@a.test\r\nFrom: y@b.test", "DMARC_NO_AUTHOR", "dmarc=permerror"},
 		{"DNS is silent", "192.0.2.1", "x@late.test", "From: x@late.test", "", "dmarc=temperror"},

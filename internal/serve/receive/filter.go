@@ -121,12 +121,10 @@ func (in *Inspection) start(env *mail.Envelope) {
 
 // readMessage contains what hostile input may do to the reader.
 func readMessage(e filter.Envelope, r io.Reader) (p parsed) {
-	defer func() {
-		if v := recover(); v != nil {
-			p = parsed{err: fmt.Errorf("panic: %v", v)}
-		}
-	}()
-	p.m, p.err = filter.Read(e, r)
+	p.err = filter.Contained(func() (err error) {
+		p.m, err = filter.Read(e, r)
+		return err
+	})
 	return p
 }
 
