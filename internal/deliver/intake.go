@@ -87,18 +87,31 @@ type Intake struct {
 // DefaultLifetime is how long mail is tried (RFC 5321 section 4.5.4.1).
 const DefaultLifetime = 5 * 24 * time.Hour
 
-// Accept makes a durable, for all its recipients or for none. After nil the
-// caller may answer 250. A mailbox that became full since RCPT is a *mail.Reply
-// 452 4.2.2, a full disk one of 452 4.3.1.
-func (in *Intake) Accept(ctx context.Context, a *Accepted) error {
-	p, err := in.plan(ctx, a)
+// Accept makes messages durable, those of one dialogue, for all their recipients
+// or for none. After nil the caller may answer 250. A mailbox that became full
+// since RCPT is a *mail.Reply 452 4.2.2, a full disk one of 452 4.3.1.
+func (in *Intake) Accept(ctx context.Context, messages ...*Accepted) error {
+	plans := make([]*plan, len(messages))
+	for i, a := range messages {
+		var err error
+		if plans[i], err = in.plan(ctx, a); err != nil {
+			return noRoom(err)
+		}
+	}
+	err := in.DB.Write(ctx, func(tx *db.Tx) error {
+		for _, p := range plans {
+			if err := p.write(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return noRoom(err)
 	}
-	if err := in.DB.Write(ctx, p.write); err != nil {
-		return noRoom(err)
+	for _, p := range plans {
+		p.record()
 	}
-	p.record()
 	return nil
 }
 

@@ -29,7 +29,9 @@ type Result struct {
 	// Findings of each recipient, in the order of the recipients and filters.
 	Findings [][]Finding
 	// Fields of each recipient's header.
-	Fields   [][]Field
+	Fields [][]Field
+	// Changes are those that filters have made, by their names.
+	Changes  map[string]Change
 	Failures []Failure
 	// Took is how long each filter that was called took.
 	Took map[string]time.Duration
@@ -41,7 +43,7 @@ var ErrDeadline = errors.New("no answer within its time")
 // Run checks m for its recipients. on tells whether a recipient, by its index,
 // has a filter on.
 func (p *Pipeline) Run(ctx context.Context, m *Message, recipients []Recipient, on func(index int, filter string) bool) Result {
-	result := Result{Findings: make([][]Finding, len(recipients)), Fields: make([][]Field, len(recipients)), Took: map[string]time.Duration{}}
+	result := Result{Findings: make([][]Finding, len(recipients)), Fields: make([][]Field, len(recipients)), Changes: map[string]Change{}, Took: map[string]time.Duration{}}
 	runs := make([]*run, 0, len(p.Filters))
 	for _, f := range p.Filters {
 		r := &run{filter: f, report: &Report{findings: map[int][]mail.Finding{}}, done: make(chan struct{})}
@@ -110,13 +112,16 @@ func (r *run) collect(ctx context.Context, result *Result) {
 		result.Took[name] = r.took
 	default:
 	}
-	byRecipient, fields := r.report.close()
+	r.report.close()
 	for _, to := range r.report.Recipients {
-		for _, text := range fields {
+		for _, text := range r.report.fields {
 			result.Fields[to.Index] = append(result.Fields[to.Index], Field{name, text})
 		}
 	}
-	for i, findings := range byRecipient {
+	if r.report.change != nil {
+		result.Changes[name] = *r.report.change
+	}
+	for i, findings := range r.report.findings {
 		for _, f := range findings {
 			result.Findings[i] = append(result.Findings[i], Finding{name, f})
 		}

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"io"
 	"sync"
 
 	"github.com/migiwa/migiwa/internal/mail"
@@ -18,6 +19,13 @@ type Field struct {
 	Text   string // ends in CRLF
 }
 
+// Change is what a filter has made of a message for those who have it on.
+type Change struct {
+	Message func() (io.ReadCloser, error) // as it is now, with CRLF; nil: as it came
+	From    *mail.Address                 // the envelope sender; nil: as it came
+	Also    []mail.Address                // who gets the message, too
+}
+
 // maxFindings bounds what one filter may say of one message to one recipient.
 const maxFindings = 50
 
@@ -31,6 +39,7 @@ type Report struct {
 	closed   bool // a filter that is too late says nothing more
 	findings map[int][]mail.Finding
 	fields   []string
+	change   *Change
 }
 
 // Recipient is one recipient as a filter needs to know it.
@@ -68,10 +77,19 @@ func (r *Report) AddField(text string) {
 	}
 }
 
-// close ends the report and gives what was found.
-func (r *Report) close() (findings map[int][]mail.Finding, fields []string) {
+// Change tells what has become of the message, for all recipients of the
+// report.
+func (r *Report) Change(c Change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.change = &c
+	}
+}
+
+// close ends the report: what is said from now on is dropped.
+func (r *Report) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	return r.findings, r.fields
 }

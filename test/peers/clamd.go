@@ -2,14 +2,12 @@ package peers
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // ClamdServer is a running clamd with signatures of our own.
@@ -63,13 +61,7 @@ func StartClamd(signatures map[string]string) (*ClamdServer, error) {
 	if s.process, err = startProcess(dir, exec.Command(binary, "-c", path), syscall.SIGTERM, nil); err != nil {
 		return nil, err
 	}
-	return s, s.waitReady(func() error {
-		c, err := net.DialTimeout("unix", s.Socket, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err
-	})
+	return s, s.waitReady(func() error { return dial("unix", s.Socket) })
 }
 
 // SetSignatures writes others. clamd notices within some seconds.

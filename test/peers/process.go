@@ -90,8 +90,11 @@ func (p *process) Pid() int { return p.cmd.Process.Pid }
 
 // waitReady calls probe until it succeeds, the process ends or time is up.
 // A peer that does not get ready is closed.
-func (p *process) waitReady(probe func() error) error {
-	deadline := time.Now().Add(readyTimeout)
+func (p *process) waitReady(probe func() error) error { return p.waitReadyFor(readyTimeout, probe) }
+
+// waitReadyFor is waitReady for a peer that takes its time.
+func (p *process) waitReadyFor(limit time.Duration, probe func() error) error {
+	deadline := time.Now().Add(limit)
 	for {
 		err := probe()
 		if err == nil {

@@ -8,8 +8,9 @@
 //
 // What a server wants is never done here. A refusal, a temporary refusal and a
 // quarantine are findings, whose consequence is the consent of each recipient;
-// discarding is a quarantine, since mail is not lost. Changes to the message and
-// its envelope are given to the caller in an Outcome.
+// discarding and the removal of a recipient are quarantines, since mail is not
+// lost. Changes to the message, its sender and further recipients are for those
+// who have the filter on, and are the caller's to make.
 //
 // Values of header fields are sent as sendmail sends them: without the space
 // behind the colon, unless the server wants it, and with LF where they are

@@ -33,7 +33,6 @@ type Modification struct {
 	Value  string // with LF where it is folded
 	// Address is the sender or recipient; the zero Address is the null sender.
 	Address mail.Address
-	Args    string // ESMTP parameters of Address
 	Body    []byte // all of the new one
 }
 

@@ -28,11 +28,7 @@ var scores = map[string]float64{Rejected: 15, TempFailed: 5, Quarantine: 8, Disc
 
 // Filter is the filter "milter".
 type Filter struct {
-	// Servers are asked in this order.
-	Servers []Server
-	// Done, if not nil, is told the outcome of each message that was looked at
-	// in a Pipeline, with the recipients it is for. It must not change m.
-	Done func(ctx context.Context, m *filter.Message, to []filter.Recipient, o *Outcome)
+	Servers []Server // asked in this order
 }
 
 // Name implements filter.Filter.
@@ -63,6 +59,7 @@ type Outcome struct {
 	Modifications []Modification
 
 	draft *draft
+	to    []filter.Recipient
 }
 
 // Modified tells whether header or body are changed.
@@ -100,17 +97,38 @@ func (f *Filter) Check(ctx context.Context, m *filter.Message, r *filter.Report)
 			r.AddFor(index, finding)
 		}
 	}
-	if f.Done != nil {
-		f.Done(ctx, m, r.Recipients, o)
+	if c := o.Change(); c != nil {
+		r.Change(*c)
 	}
 	return err
+}
+
+// Change gives the modifications as a change of the message; nil: there are
+// none.
+func (o *Outcome) Change() *filter.Change {
+	if len(o.Modifications) == 0 {
+		return nil
+	}
+	c := &filter.Change{}
+	if o.Modified() {
+		c.Message = o.Message
+	}
+	for i, m := range o.Modifications {
+		switch m.Kind {
+		case ChangeFrom:
+			c.From = &o.Modifications[i].Address
+		case AddRecipient:
+			c.Also = append(c.Also, m.Address)
+		}
+	}
+	return c
 }
 
 // Run asks all servers about a message. The Outcome is never nil; the error tells
 // of every server that could not be asked to the end, whose modifications are
 // then not made.
 func (f *Filter) Run(ctx context.Context, m *filter.Message, to []filter.Recipient) (*Outcome, error) {
-	o := &Outcome{Refused: map[int][]mail.Finding{}, draft: newDraft(m)}
+	o := &Outcome{Refused: map[int][]mail.Finding{}, draft: newDraft(m), to: to}
 	var errs []error
 	for i := range f.Servers {
 		s := &f.Servers[i]
@@ -145,7 +163,13 @@ func (o *Outcome) take(s *Server, v *verdict) (end bool) {
 		}
 		o.Refused[index] = append(o.Refused[index], finding(symbol, s, text))
 	}
-	o.Modifications = append(o.Modifications, v.mods...)
+	for _, m := range v.mods {
+		if m.Kind == DeleteRecipient {
+			o.remove(s, m.Address)
+		} else {
+			o.Modifications = append(o.Modifications, m)
+		}
+	}
 	if v.quarantine != "" {
 		o.add(Quarantine, s, v.quarantine)
 	}
@@ -161,6 +185,16 @@ func (o *Outcome) take(s *Server, v *verdict) (end bool) {
 		return true
 	}
 	return false
+}
+
+// remove makes a finding of a recipient who is to get nothing, since mail is
+// not lost.
+func (o *Outcome) remove(s *Server, a mail.Address) {
+	for _, to := range o.to {
+		if to.Address.Key() == a.Key() {
+			o.Refused[to.Index] = append(o.Refused[to.Index], finding(Discarded, s, "wanted the recipient removed"))
+		}
+	}
 }
 
 func (o *Outcome) add(symbol string, s *Server, text string) {

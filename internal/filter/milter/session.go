@@ -201,10 +201,10 @@ func (s *session) take(acts []milter.ModifyAction) error {
 		case milter.ActionChangeHeader:
 			m.Kind = ChangeHeader
 		case milter.ActionChangeFrom:
-			m.Kind, m.Args = ChangeFrom, a.FromArgs
+			m.Kind = ChangeFrom
 			m.Address, err = address(a.From)
 		case milter.ActionAddRcpt:
-			m.Kind, m.Args = AddRecipient, a.RcptArgs
+			m.Kind = AddRecipient
 			m.Address, err = address(a.Rcpt)
 		case milter.ActionDelRcpt:
 			m.Kind = DeleteRecipient

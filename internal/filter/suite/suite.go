@@ -108,6 +108,13 @@ func New(o Options) (*filter.Pipeline, error) {
 	if o.Reports != nil {
 		p.Filters = append(p.Filters, &digest.Filter{Store: o.Reports})
 	}
+	if len(o.Milters) > 0 {
+		f := &milter.Filter{Servers: o.Milters}
+		if err := f.Validate(); err != nil {
+			return nil, err
+		}
+		p.Filters = append(p.Filters, f)
+	}
 	p.Filters = append(p.Filters, &learned.Filter{Model: &learned.Model{Site: learned.DefaultSite(), Store: o.Taught}})
 	return p, nil
 }

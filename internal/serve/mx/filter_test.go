@@ -51,9 +51,16 @@ func (m *mark) Check(_ context.Context, msg *filter.Message, r *filter.Report) e
 // filtered is a site with two marks, and accounts with modes of their own.
 func filtered(t *testing.T, modes map[string]map[string]filter.Mode) (*site, *mark, *mark) {
 	t.Helper()
-	s := newSite(t, nil)
 	weak, strong := &mark{name: "weak", score: 7}, &mark{name: "strong", score: 50}
-	s.handler.Filters = &receive.Filters{Pipeline: &filter.Pipeline{Filters: []filter.Filter{weak, strong}},
+	return filteredBy(t, modes, weak, strong), weak, strong
+}
+
+// filteredBy is a site with some filters, all label unless an account says
+// otherwise.
+func filteredBy(t *testing.T, modes map[string]map[string]filter.Mode, filters ...filter.Filter) *site {
+	t.Helper()
+	s := newSite(t, nil)
+	s.handler.Filters = &receive.Filters{Pipeline: &filter.Pipeline{Filters: filters},
 		Default: func(string) filter.Mode { return filter.Label }}
 	dir := s.handler.Directory
 	err := dir.DB.Write(t.Context(), func(tx *db.Tx) error {
@@ -75,7 +82,7 @@ func filtered(t *testing.T, modes map[string]map[string]filter.Mode) (*site, *ma
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, weak, strong
+	return s
 }
 
 // send gives the reply to a message for some users of here.test.

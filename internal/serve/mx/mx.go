@@ -174,8 +174,8 @@ func (s *session) Body(ctx context.Context, env *mail.Envelope, r io.Reader) smt
 		return s.Failed(m, err)
 	}
 	defer in.Abort()
-	tap := &receive.Tap{W: w, Edit: s.Forged}
-	if err := receive.Copy(io.MultiWriter(tap, in), r); err != nil {
+	tap := &receive.Tap{W: io.MultiWriter(w, in), Edit: s.Forged}
+	if err := receive.Copy(tap, r); err != nil {
 		return s.Failed(m, err)
 	}
 	if err := tap.Close(); err != nil {

@@ -41,8 +41,9 @@ type Inspection struct {
 	own    bool // of one of our own users: only viruses are looked for
 	pipe   *io.PipeWriter
 	read   chan parsed
-	raw    []byte // the message as it came, while it is small
-	large  bool   // it is not
+	raw    []byte         // the message as it came, while it is small
+	large  bool           // it is not
+	change *filter.Change // for the copies that are changed
 }
 
 // maxKept is the size of a message, in octets, up to which filters get it from
@@ -54,6 +55,7 @@ type judged struct {
 	rcpt, target int
 	to           filter.Recipient
 	modes        map[string]filter.Mode
+	changed      bool // gets the message as the change has made it
 }
 
 type parsed struct {
@@ -99,7 +101,10 @@ func (s *Session) InspectOwn(env *mail.Envelope) *Inspection {
 }
 
 // virusFilter is the one that a site must run on what its users send.
-const virusFilter = "virus"
+const (
+	virusFilter  = "virus"
+	milterFilter = "milter" // the one that changes messages
+)
 
 // ownVirus tells one of our users why his message was not sent.
 var ownVirus = mail.Reply{Code: 554, Enhanced: "5.7.0", Text: "The message contains a virus and was not sent"}
@@ -248,8 +253,12 @@ func (in *Inspection) settle(env *mail.Envelope, result filter.Result) *mail.Rep
 		decisions[i] = filter.Decide(result.Findings[i], func(name string) filter.Mode { return c.modes[name] })
 		putOff = putOff && decisions[i].Action == filter.Tempfail
 	}
+	if change, ok := result.Changes[milterFilter]; ok {
+		in.change = &change
+	}
 	for i, c := range in.copies {
 		d := decisions[i]
+		in.copies[i].changed = in.change != nil && c.modes[milterFilter] >= filter.Label
 		if d.Action == filter.Tempfail && !putOff {
 			d.Action = filter.Quarantine
 		}

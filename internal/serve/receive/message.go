@@ -146,7 +146,11 @@ func (s *Session) Commit(ctx context.Context, env *mail.Envelope, m *deliver.Acc
 	}
 	m.Trace = s.Conn.Trace
 	m.Recipients = s.Recipients
-	if err := s.Intake.Accept(ctx, m); err != nil {
+	messages, err := in.Divide(ctx, m)
+	if err != nil {
+		return s.Failed(m, err)
+	}
+	if err := s.Intake.Accept(ctx, messages...); err != nil {
 		return s.Failed(m, err)
 	}
 	return smtpd.Verdict{Reply: &mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Accepted as " + string(s.Conn.Trace)}}
