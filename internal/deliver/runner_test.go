@@ -45,15 +45,15 @@ func TestDeadDestinationRestsAsAWhole(t *testing.T) {
 	s.wait("everything put off", func() bool {
 		return strings.Count(strings.Join(s.list(), "\n"), "waiting 421 4.3.2 busy") == 30
 	})
-	conns := p.Conns
+	conns := p.Connections()
 	if conns > 6 {
 		t.Errorf("%d connections to a dead host", conns)
 	}
 	p.Set("connect", "")
 	s.accept(nil, "late@there.test") // does not wake the dead
 	s.wait("the late one put off", func() bool { return strings.Contains(s.list()[30], "421") })
-	if p.Conns != conns {
-		t.Errorf("%d connections more", p.Conns-conns)
+	if now := p.Connections(); now != conns {
+		t.Errorf("%d connections more", now-conns)
 	}
 	if n, err := s.queue.Retry(context.Background(), queue.Selection{}); n != 31 || err != nil {
 		t.Fatalf("retry: %d, %v", n, err)

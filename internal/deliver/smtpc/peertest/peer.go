@@ -97,6 +97,13 @@ func (p *Peer) Count() int {
 	return len(p.Messages)
 }
 
+// Connections gives the number of connections so far.
+func (p *Peer) Connections() int {
+	p.Lock()
+	defer p.Unlock()
+	return p.Conns
+}
+
 // Set changes one entry of the script.
 func (p *Peer) Set(key, reply string) {
 	p.Lock()
