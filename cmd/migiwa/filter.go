@@ -23,6 +23,10 @@ type filterCmd struct {
 	List    filterListCmd    `cmd:"" help:"Show how far each filter may go with somebody's mail."`
 	Set     filterSetCmd     `cmd:"" help:"Say how far filters may go with somebody's mail."`
 	History filterHistoryCmd `cmd:"" help:"Show who changed that, when and from where."`
+	Senders filterSendersCmd `cmd:"" help:"Show whom an account allows and blocks."`
+	Allow   filterAllowCmd   `cmd:"" help:"Allow a sender for an account."`
+	Block   filterBlockCmd   `cmd:"" help:"Block a sender for an account, as far as its filter access may go."`
+	Forget  filterForgetCmd  `cmd:"" help:"Neither allow nor block a sender any more."`
 	Channel filterChannelCmd `cmd:"" help:"Make an address of an account for the mail of one domain only."`
 	Check   filterCheckCmd   `cmd:"" help:"Run all filters on messages in files and print what they find."`
 }

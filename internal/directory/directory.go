@@ -50,6 +50,7 @@ type Directory struct {
 	used        *cache[int64, int64]
 	verified    *cache[[32]byte, struct{}]
 	consents    *cache[consentKey, map[string]string]
+	senders     *cache[int64, []ListedSender]
 	prvs        *cache[string, *prvsKeys]
 	secrets     sync.Map // name → []byte; those kept here never change
 	hashing     chan struct{}
@@ -98,6 +99,7 @@ func (d *Directory) open() {
 		d.used = newCache[int64, int64](cacheSize, usedTime)
 		d.verified = newCache[[32]byte, struct{}](cacheSize, verifiedTime)
 		d.consents = newCache[consentKey, map[string]string](cacheSize, cacheTime)
+		d.senders = newCache[int64, []ListedSender](cacheSize, cacheTime)
 		d.prvs = newCache[string, *prvsKeys](1, cacheTime)
 		d.hashing = make(chan struct{}, runtime.GOMAXPROCS(0))
 		randomBytes(d.verifiedKey[:])

@@ -63,13 +63,17 @@ type Decision struct {
 	Score  float64 // sum of what speaks for the action
 }
 
+// byWill are filters that say what the recipient or the site has said. What
+// they say for a message counts for every action.
+var byWill = map[string]bool{"access": true}
+
 // Decide gives the strongest action whose bar is reached by the findings of
 // those filters alone that the recipient lets go that far.
 func Decide(findings []Finding, mode func(filter string) Mode) Decision {
 	for action := Tempfail; action > Label; action-- {
 		score, byOthers := 0.0, 0.0
 		for _, f := range findings {
-			if mode(f.Filter) < action {
+			if m := mode(f.Filter); m < action && (m < Label || f.Score > 0 || !byWill[f.Filter]) {
 				continue
 			}
 			score += f.Score

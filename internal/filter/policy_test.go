@@ -10,6 +10,16 @@ func found(filter string, score float64) Finding {
 	return Finding{filter, mail.Finding{Symbol: "X", Score: score}}
 }
 
+// only gives one filter a mode and all others another.
+func only(filter string, mode, others Mode) func(string) Mode {
+	return func(f string) Mode {
+		if f == filter {
+			return mode
+		}
+		return others
+	}
+}
+
 func TestDecide(t *testing.T) {
 	junk := func(string) Mode { return Junk }
 	for _, test := range []struct {
@@ -25,6 +35,9 @@ func TestDecide(t *testing.T) {
 		{"words alone, many", []Finding{found("content", 8), found("learned", 3)}, junk, Junk},
 		{"words and a place", []Finding{found("content", 4), found("link", 2)}, junk, Junk},
 		{"honest signs count", []Finding{found("link", 7), found("access", -5)}, junk, Label},
+		{"who is allowed is so wherever", []Finding{found("link", 7), found("access", -10)}, only("link", Junk, Label), Label},
+		{"honest words count only for those who may act", []Finding{found("link", 7), found("learned", -5)}, only("link", Junk, Label), Junk},
+		{"who is off allows nobody", []Finding{found("link", 7), found("access", -10)}, only("link", Junk, Nothing), Junk},
 		{"sure, but only junk is allowed", []Finding{found("virus", 100)}, junk, Junk},
 		{"sure", []Finding{found("virus", 100)}, func(string) Mode { return Quarantine }, Quarantine},
 		{"sure and tempfail", []Finding{found("virus", 100)}, func(string) Mode { return Tempfail }, Tempfail},

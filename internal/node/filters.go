@@ -14,6 +14,7 @@ import (
 	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/access"
 	"github.com/migiwa/migiwa/internal/filter/clamd"
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
@@ -31,7 +32,12 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	o := suite.Options{Rules: cfg.Filter.Rules, Access: cfg.Filter.Access, Resolver: &dns.Breaker{Resolver: n.resolver, Failures: 10, Rest: 10 * time.Second}, Taught: &lesson.Store{DB: n.DB}, Reports: reports}
+	senders := &access.Own{Directory: n.Directory}
+	if cfg.Filter.Access != "" {
+		senders.Site = &access.File{Path: cfg.Filter.Access}
+	}
+	o := suite.Options{Rules: cfg.Filter.Rules, Access: senders, Resolver: &dns.Breaker{Resolver: n.resolver, Failures: 10, Rest: 10 * time.Second},
+		Taught: &lesson.Store{DB: n.DB}, Reports: reports}
 	if o.Channels, err = n.Directory.Secret(run, admin.ChannelSecret, 32); err != nil {
 		return err
 	}

@@ -83,6 +83,34 @@ func TestChannel(t *testing.T) {
 	}
 }
 
+// A user blocks a sender by himself, and others still hear from him.
+func TestOwnSenders(t *testing.T) {
+	s := shared(t, "fblock", "fother")
+	user, other := "fblock@"+domain, "fother@"+domain
+	s.run("", "filter", "set", user, "access=junk")
+	s.run("", "filter", "block", user, "far.test")
+	s.run("", "filter", "allow", user, "friend@near.test")
+	if out := s.run("", "filter", "senders", user); !strings.Contains(out, "far.test ") || !strings.Contains(out, "friend@near.test  allow") {
+		t.Errorf("the list:\n%s", out)
+	}
+	if out, err := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--from", "a@x.far.test", "--to", user+","+other); err != nil {
+		t.Fatalf("swaks: %v\n%s", err, out)
+	}
+	if text := s.copyIn("fblock", "Junk"); !strings.Contains(text, `X-Migiwa-Finding: ACCESS_BLOCKED; 15.0; a@x.far.test is under "From:far.test" of the own list`) {
+		t.Errorf("blocked mail in Junk:\n%s", text)
+	}
+	if text := s.copyIn("fother", "INBOX"); text == "" || strings.Contains(text, "ACCESS_BLOCKED") {
+		t.Errorf("mail of another:\n%s", text)
+	}
+	s.run("", "filter", "forget", user, "far.test")
+	if out, err := tool(t, "", "swaks", "--server", "127.0.0.1", "--port", s.port(25), "--from", "a@x.far.test", "--to", user); err != nil {
+		t.Fatalf("swaks: %v\n%s", err, out)
+	}
+	if text := s.copyIn("fblock", "INBOX"); text == "" || strings.Contains(text, "ACCESS_BLOCKED") {
+		t.Errorf("mail of a forgotten sender:\n%s", text)
+	}
+}
+
 // refusesOwnVirus sends a virus as one of the server's own users.
 func (s *server) refusesOwnVirus(file string) {
 	s.t.Helper()

@@ -183,10 +183,17 @@ func only(l *List) Entry {
 }
 
 // lists is what a database gives in service.
-type lists map[string]*List
+// Accounts with lists of their own, and one whose list cannot be read.
+const (
+	mio int64 = iota + 1
+	skip
+	broken
+)
 
-func (l lists) Lookup(_ context.Context, account string) (*List, error) {
-	if account == "broken" {
+type lists map[int64]*List
+
+func (l lists) Lookup(_ context.Context, account int64) (*List, error) {
+	if account == broken {
 		return nil, errors.New("the database is away")
 	}
 	return l[account], nil
@@ -194,24 +201,25 @@ func (l lists) Lookup(_ context.Context, account string) (*List, error) {
 
 func TestFilter(t *testing.T) {
 	all := lists{
-		"":     parse(t, "example.com REJECT\nConnect:192.0.2 OK\nok.example OK\n"),
-		"mio":  parse(t, "From:news@example.com OK\n"),
-		"skip": parse(t, "From:example.com SKIP\n"),
+		0:    parse(t, "example.com REJECT\nConnect:192.0.2 OK\nok.example OK\n"),
+		mio:  parse(t, "From:news@example.com OK\n"),
+		skip: parse(t, "From:example.com SKIP\n"),
 	}
 	for _, c := range []struct {
-		account, from, author, client string
-		proven                        []string
-		want                          string
+		account              int64
+		from, author, client string
+		proven               []string
+		want                 string
 	}{
-		{"", "x@example.com", "x@example.com", "203.0.113.1", nil, "ACCESS_BLOCKED 15"},
-		{"mio", "news@example.com", "News <news@example.com>", "203.0.113.1", []string{"example.com"}, "ACCESS_ALLOWED -10"},
-		{"mio", "news@example.com", "News <news@example.com>", "203.0.113.1", []string{"sub.example.com", "le.com"}, ""},
-		{"mio", "bounce@mailer.example", "news@example.com", "203.0.113.1", []string{"EXAMPLE.com."}, "ACCESS_ALLOWED -10"},
-		{"mio", "bounce@mailer.example", "news@example.com, evil@mailer.example", "203.0.113.1", []string{"example.com"}, ""},
-		{"mio", "x@example.com", "x@example.com", "203.0.113.1", nil, "ACCESS_BLOCKED 15"},
-		{"skip", "x@example.com", "x@example.com", "203.0.113.1", nil, ""},
-		{"", "x@example.com", "x@example.com", "192.0.2.1", nil, "ACCESS_ALLOWED -10, ACCESS_BLOCKED 15"},
-		{"", "", "x@sub.ok.example", "203.0.113.1", []string{"ok.example"}, "ACCESS_ALLOWED -10"},
+		{0, "x@example.com", "x@example.com", "203.0.113.1", nil, "ACCESS_BLOCKED 15"},
+		{mio, "news@example.com", "News <news@example.com>", "203.0.113.1", []string{"example.com"}, "ACCESS_ALLOWED -10"},
+		{mio, "news@example.com", "News <news@example.com>", "203.0.113.1", []string{"sub.example.com", "le.com"}, ""},
+		{mio, "bounce@mailer.example", "news@example.com", "203.0.113.1", []string{"EXAMPLE.com."}, "ACCESS_ALLOWED -10"},
+		{mio, "bounce@mailer.example", "news@example.com, evil@mailer.example", "203.0.113.1", []string{"example.com"}, ""},
+		{mio, "x@example.com", "x@example.com", "203.0.113.1", nil, "ACCESS_BLOCKED 15"},
+		{skip, "x@example.com", "x@example.com", "203.0.113.1", nil, ""},
+		{0, "x@example.com", "x@example.com", "192.0.2.1", nil, "ACCESS_ALLOWED -10, ACCESS_BLOCKED 15"},
+		{0, "", "x@sub.ok.example", "203.0.113.1", []string{"ok.example"}, "ACCESS_ALLOWED -10"},
 	} {
 		m := message(t, c.from, c.author, c.client)
 		f := &Filter{Lists: all, Authenticated: func(context.Context, *filter.Message) []string { return c.proven }}
@@ -227,7 +235,7 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%+v: got %s %v", c, s, res.Failures)
 		}
 	}
-	if res := run(t, &Filter{Lists: all}, message(t, "x@example.com", "x@example.com", "203.0.113.1"), "broken"); len(res.Failures) != 1 || len(res.Findings[0]) != 1 {
+	if res := run(t, &Filter{Lists: all}, message(t, "x@example.com", "x@example.com", "203.0.113.1"), broken); len(res.Failures) != 1 || len(res.Findings[0]) != 1 {
 		t.Errorf("with a list that cannot be read: %+v", res)
 	}
 }
@@ -245,10 +253,10 @@ func message(t testing.TB, from, author, client string) *filter.Message {
 	return m
 }
 
-func run(t testing.TB, f *Filter, m *filter.Message, account string) filter.Result {
+func run(t testing.TB, f *Filter, m *filter.Message, account int64) filter.Result {
 	t.Helper()
 	p := &filter.Pipeline{Filters: []filter.Filter{f}}
-	to := filter.Recipient{Account: account, Address: address(t, "someone@example.jp")}
+	to := filter.Recipient{ID: account, Address: address(t, "someone@example.jp")}
 	return p.Run(t.Context(), m, []filter.Recipient{to}, func(int, string) bool { return true })
 }
 

@@ -26,8 +26,8 @@ type File struct {
 
 // Lookup implements Lists. A file that cannot be read is an error, and what
 // was read last still holds.
-func (f *File) Lookup(_ context.Context, account string) (*List, error) {
-	if account != "" {
+func (f *File) Lookup(_ context.Context, account int64) (*List, error) {
+	if account != 0 {
 		return nil, nil
 	}
 	f.mu.Lock()

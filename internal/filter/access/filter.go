@@ -18,9 +18,9 @@ const (
 
 // Lists gives lists.
 type Lists interface {
-	// Lookup gives the list of an account, and that of the site for "". A nil
+	// Lookup gives the list of an account, and that of the site for 0. A nil
 	// List is an empty one.
-	Lookup(ctx context.Context, account string) (*List, error)
+	Lookup(ctx context.Context, account int64) (*List, error)
 }
 
 // Filter is the filter "access".
@@ -39,11 +39,11 @@ func (f *Filter) Name() string { return "access" }
 // Check implements filter.Filter. A list that cannot be read costs its findings
 // only; those of the others are made.
 func (f *Filter) Check(ctx context.Context, m *filter.Message, r *filter.Report) error {
-	c := &check{f: f, ctx: ctx, m: m, lists: map[string]*List{}}
+	c := &check{f: f, ctx: ctx, m: m, lists: map[int64]*List{}}
 	for _, to := range r.Recipients {
-		site, own := c.list(""), (*List)(nil)
-		if to.Account != "" {
-			own = c.list(to.Account)
+		site, own := c.list(0), (*List)(nil)
+		if to.ID != 0 {
+			own = c.list(to.ID)
 		}
 		for _, finding := range c.findings(own, site, to) {
 			r.AddFor(to.Index, finding)
@@ -57,13 +57,13 @@ type check struct {
 	f       *Filter
 	ctx     context.Context
 	m       *filter.Message
-	lists   map[string]*List
+	lists   map[int64]*List
 	err     error // the first
 	asked   bool
 	domains []string // authenticated, once asked
 }
 
-func (c *check) list(account string) *List {
+func (c *check) list(account int64) *List {
 	if l, ok := c.lists[account]; ok {
 		return l
 	}

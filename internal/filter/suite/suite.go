@@ -30,7 +30,7 @@ type Info struct {
 var Known = []Info{
 	{"senderauth", filter.Label, "Whether a message comes from whom it says: SPF, DKIM, ARC and DMARC."},
 	{"virus", filter.Label, "Viruses, by ClamAV, and attachments that are programs or hide what they are."},
-	{"access", filter.Label, "Addresses, domains and networks that the site allows, blocks or labels."},
+	{"access", filter.Label, "Senders whom you or the site allow, block or label."},
 	{"channel", filter.Label, "Mail to an address that you made for one correspondent, from somebody else."},
 	{"dnsbl", filter.Label, "Public lists of addresses, domains and links, asked by DNS."},
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
@@ -63,7 +63,7 @@ func Default(name string) filter.Mode {
 // that ask nobody.
 type Options struct {
 	Rules    string        // file of the site's own content rules, "" for none
-	Access   string        // file of addresses and networks, "" for none
+	Access   access.Lists  // of addresses and networks; nil for none
 	Lists    []dnsbl.List  // DNS lists to ask
 	Resolver dns.Resolver  // for Lists and senders; nil: DNS is not asked
 	Scanner  virus.Scanner // nil: only attachments are looked at
@@ -87,8 +87,8 @@ func New(o Options) (*filter.Pipeline, error) {
 		}
 	}
 	p.Filters = append(p.Filters, &virus.Filter{Scanner: o.Scanner, TempDir: o.TempDir})
-	if o.Access != "" {
-		p.Filters = append(p.Filters, &access.Filter{Lists: &access.File{Path: o.Access}, Authenticated: proven})
+	if o.Access != nil {
+		p.Filters = append(p.Filters, &access.Filter{Lists: o.Access, Authenticated: proven})
 	}
 	if o.Channels != nil {
 		p.Filters = append(p.Filters, &channel.Filter{Secret: o.Channels, Proven: proven})

@@ -1,0 +1,10 @@
+-- +goose Up
+-- Whom accounts allow or block: addresses, domains and networks.
+CREATE TABLE listed_sender (
+	account INTEGER NOT NULL REFERENCES account(id) ON DELETE CASCADE,
+	pattern TEXT NOT NULL,
+	action  TEXT NOT NULL,    -- allow, block
+	at      INTEGER NOT NULL, -- ms since 1970
+	by_whom TEXT NOT NULL,
+	PRIMARY KEY (account, pattern)
+) WITHOUT ROWID;
