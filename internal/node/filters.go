@@ -1,18 +1,12 @@
 package node
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/config"
 	"github.com/migiwa/migiwa/internal/dns"
-	"github.com/migiwa/migiwa/internal/event"
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/access"
 	"github.com/migiwa/migiwa/internal/filter/clamd"
@@ -23,7 +17,6 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/rescan"
 	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/serve/receive"
-	"github.com/migiwa/migiwa/internal/store/db"
 )
 
 // addFilters makes the filters of arriving mail, and lets them learn.
@@ -66,67 +59,4 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	teacher := &lesson.Teacher{DB: n.DB, Directory: n.Directory, Bodies: n.Bodies, Default: suite.Default, Reports: reports, Log: n.Log}
 	n.background.Go(func() { teacher.Run(run) })
 	return nil
-}
-
-// saveReports is how often the reports of users are written to disk.
-const saveReports = 5 * time.Minute
-
-// newReports reads what users have reported, keeps it on disk and exchanges it
-// with other processes of this installation.
-func (n *Node) newReports(run context.Context, cfg *config.Config) (*digest.Memory, error) {
-	key, err := n.Directory.Secret(run, "digest", 32)
-	if err != nil {
-		return nil, err
-	}
-	m := &digest.Memory{Key: key}
-	err = n.DB.Read(run, func(tx *db.Tx) error {
-		var domains int
-		err := tx.Row(`SELECT count(*) FROM domain`).Scan(&domains)
-		if domains == 1 { // nobody could agree otherwise
-			m.MinDomains = 1
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(cfg.DataDir, "reports.state")
-	file, err := os.Open(path)
-	switch {
-	case err == nil:
-		err = m.Restore(file)
-		file.Close()
-		if err != nil {
-			n.Events.Record(event.Event{Kind: event.Fault, Reason: "reports of spam begin anew: " + err.Error()})
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
-	}
-	n.background.Go(func() {
-		tick := time.NewTicker(saveReports)
-		defer tick.Stop()
-		for done := false; !done; {
-			select {
-			case <-run.Done():
-				done = true
-			case <-tick.C:
-			}
-			if err := saveState(path, m); err != nil {
-				n.Events.Record(event.Event{Kind: event.Fault, Reason: "saving reports of spam: " + err.Error()})
-			}
-		}
-	})
-	return m, nil
-}
-
-// saveState writes beside the old file and renames.
-func saveState(path string, m *digest.Memory) error {
-	var b bytes.Buffer
-	if err := m.Snapshot(&b); err != nil {
-		return err
-	}
-	if err := os.WriteFile(path+".new", b.Bytes(), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }

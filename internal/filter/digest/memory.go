@@ -58,6 +58,13 @@ type Memory struct {
 	log       changeLog
 }
 
+// SetMinDomains changes MinDomains while the Memory is in use.
+func (m *Memory) SetMinDomains(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.MinDomains = n
+}
+
 // report is one account's word on one message. All but outcome is fixed.
 type report struct {
 	id       uint64 // of reporter and prints
