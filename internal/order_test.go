@@ -33,6 +33,7 @@ var rooms = []string{
 	"internal/edge",
 	"internal/filter",
 	"internal/deliver",
+	"internal/report",
 	"internal/admin",
 	"internal/serve/sasl",
 	"internal/serve/listen",

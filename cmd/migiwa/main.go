@@ -34,7 +34,8 @@ type cli struct {
 	Queue      queueCmd      `cmd:"" help:"Mail on its way to other hosts: list, show, retry, hold, release, delete."`
 	Mailbox    mailboxCmd    `cmd:"" help:"Mailboxes: list, check, recount, reindex."`
 	Edge       edgeCmd       `cmd:"" help:"What is known of strangers at the edge: show, top, status, forgive, replay."`
-	Filter     filterCmd     `cmd:"" help:"Filters, and how far each may go: list, set, history, channel, check."`
+	Filter     filterCmd     `cmd:"" help:"Filters, and how far each may go: list, set, history, allow, block, forget, senders, channel, check."`
+	Report     reportCmd     `cmd:"" help:"Reports on mail, of others and to others: list, sources, send."`
 	Log        logCmd        `cmd:"" help:"Events of all nodes: search, top, export, verify, status, fields."`
 	Trace      traceCmd      `cmd:"" help:"Tell what happened to a message, from its ID or from words such as: from taro to @example.com yesterday."`
 	Settings   configCmd     `cmd:"" name:"config" help:"The configuration: check, print, doc."`

@@ -32,6 +32,7 @@ import (
 // Admin acts on the installation. Its fields are set before use.
 type Admin struct {
 	DB        *db.DB
+	Reporter  string // the address that reads reports of other sites; "": none
 	Directory *directory.Directory
 	Queue     *queue.Queue
 	Edge      *edge.Desk // where the serving process is asked

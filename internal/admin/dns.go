@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -55,8 +56,12 @@ func (a *Admin) Records(ctx context.Context, name, hostname string, p Ports) ([]
 		}
 		out = append(out, r)
 	}
-	out = append(out, Record{"_dmarc." + d, "TXT", "v=DMARC1; p=none; rua=mailto:postmaster@" + d,
+	reader := cmp.Or(a.Reporter, "postmaster@"+d)
+	out = append(out, Record{"_dmarc." + d, "TXT", "v=DMARC1; p=none; rua=mailto:" + reader,
 		"DMARC: reports first, then p=quarantine or p=reject"})
+	if _, at, _ := strings.Cut(reader, "@"); senderauth.OrganisationalDomain(at) != senderauth.OrganisationalDomain(d) {
+		out = append(out, Record{d + "._report._dmarc." + at, "TXT", "v=DMARC1", "reports about the domain may go to " + reader + " (RFC 9990)"})
+	}
 	for _, s := range []struct {
 		service string
 		port    int

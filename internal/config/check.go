@@ -41,6 +41,7 @@ func (c *Config) check(ck *checker) {
 	c.checkEdge(ck)
 	c.checkOutbound(ck)
 	c.checkFilter(ck)
+	c.checkReport(ck)
 	for i := range c.Routes {
 		c.Routes[i].check(ck, fmt.Sprintf("route[%d]", i))
 	}

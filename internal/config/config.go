@@ -45,6 +45,7 @@ type Config struct {
 	Edge     Edge       `toml:"edge"`
 	Outbound Outbound   `toml:"outbound"`
 	Filter   Filter     `toml:"filter"`
+	Report   Report     `toml:"report"`
 	IMAP     IMAPServer `toml:"imap"`
 	POP3     POP        `toml:"pop3"`
 	Queue    Queue      `toml:"queue"`

@@ -42,6 +42,7 @@ const (
 	Attempt   Kind = "attempt"
 	Settled   Kind = "settled"
 	Bounce    Kind = "bounce"
+	Report    Kind = "report"
 	Retrieve  Kind = "retrieve"
 	Remove    Kind = "remove"
 	Login     Kind = "login"
@@ -69,6 +70,7 @@ var Kinds = []struct {
 	{Attempt, "Delivery to another host was tried."},
 	{Settled, "A recipient will not be tried again."},
 	{Bounce, "A delivery status notification was made."},
+	{Report, "Another site reported on mail of ours: a complaint, or how the mail of a domain fares."},
 	{Retrieve, "A message was handed to its reader."},
 	{Remove, "A message was deleted from a mailbox, or moved on."},
 	{Login, "A login succeeded or failed."},

@@ -34,7 +34,7 @@ func ShelfOf(k Kind) Shelf {
 	switch k {
 	case Connect, Close, Rcpt, Refuse, Edge, Login, Retrieve:
 		return Sessions
-	case Finding, Accept, Stored, Attempt, Settled, Bounce, Remove:
+	case Finding, Accept, Stored, Attempt, Settled, Bounce, Report, Remove:
 		return Messages
 	}
 	return Audit

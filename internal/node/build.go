@@ -204,7 +204,7 @@ func (n *Node) addMX(run context.Context, cfg *config.Config) error {
 }
 
 func (n *Node) addSubmission(cfg *config.Config, logins *sasl.Server, discipline *deliver.Discipline) error {
-	h := &submission.Handler{Reception: n.reception("submission", cfg), SASL: logins, Discipline: discipline}
+	h := &submission.Handler{Reception: n.reception("submission", cfg), SASL: logins, Signer: n.signer, Discipline: discipline, Sent: n.sent}
 	if err := n.services.open("submission", cfg.Listen.Submission, n.smtpServer("submission", h, cfg)); err != nil {
 		return err
 	}

@@ -57,6 +57,10 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 			return reports.Deliver(ctx, account, digest.Fingerprints(m))
 		}}
 	teacher := &lesson.Teacher{DB: n.DB, Directory: n.Directory, Bodies: n.Bodies, Default: suite.Default, Reports: reports, Log: n.Log}
+	n.sent = n.hearForwarded(run, cfg, teacher)
+	if err := n.addReporting(run, cfg, o.Resolver, teacher); err != nil {
+		return err
+	}
 	n.background.Go(func() { teacher.Run(run) })
 	return nil
 }

@@ -35,9 +35,11 @@ type Node struct {
 	level    *slog.LevelVar
 	certs    *cert.Manager
 	resolver dns.Resolver
-	filters  *receive.Filters // of arriving mail
+	filters  *receive.Filters        // of arriving mail
+	sent     func(*deliver.Accepted) // hears of submitted mail
 	routes   *deliver.Table
 	intake   *deliver.Intake
+	signer   *deliver.Signer
 	runner   *deliver.Runner
 	locks    *pop3d.Locks
 	logins   *edge.Logins    // nil: nobody is held
@@ -101,6 +103,7 @@ func (n *Node) open(ctx context.Context, cfg *config.Config) (err error) {
 	if n.certs, err = newCertificates(cfg, n.Log); err != nil {
 		return err
 	}
+	n.signer = &deliver.Signer{Directory: n.Directory}
 	n.intake = newIntake(n.Rooms, n.routes, deliver.NewMetrics(n.registry))
 	return nil
 }

@@ -31,9 +31,9 @@ func (n *Node) gossip(run context.Context, m *digest.Memory) {
 			n.Log.Warn("a report of another process", "err", err)
 		}
 	})
+	_, told, _ := m.Changes(0) // what comes from now on is news
 	n.background.Go(func() {
 		defer own()
-		_, told, _ := m.Changes(0)
 		for tick := time.NewTicker(tellReports); ; {
 			select {
 			case <-run.Done():

@@ -97,7 +97,7 @@ func openRooms(ctx context.Context, cfg *config.Config, journal event.Options) (
 		return nil, err
 	}
 	r.Admin = &admin.Admin{
-		DB: r.DB, Directory: r.Directory, Queue: r.Queue, Edge: r.Edge, Events: r.Events, Log: log, LogReason: cfg.Log.RequireReason,
+		DB: r.DB, Directory: r.Directory, Queue: r.Queue, Edge: r.Edge, Events: r.Events, Log: log, LogReason: cfg.Log.RequireReason, Reporter: cfg.Report.Address,
 		DeleteMail: r.Mailboxes.DeleteAll, Reindex: r.Fulltext.Rebuild,
 	}
 	return r, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +35,7 @@ type DMARCRecord struct {
 	StrictSPF    bool
 	Testing      bool     // t=y, or a share (pct) below 100
 	PublicSuffix bool     // psd=y: others register below it
-	Reports      []string // addresses of rua
+	Reports      []string // URIs of rua, where reports go
 }
 
 // DMARC checks whether the author's domain stands behind a message (RFC 7489,
@@ -51,8 +52,8 @@ type DMARCResult struct {
 	Policy DMARCPolicy
 	Record *DMARCRecord // nil: none
 	Reason string
-	// By is spf or dkim, when one of them is aligned.
-	By string
+	// DKIM and SPF tell which of them has proven the author's domain.
+	DKIM, SPF bool
 }
 
 // ErrAuthor means that no single domain stands in From.
@@ -140,13 +141,10 @@ func (r DMARCResult) Align(spf string, signed []Signed) DMARCResult {
 		return r
 	}
 	r.Result, r.Policy = "fail", r.Record.of(r.Domain)
-	for _, d := range signed {
-		if aligned(r.Domain, string(d), r.Record.StrictDKIM) {
-			r.Result, r.By = "pass", "dkim"
-		}
-	}
-	if r.By == "" && spf != "" && aligned(r.Domain, spf, r.Record.StrictSPF) {
-		r.Result, r.By = "pass", "spf"
+	r.DKIM = slices.ContainsFunc(signed, func(d Signed) bool { return aligned(r.Domain, string(d), r.Record.StrictDKIM) })
+	r.SPF = spf != "" && aligned(r.Domain, spf, r.Record.StrictSPF)
+	if r.DKIM || r.SPF {
+		r.Result = "pass"
 	}
 	return r
 }
@@ -309,9 +307,8 @@ func (r *DMARCRecord) tag(name, value string) {
 		r.Testing = r.Testing || err == nil && n < 100
 	case "rua":
 		for _, uri := range strings.Split(value, ",") {
-			if to, ok := strings.CutPrefix(strings.TrimSpace(uri), "mailto:"); ok {
-				to, _, _ = strings.Cut(to, "!") // a limit of size
-				r.Reports = append(r.Reports, to)
+			if uri = strings.TrimSpace(uri); uri != "" {
+				r.Reports = append(r.Reports, uri)
 			}
 		}
 	}

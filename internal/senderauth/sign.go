@@ -44,7 +44,7 @@ var oversigned = []string{
 var signedIfThere = []string{
 	"Sender", "Resent-From", "Resent-To", "Resent-Cc", "Resent-Date", "Resent-Message-ID",
 	"List-Id", "List-Help", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Subscribe", "List-Post", "List-Owner", "List-Archive",
-	"Autocrypt", "Auto-Submitted",
+	"Autocrypt", "Auto-Submitted", "CFBL-Address", "CFBL-Feedback-ID",
 }
 
 // Sign reads body to its end and gives the DKIM-Signature fields for it and

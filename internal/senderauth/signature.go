@@ -39,6 +39,7 @@ type DKIMResult struct {
 	Testing   bool   // the domain only tries DKIM out
 	// Partial says that text can be added to the body and it still passes (l=).
 	Partial bool
+	Fields  []string  // signed, in lower case
 	Signed  time.Time // zero: not told
 	Expires time.Time // zero: never
 }

@@ -107,6 +107,7 @@ func (v *Verifier) begin(f mail.Field) *checked {
 	if c.err != nil {
 		return c
 	}
+	c.result.Fields = c.sig.names
 	if t["v"] != "1" {
 		c.err = fmt.Errorf("%w: version", errSyntax)
 		return c

@@ -32,7 +32,7 @@ func clean(s string) string {
 // sentences tell each kind of event.
 var sentences = map[event.Kind]func(*event.Event) string{
 	event.Connect: connect, event.Close: closed, event.Rcpt: rcpt, event.Refuse: refuse, event.Finding: finding, event.Accept: accept,
-	event.Stored: stored, event.Attempt: attempt, event.Settled: settled, event.Bounce: bounce, event.Retrieve: retrieve, event.Remove: remove,
+	event.Stored: stored, event.Attempt: attempt, event.Settled: settled, event.Bounce: bounce, event.Report: report, event.Retrieve: retrieve, event.Remove: remove,
 	event.Login: login, event.Edge: edge, event.Setting: setting, event.Admin: administer, event.Search: search, event.Expire: expire,
 	event.Fault: fault, event.Lifecycle: lifecycle,
 }
@@ -211,6 +211,13 @@ func settled(e *event.Event) string {
 
 func bounce(e *event.Event) string {
 	return words("A report", when("(%s)", e.Verb), "was sent to", bracketed(e.To)) + "."
+}
+
+func report(e *event.Event) string {
+	if e.Verb == "dmarc" {
+		return words("A report about mail that shows our domain arrived:", e.Reason) + "."
+	}
+	return words(cmp.Or(e.From, "Another site"), "complains about it", when("(%s)", e.Verb), when(": %s", e.Reason)) + "."
 }
 
 func retrieve(e *event.Event) string {

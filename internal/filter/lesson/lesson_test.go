@@ -97,6 +97,15 @@ func (c *class) move(from, to string) {
 	}
 }
 
+// set says how far a filter may go.
+func (c *class) set(filter, mode string) {
+	c.t.Helper()
+	c.write(func(tx *db.Tx) error {
+		_, err := c.teacher.Directory.SetConsent(tx, directory.Consent{Account: c.account.ID, Subject: "ann@a.test", Filter: filter, New: mode})
+		return err
+	})
+}
+
 // want looks at what the account has taught, once all notes are worked off.
 func (c *class) want(spam, ham, words int) {
 	c.t.Helper()
@@ -170,10 +179,7 @@ func TestKeptMailTeaches(t *testing.T) {
 // Off means that nothing is learned, either.
 func TestOffTeachesNothing(t *testing.T) {
 	c := newClass(t, dbtest.SQLite(t))
-	c.write(func(tx *db.Tx) error {
-		_, err := c.teacher.Directory.SetConsent(tx, directory.Consent{Account: c.account.ID, Subject: "ann@a.test", Filter: "learned", New: "off"})
-		return err
-	})
+	c.set("learned", "off")
 	c.deliver("", letter)
 	c.move("INBOX", "Junk")
 	c.want(0, 0, 0)

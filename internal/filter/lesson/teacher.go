@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -29,7 +30,10 @@ type Teacher struct {
 	// Default is the mode of a filter that neither account nor domain has set.
 	Default func(name string) filter.Mode
 	Reports digest.Store // nil: nobody hears of what is reported
-	Log     *slog.Logger
+	// Complain hears of messages that an account with the filter "digest" on
+	// has moved into Junk; nil: nobody does.
+	Complain func(ctx context.Context, message io.Reader) error
+	Log      *slog.Logger
 }
 
 // Pause is how long the Teacher rests when there is nothing to learn.
@@ -111,7 +115,26 @@ func (t *Teacher) one(ctx context.Context, m moved) error {
 	if err != nil || !first || !reports || msg == nil || t.Reports == nil || m.lesson == mailbox.Kept {
 		return err
 	}
-	return t.Reports.Report(ctx, m.address, digest.Fingerprints(msg), m.lesson == mailbox.IntoJunk)
+	if err := t.Reports.Report(ctx, m.address, digest.Fingerprints(msg), m.lesson == mailbox.IntoJunk); err != nil {
+		return err
+	}
+	if m.lesson != mailbox.IntoJunk || t.Complain == nil {
+		return nil
+	}
+	return t.complain(ctx, m)
+}
+
+// complain is no reason to learn again.
+func (t *Teacher) complain(ctx context.Context, m moved) error {
+	r, err := t.Bodies.Open(ctx, m.body)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := t.Complain(ctx, r); err != nil {
+		t.Log.Warn("cannot tell a sender of a complaint", "account", m.address, "err", err)
+	}
+	return nil
 }
 
 // on tells whether a filter may learn from the account's mail.

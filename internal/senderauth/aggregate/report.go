@@ -46,7 +46,7 @@ type Policy struct {
 // Record counts messages that were alike in everything it tells.
 type Record struct {
 	Source       string   `xml:"row>source_ip"`
-	Count        Number   `xml:"row>count"`
+	Count        Number   `xml:"row>count" json:"-"`               // in JSON a Record is what messages have in common
 	Disposition  string   `xml:"row>policy_evaluated>disposition"` // none, pass, quarantine or reject
 	DKIM         string   `xml:"row>policy_evaluated>dkim"`        // pass or fail, for the author's domain
 	SPF          string   `xml:"row>policy_evaluated>spf"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/migiwa/migiwa/internal/deliver"
@@ -31,6 +32,10 @@ type Filters struct {
 	// Kept hears of messages that come to lie in the INBOX of an account with
 	// the filter "digest" on; nil: nobody wants to know.
 	Kept func(ctx context.Context, m *filter.Message, account string) error
+	// Judged hears of messages that are accepted and whose sender was checked
+	// by the filter "senderauth", and whether its policy took one out of
+	// somebody's INBOX; nil: nobody wants to know.
+	Judged func(ctx context.Context, m *filter.Message, filed bool) error
 }
 
 // Inspection runs the filters on one message while it comes in. A nil one does
@@ -104,6 +109,7 @@ func (s *Session) InspectOwn(env *mail.Envelope) *Inspection {
 const (
 	virusFilter  = "virus"
 	milterFilter = "milter" // the one that changes messages
+	senderFilter = "senderauth"
 )
 
 // ownVirus tells one of our users why his message was not sent.
@@ -213,8 +219,25 @@ func (in *Inspection) Judge(ctx context.Context, env *mail.Envelope, open func()
 	reply := in.settle(env, result)
 	if reply == nil {
 		in.kept(ctx, p.m)
+		in.judged(ctx, p.m, result)
 	}
 	return reply
+}
+
+// judged tells of the message where its sender was checked.
+func (in *Inspection) judged(ctx context.Context, m *filter.Message, result filter.Result) {
+	checked, filed := false, false
+	for i, c := range in.copies {
+		checked = checked || c.modes[senderFilter] > filter.Off
+		filed = filed || c.modes[senderFilter] >= filter.Junk && in.s.Recipients[c.rcpt].Copies[c.target].Folder != "" &&
+			slices.ContainsFunc(result.Findings[i], func(f filter.Finding) bool { return strings.HasPrefix(f.Symbol, "DMARC_FAIL") })
+	}
+	if !checked || in.s.Filters.Judged == nil {
+		return
+	}
+	if err := in.s.Filters.Judged(ctx, m, filed); err != nil {
+		in.s.Record(event.Event{Kind: event.Fault, Verb: senderFilter, Reason: err.Error()})
+	}
 }
 
 // kept tells of the copies that go to an INBOX.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -72,46 +71,16 @@ func (s *session) store(ctx context.Context, m *deliver.Accepted, env *mail.Enve
 	if err := receive.Copy(io.MultiWriter(w, hash, look), rest); err != nil {
 		return s.Failed(m, err)
 	}
-	signatures, err := s.sign(ctx, header, hash)
+	signatures, err := s.handler.Signer.Sign(ctx, header, hash)
 	if err != nil {
 		return s.Failed(m, err)
 	}
 	m.Prefix = []byte(signatures + s.Received(env))
-	return s.Commit(ctx, env, m, w, look)
-}
-
-// sign gives the DKIM-Signature fields of the author's domain; none when it has
-// no keys.
-func (s *session) sign(ctx context.Context, header *mail.Header, body *senderauth.BodyHash) (string, error) {
-	authors, err := mail.ParseAddressList(header.Get("From"))
-	if err != nil || len(authors) == 0 {
-		return "", fmt.Errorf("sign: From: %w", err)
+	v := s.Commit(ctx, env, m, w, look)
+	if v.Reply.Positive() && s.handler.Sent != nil {
+		s.handler.Sent(m)
 	}
-	domain := authors[0].Address.Domain
-	stored, err := s.Directory.SigningKeys(ctx, domain)
-	if err != nil || len(stored) == 0 {
-		return "", err
-	}
-	var signer senderauth.Signer
-	for _, k := range stored {
-		key, err := s.handler.key(k.Private)
-		if err != nil {
-			return "", fmt.Errorf("DKIM key %s of %s: %w", k.Selector, domain, err)
-		}
-		signer.Keys = append(signer.Keys, senderauth.SigningKey{Domain: domain, Selector: k.Selector, Key: key})
-	}
-	return signer.SignHash(header, body.Sum())
-}
-
-func (h *Handler) key(pem string) (senderauth.Key, error) {
-	if k, ok := h.keys.Load(pem); ok {
-		return k.(senderauth.Key), nil
-	}
-	k, err := senderauth.ParseKey([]byte(pem))
-	if err == nil {
-		h.keys.Store(pem, k)
-	}
-	return k, err
+	return v
 }
 
 // putInOrder edits the header; the package comment says how.

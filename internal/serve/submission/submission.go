@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/migiwa/migiwa/internal/deliver"
@@ -49,12 +48,15 @@ var (
 // Handler is the policy of ports 587 and 465.
 type Handler struct {
 	receive.Reception
-	SASL       *sasl.Server        // names accounts by their number
+	SASL   *sasl.Server // names accounts by their number
+	Signer *deliver.Signer
+	// Sent hears of messages that were accepted, before the client does; nil:
+	// nobody wants to know.
+	Sent       func(*deliver.Accepted)
 	Discipline *deliver.Discipline // nil: what accounts send is not judged
 	Failures   int                 // logins that fail before the connection is closed; default 3
 	FailDelay  time.Duration       // from an attempt to the answer that it failed, longer each time; default 2 s
 
-	keys sync.Map // PEM of a DKIM key → senderauth.Key, parsed once
 }
 
 // Connect welcomes everybody: what counts is the login.
