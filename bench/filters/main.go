@@ -12,6 +12,7 @@ import (
 
 const usage = `usage: filters train [FILE]             train the site model on the training half
        filters tune                     cross-validate on the training half
+       filters fit [--write]            fit the scores of findings by the training half
        filters evaluate                 measure on the test half
        filters evaluate --command CMD   measure another filter on it
        filters score [--taught N] FILE  judge messages`
@@ -36,6 +37,13 @@ func run(args []string) error {
 		return writeModel(name)
 	case "tune":
 		return tune()
+	case "fit":
+		flags := flag.NewFlagSet("fit", flag.ExitOnError)
+		write := flags.Bool("write", false, "change internal/filter/scores.txt")
+		if err := flags.Parse(rest); err != nil {
+			return err
+		}
+		return fit(*write)
 	case "evaluate":
 		flags := flag.NewFlagSet("evaluate", flag.ExitOnError)
 		way := flags.Bool("way", false, "leave Received, Date and Message-ID to the command")
