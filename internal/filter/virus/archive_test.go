@@ -1,0 +1,118 @@
+package virus
+
+import (
+	"encoding/base64"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// archives gives those of testdata/make.sh by their names.
+func archives(t testing.TB) map[string][]byte {
+	t.Helper()
+	text, err := os.ReadFile("testdata/archives.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for line := range strings.Lines(string(text)) {
+		name, content, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if files[name], err = base64.StdEncoding.DecodeString(content); err != nil {
+			t.Fatal(name, err)
+		}
+	}
+	return files
+}
+
+// finds tells when other symbols are found in an attachment than those of want.
+func finds(t *testing.T, name string, content []byte, want string) map[string]string {
+	t.Helper()
+	found, failures := symbols(t, &Filter{TempDir: t.TempDir()}, letter(name, content))
+	if len(failures) > 0 {
+		t.Errorf("%s: %v", name, failures)
+	}
+	wanted := strings.Fields(want)
+	slices.Sort(wanted)
+	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, wanted) {
+		t.Errorf("%s: %v instead of %s", name, found, want)
+	}
+	return found
+}
+
+const inside = "ATTACHMENT_RUNS ATTACHMENT_DISGUISED"
+
+func TestPacked(t *testing.T) {
+	files := archives(t)
+	for _, name := range []string{"scr.tar.bz2", "scr.tar.xz", "blocks.tar.xz", "filter.tar.xz", "scr.tar.zst"} {
+		finds(t, name, files[name], inside)
+		finds(t, "truncated "+name, files[name][:len(files[name])/5], "ARCHIVE_DAMAGED")
+	}
+	finds(t, "com.tar.xz", files["com.tar.xz"], "")
+}
+
+// A program that asks for the memory of a giant dictionary gets none.
+func TestGiantDictionary(t *testing.T) {
+	files := archives(t)
+	giant := slices.Clone(files["scr.tar.xz"])
+	giant[16] = 40 // 4 GB, in the block's header
+	if giant[14] != 0x21 {
+		t.Fatal("another header")
+	}
+	finds(t, "giant.xz", giant, "ARCHIVE_LIMIT")
+	window := append([]byte("\x28\xb5\x2f\xfd\x00\xa8"), files["scr.tar.zst"][6:]...) // 2 GB
+	finds(t, "giant.zst", window, "ARCHIVE_LIMIT")
+}
+
+// What a file says of itself before it, and not in the ZIP file's directory, counts too.
+func TestZipLocalHeaders(t *testing.T) {
+	plain := zipped(t, map[string][]byte{"a.txt": []byte("x")})
+	encrypted := slices.Clone(plain)
+	encrypted[6] |= 1
+	finds(t, "a.zip", encrypted, "ARCHIVE_ENCRYPTED")
+	renamed := slices.Clone(plain)
+	copy(renamed[30:], "a.scr")
+	finds(t, "a.zip", renamed, "ATTACHMENT_RUNS")
+	finds(t, "a.zip", renamed[:len(renamed)-10], "ATTACHMENT_RUNS ARCHIVE_DAMAGED")
+}
+
+// Names of hosts are no programs.
+func TestCommands(t *testing.T) {
+	program, text := []byte("\xe9\x10\x00\x01\x02\x03"), []byte("Host of the example\r\n")
+	finds(t, "example.com", text, "")
+	finds(t, "example.com", []byte("\xff\xfet\x00\n\x00"), "")
+	finds(t, "example.com", zipped(t, map[string][]byte{"a.txt": text}), "")
+	finds(t, "example.com", program, "ATTACHMENT_RUNS")
+	finds(t, "example.com", []byte("MZ and text"), "ATTACHMENT_RUNS")
+	finds(t, "a.zip", zipped(t, map[string][]byte{"example.com": text}), "")
+	finds(t, "a.zip", zipped(t, map[string][]byte{"example.com": program}), "ATTACHMENT_RUNS")
+}
+
+func TestOffice(t *testing.T) {
+	relation := func(kind, target string) []byte {
+		return []byte(`<?xml version="1.0"?><Relationships><Relationship Id="r" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/` +
+			kind + `" Target="` + target + `" TargetMode="External"/></Relationships>`)
+	}
+	types := []byte(`<Types><Override PartName="/word/harmless.xml" ContentType="application/vnd.ms-office.vbaProject"/></Types>`)
+	for _, test := range []struct {
+		member  string
+		content []byte
+		want    string
+	}{
+		{"word/_rels/settings.xml.rels", relation("attachedTemplate", "https://host.example/t.dotm"), "DOCUMENT_FETCHES"},
+		{"word/_rels/settings.xml.rels", relation("attachedTemplate", `\\host.example\t.dotm`), "DOCUMENT_FETCHES"},
+		{"word/_rels/settings.xml.rels", relation("attachedTemplate", "&#104;ttp://host.example/t"), "DOCUMENT_FETCHES"},
+		{"word/_rels/document.xml.rels", relation("oleObject", "mhtml:http://host.example/t"), "DOCUMENT_FETCHES"},
+		{"word/_rels/settings.xml.rels", relation("attachedTemplate", "file:///C:/Templates/house.dotx"), ""},
+		{"word/_rels/document.xml.rels", relation("hyperlink", "https://host.example/"), ""},
+		{"[Content_Types].xml", types, "ATTACHMENT_MACROS"},
+		{"xl/macrosheets/sheet1.xml", nil, "ATTACHMENT_MACROS"},
+		{"Basic/Standard/Module1.xml", nil, "ATTACHMENT_MACROS"},
+		{"Basic/Standard/script-lb.xml", nil, ""},
+		{"Scripts/python/a.txt", nil, "ATTACHMENT_MACROS"},
+	} {
+		finds(t, "a.docx", zipped(t, map[string][]byte{test.member: test.content}), test.want)
+	}
+	finds(t, "a.xltm", []byte("x"), "ATTACHMENT_MACROS")
+}
