@@ -30,21 +30,30 @@ func (a *attachments) packed(name, kind string, r io.Reader, depth int) error {
 		r = x
 	case "zstd":
 		look = a.unseen
-		var release func()
-		if release, err = a.dictionary(name, maxDictionary/2); err != nil {
-			return a.damaged(name, err, depth+1)
+		var done func()
+		if r, done, err = a.zstd(name, r); err == nil {
+			defer done()
 		}
-		defer release()
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxDictionary/2)); err == nil {
-			defer z.Close()
-		}
-		r = z
 	}
 	if err != nil {
 		return a.damaged(name, err, depth+1)
 	}
 	return look(names, a.counted(r), depth+1)
+}
+
+// zstd unpacks Zstandard; done is called after its use.
+func (a *attachments) zstd(name string, r io.Reader) (_ io.Reader, done func(), err error) {
+	const window = maxDictionary / 2
+	release, err := a.dictionary(name, window)
+	if err != nil {
+		return nil, nil, err
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return z, func() { z.Close(); release() }, nil
 }
 
 // unpackedName is what programs call the file that comes out of one that is

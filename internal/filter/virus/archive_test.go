@@ -116,3 +116,15 @@ func TestOffice(t *testing.T) {
 	}
 	finds(t, "a.xltm", []byte("x"), "ATTACHMENT_MACROS")
 }
+
+func TestSevenZip(t *testing.T) {
+	files := archives(t)
+	for name, want := range map[string]string{
+		"plain.7z": inside, "default.7z": inside, "com.7z": "", "copy.7z": inside, "x86.7z": inside,
+		"bcj2.7z": inside + " ARCHIVE_CLOSED", "bzip2.7z": inside, "deflate.7z": inside, "ppmd.7z": "ARCHIVE_CLOSED",
+		"secret.7z": "ARCHIVE_ENCRYPTED", "hidden.7z": "ARCHIVE_ENCRYPTED", "nested.7z": inside,
+	} {
+		finds(t, name, files[name], want)
+		finds(t, "truncated "+name, files[name][:len(files[name])/2], "ARCHIVE_DAMAGED")
+	}
+}

@@ -143,7 +143,7 @@ func kindOf(head []byte) string {
 }
 
 // opened are the kinds of files that are looked into.
-var opened = map[string]bool{"zip": true, "gzip": true, "bzip2": true, "zstd": true, "xz": true, "tar": true, "ole": true}
+var opened = map[string]bool{"zip": true, "gzip": true, "bzip2": true, "zstd": true, "xz": true, "tar": true, "7z": true, "ole": true}
 
 // mayBeImage tells of a file that needs to be read further to know whether it is the
 // image of a disc: that begins with 16 sectors for other purposes, mostly empty.
@@ -160,7 +160,7 @@ func (a *attachments) kind(names []string, head []byte) {
 				a.say("ATTACHMENT_DISGUISED", "a "+kind+" named "+quoted(n))
 			}
 		}
-	case "rar", "7z", "cab":
+	case "rar", "cab":
 		a.say("ARCHIVE_CLOSED", "what is in a file of type "+kind+" was not looked at")
 	}
 }
@@ -215,6 +215,8 @@ func (a *attachments) damaged(name string, err error, depth int) error {
 	}
 	switch {
 	case errors.Is(err, errLimit):
+	case errors.Is(err, errTooMany):
+		a.say("ARCHIVE_LIMIT", quoted(name)+" has too many files to look at")
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		a.say("ARCHIVE_LIMIT", quoted(name)+" needs more memory than is given to it")
 	case errors.Is(err, errPacking):
@@ -235,6 +237,8 @@ func (a *attachments) stored(name, kind string, r io.Reader, depth int) error {
 	switch kind {
 	case "ole":
 		return a.ole(name, io.NewSectionReader(f, 0, size))
+	case "7z":
+		return a.sevenzip(name, f, size, depth)
 	}
 	return a.zip(name, f, size, depth)
 }
