@@ -1,12 +1,17 @@
 package virus
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
+	"io"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // archives gives those of testdata/make.sh by their names.
@@ -127,4 +132,50 @@ func TestSevenZip(t *testing.T) {
 		finds(t, name, files[name], want)
 		finds(t, "truncated "+name, files[name][:len(files[name])/2], "ARCHIVE_DAMAGED")
 	}
+}
+
+func TestImages(t *testing.T) {
+	files := archives(t)
+	for _, name := range []string{"plain.iso", "joliet.iso", "rock.iso"} {
+		packed := files[name+".gz"]
+		want := inside
+		if name == "plain.iso" {
+			want = "ATTACHMENT_RUNS" // two endings are more than the standard allows
+		}
+		finds(t, "a.bin.gz", packed, want)
+		z, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		finds(t, "a.bin", content, want)
+		finds(t, "truncated.bin", content[:17*sectorISO], "ARCHIVE_DAMAGED")
+		circle := slices.Clone(content)
+		for i := range circle { // directories lead to the root again
+			if bytes.HasPrefix(circle[i:], []byte("\x03SUB")) || bytes.HasPrefix(circle[i:], []byte("\x06\x00s\x00u\x00b")) {
+				copy(circle[i-30:i-22], circle[16*sectorISO+156+2:])
+			}
+		}
+		finds(t, "circle.bin", circle, "")
+	}
+}
+
+// measure tells what a bomb finds, and what it costs.
+func measure(t *testing.T, what, name string, content []byte) map[string]string {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	found, _ := symbols(t, &Filter{TempDir: t.TempDir()}, letter(name, content))
+	took := time.Since(start).Round(time.Millisecond)
+	runtime.ReadMemStats(&after)
+	t.Logf("%s: %d octets, %v, %d MB taken from the system: %v", what, len(content), took, int64(after.Sys-before.Sys)>>20, slices.Sorted(maps.Keys(found)))
+	if took > 12*time.Second {
+		t.Errorf("%s took %v", what, took)
+	}
+	return found
 }

@@ -38,6 +38,7 @@ type attachments struct {
 	entries  int
 	unpacked int64
 	scans    int
+	failed   error // of the scanner
 	memory   dictionaries
 }
 
@@ -73,7 +74,7 @@ func (a *attachments) message(m *filter.Message) error {
 		}
 		return a.open(p.Filenames(), p.Decode(body), 0)
 	})
-	return err
+	return errors.Join(err, a.failed)
 }
 
 func quoted(name string) string {
@@ -139,15 +140,14 @@ func kindOf(head []byte) string {
 	if len(head) > 262 && string(head[257:262]) == "ustar" {
 		return "tar"
 	}
-	return ""
+	if bytes.Contains(head[:min(len(head), 512)], []byte("%PDF-")) { // programs do not mind what is before
+		return "pdf"
+	}
+	return image(head)
 }
 
 // opened are the kinds of files that are looked into.
-var opened = map[string]bool{"zip": true, "gzip": true, "bzip2": true, "zstd": true, "xz": true, "tar": true, "7z": true, "ole": true}
-
-// mayBeImage tells of a file that needs to be read further to know whether it is the
-// image of a disc: that begins with 16 sectors for other purposes, mostly empty.
-func mayBeImage(names []string, head []byte) bool { return false }
+var opened = map[string]bool{"zip": true, "gzip": true, "bzip2": true, "zstd": true, "xz": true, "tar": true, "7z": true, "rar": true, "iso": true, "ole": true, "pdf": true}
 
 // kind judges a file by what it is.
 func (a *attachments) kind(names []string, head []byte) {
@@ -160,7 +160,7 @@ func (a *attachments) kind(names []string, head []byte) {
 				a.say("ATTACHMENT_DISGUISED", "a "+kind+" named "+quoted(n))
 			}
 		}
-	case "rar", "cab":
+	case "cab", "udf":
 		a.say("ARCHIVE_CLOSED", "what is in a file of type "+kind+" was not looked at")
 	}
 }
@@ -177,9 +177,7 @@ func (a *attachments) open(names []string, r io.Reader, depth int) (err error) {
 			err = a.damaged(name, fmt.Errorf("panic: %v", v), 1)
 		}
 	}()
-	head := make([]byte, 512)
-	n, err := io.ReadFull(r, head)
-	head = head[:n]
+	head, err := beginning(names, r)
 	if depth > 0 {
 		a.file(names, head)
 	}
@@ -204,13 +202,25 @@ func (a *attachments) open(names []string, r io.Reader, depth int) (err error) {
 	return a.stored(name, kind, r, depth)
 }
 
-// damaged makes an error below the message's own level a finding, unless time is
-// over or a limit has told of it.
+// beginning reads as much of a file as is needed to tell its kind.
+func beginning(names []string, r io.Reader) ([]byte, error) {
+	head := make([]byte, 512, imageHead)
+	n, err := io.ReadFull(r, head)
+	if err == nil && mayBeImage(names, head) {
+		head = head[:imageHead]
+		more, merr := io.ReadFull(r, head[n:])
+		n, err = n+more, merr
+	}
+	return head[:n], err
+}
+
+// damaged makes an error below the message's own level a finding, unless a limit
+// has told of it, the time is over, or it is one of the disk.
 func (a *attachments) damaged(name string, err error, depth int) error {
 	if cerr := a.ctx.Err(); cerr != nil {
 		return cerr
 	}
-	if depth == 0 {
+	if disk := (*fs.PathError)(nil); depth == 0 || errors.As(err, &disk) {
 		return err
 	}
 	switch {
@@ -239,6 +249,12 @@ func (a *attachments) stored(name, kind string, r io.Reader, depth int) error {
 		return a.ole(name, io.NewSectionReader(f, 0, size))
 	case "7z":
 		return a.sevenzip(name, f, size, depth)
+	case "rar":
+		return a.rar(name, f, size, depth)
+	case "iso":
+		return a.iso(name, f, depth)
+	case "pdf":
+		return a.pdf(name, f, size)
 	}
 	return a.zip(name, f, size, depth)
 }
@@ -258,9 +274,6 @@ func (a *attachments) temporary(name string, r io.Reader, depth int) (*os.File, 
 		return f, size, nil
 	}
 	f.Close()
-	if disk := (*fs.PathError)(nil); errors.As(err, &disk) {
-		return nil, 0, err
-	}
 	if err != nil {
 		return nil, 0, a.damaged(name, err, depth)
 	}
@@ -280,23 +293,21 @@ func (a *attachments) unseen(names []string, r io.Reader, depth int) error {
 	}
 	f, _, err := a.temporary(strings.Join(names, ", "), r, depth)
 	if f == nil {
+		a.file(names, nil)
 		return err
 	}
 	defer f.Close()
-	for _, look := range []func() error{
-		func() error {
-			signature, err := a.scanner.Scan(a.ctx, f)
-			if signature != "" {
-				a.say(Found, signature)
-			}
-			return err
-		},
-		func() error { return a.open(names, f, depth) },
-	} {
-		if _, serr := f.Seek(0, io.SeekStart); serr != nil {
-			return serr
-		}
-		err = errors.Join(err, look())
+	if _, err = f.Seek(0, io.SeekStart); err != nil {
+		return err
 	}
-	return err
+	signature, err := a.scanner.Scan(a.ctx, f)
+	if signature != "" {
+		a.say(Found, signature)
+	} else if err != nil {
+		a.failed = err
+	}
+	if _, err = f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return a.open(names, f, depth)
 }

@@ -1,6 +1,7 @@
 package virus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -75,13 +76,23 @@ func (c *counter) Read(p []byte) (int, error) {
 		c.a.say("ARCHIVE_LIMIT", "archives give more than is looked at")
 		return 0, errLimit
 	}
-	if err := c.a.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := c.r.Read(p)
+	n, err := (&timed{c.a.ctx, c.r}).Read(p)
 	c.a.unpacked += int64(n)
 	if err == io.ErrUnexpectedEOF {
 		err = errTruncated // the file is short of its own, not of what was asked for
 	}
 	return n, err
+}
+
+// timed reads until the context ends.
+type timed struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (t *timed) Read(p []byte) (int, error) {
+	if err := t.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return t.r.Read(p)
 }

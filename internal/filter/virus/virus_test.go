@@ -111,7 +111,7 @@ func TestAttachments(t *testing.T) {
 		{"macros, new form", "a.docx", zipped(t, map[string][]byte{"word/vbaProject.bin": []byte("x")}), "ATTACHMENT_MACROS"},
 		{"macros, old form", "a.doc", append([]byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), append(make([]byte, 70_000), vbaProject...)...), "ATTACHMENT_MACROS"},
 		{"encrypted", "a.zip", encrypted, "ARCHIVE_ENCRYPTED"},
-		{"rar", "a.rar", []byte("Rar!\x1a\x07\x00"), "ARCHIVE_CLOSED"},
+		{"cab", "a.bin", []byte("MSCF\x00"), "ARCHIVE_CLOSED"},
 		{"damaged", "a.zip", []byte("PK\x03\x04 nonsense"), "ARCHIVE_DAMAGED"},
 	} {
 		found, failures := symbols(t, &Filter{TempDir: t.TempDir()}, letter(test.file, test.content))
