@@ -57,7 +57,7 @@ func (a *attachments) message(m *filter.Message) error {
 	inside := false
 	for _, p := range m.Parts {
 		names := p.Filenames()
-		a.file(names, p.Head)
+		a.file(readings(names), p.Head)
 		inside = inside || opened[kindOf(p.Head)] || mayBeImage(names, p.Head)
 	}
 	if !inside {

@@ -104,6 +104,8 @@ func TestAttachments(t *testing.T) {
 		{"program, dot and blank behind", "a.EXE. ", []byte("x"), "ATTACHMENT_RUNS"},
 		{"two endings", "invoice.pdf.js", []byte("x"), "ATTACHMENT_RUNS ATTACHMENT_DISGUISED"},
 		{"blanks", "invoice.pdf          .scr", []byte("x"), "ATTACHMENT_RUNS ATTACHMENT_DISGUISED"},
+		{"quotes that are none", "'a.exe'", []byte("x"), "ATTACHMENT_RUNS"},
+		{"comment", "a.e(.gif)xe", []byte("x"), "ATTACHMENT_RUNS"},
 		{"a version, not two endings", "report.v1.2.pdf", []byte("%PDF"), ""},
 		{"program named as picture", "a.jpg", program, "ATTACHMENT_RUNS ATTACHMENT_DISGUISED"},
 		{"in a zip", "a.zip", zipped(t, map[string][]byte{"b.scr": []byte("x")}), "ATTACHMENT_RUNS"},
@@ -215,14 +217,18 @@ func TestNoScannerIsNotClean(t *testing.T) {
 	}
 }
 
+// testdata is where collections of test mail are.
+func testdata() string {
+	if root := os.Getenv("MIGIWA_TESTDATA"); root != "" {
+		return root
+	}
+	return "../../../../shared/data"
+}
+
 // A virus that is hidden by how the message is put together is found, or the
 // message is called what it is; it is never clean.
 func TestHiddenByMIME(t *testing.T) {
-	root := os.Getenv("MIGIWA_TESTDATA")
-	if root == "" {
-		root = "../../../../shared/data"
-	}
-	files, _ := filepath.Glob(filepath.Join(root, "05-mime/mime-is-broken-*/hide-content.d/*/*"))
+	files, _ := filepath.Glob(filepath.Join(testdata(), "05-mime/mime-is-broken-*/hide-content.d/*/*"))
 	if len(files) == 0 {
 		t.Skip("no test material (MIGIWA_TESTDATA names its place)")
 	}
