@@ -174,7 +174,8 @@ func (a *attachments) open(names []string, r io.Reader, depth int) (err error) {
 	name := strings.Join(names[:min(1, len(names))], "")
 	defer func() {
 		if v := recover(); v != nil {
-			err = a.damaged(name, fmt.Errorf("panic: %v", v), 1)
+			a.say("ARCHIVE_DAMAGED", fmt.Sprintf("%s: panic: %v", quoted(name), v))
+			err = a.ctx.Err()
 		}
 	}()
 	head, err := beginning(names, r)

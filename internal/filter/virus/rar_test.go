@@ -171,15 +171,3 @@ func TestRAR4(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
-
-// The library unpacks by itself what follows in a solid archive.
-func TestBombRAR(t *testing.T) {
-	packed := zeros5(1 << 30)
-	for name, e := range map[string]rarEntry{
-		"honest": {name: "a", content: packed, size: 1 << 30, how: method5},
-		"lying":  {name: "a", content: packed, size: 1, how: method5},
-	} {
-		bomb := rar5(4, e, rarEntry{name: "b.scr", content: literals5([]byte("x")), size: 1, how: method5 | 0x40})
-		measure(t, "RAR, "+name, "a.rar", bomb)
-	}
-}

@@ -41,10 +41,19 @@ genisoimage -quiet -o plain.iso disc
 genisoimage -quiet -J -o joliet.iso disc
 genisoimage -quiet -r -o rock.iso disc
 
-for f in scr.tar.* blocks.tar.xz filter.tar.xz com.tar.xz *.7z; do
+# Bombs: the program stands behind what nobody would unpack.
+truncate -s 300M zeros
+tar --owner=0 --group=0 --mtime=@0 -cf bomb.tar zeros invoice.pdf.scr
+bzip2 -k bomb.tar
+xz -k -0 bomb.tar
+zstd -q -k bomb.tar
+z bomb.7z -ms=on -mqs=off zeros invoice.pdf.scr
+rm zeros bomb.tar
+
+for f in scr.tar.* blocks.tar.xz filter.tar.xz com.tar.xz [!b]*.7z bcj2.7z bzip2.7z; do
 	echo "$f $(base64 -w0 "$f")"
 done >"$out"
-for f in *.iso; do # mostly zeros
+for f in *.iso bomb.*; do # large, and much the same
 	gzip -9n "$f"
 	echo "$f.gz $(base64 -w0 "$f.gz")"
 done >>"$out"
