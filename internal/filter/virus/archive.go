@@ -2,6 +2,7 @@ package virus
 
 import (
 	"archive/tar"
+	"bufio"
 	"compress/bzip2"
 	"compress/gzip"
 	"io"
@@ -25,7 +26,7 @@ func (a *attachments) packed(name, kind string, r io.Reader, depth int) error {
 	case "bzip2":
 		r = bzip2.NewReader(r)
 	case "xz":
-		x := &xzReader{r: r, dictionary: func(size int64) (func(), error) { return a.dictionary(name, size) }}
+		x := &xzReader{r: bufio.NewReader(r), dictionary: func(size int64) (func(), error) { return a.dictionary(name, size) }}
 		defer x.Close()
 		r = x
 	case "zstd":

@@ -55,6 +55,11 @@ func TestPacked(t *testing.T) {
 		finds(t, "truncated "+name, files[name][:len(files[name])/5], "ARCHIVE_DAMAGED")
 	}
 	finds(t, "com.tar.xz", files["com.tar.xz"], "")
+	streams := slices.Concat(files["notes.txt.xz"], make([]byte, 8), files["scr.tar.xz"])
+	unpacked, err := io.ReadAll(&xzReader{r: bytes.NewReader(streams), dictionary: func(int64) (func(), error) { return func() {}, nil }})
+	if err != nil || !bytes.HasPrefix(unpacked, []byte("words")) || !bytes.Contains(unpacked, []byte("MZ not")) {
+		t.Errorf("%q, %v", unpacked, err)
+	}
 }
 
 // What a file says of itself before it, and not in the ZIP file's directory, counts too.
@@ -66,6 +71,12 @@ func TestZipLocalHeaders(t *testing.T) {
 	renamed := slices.Clone(plain)
 	copy(renamed[30:], "a.scr")
 	finds(t, "a.zip", renamed, "ATTACHMENT_RUNS")
+	for i := range 100 { // wherever the buffers end
+		late := append(append([]byte("PK\x03\x04"), make([]byte, 64<<10-50+i)...), renamed...)
+		if found := finds(t, "a.zip", late, "ATTACHMENT_RUNS"); len(found) == 0 {
+			break
+		}
+	}
 	finds(t, "a.zip", renamed[:len(renamed)-10], "ATTACHMENT_RUNS ARCHIVE_DAMAGED")
 }
 

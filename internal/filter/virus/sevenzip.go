@@ -1,6 +1,7 @@
 package virus
 
 import (
+	"bufio"
 	"bytes"
 	"compress/bzip2"
 	"compress/flate"
@@ -66,7 +67,6 @@ type sevenzip struct {
 // folder7z is a stream of files packed together.
 type folder7z struct {
 	coders []coder7z // from the packed to the unpacked end; none: not to be unpacked here
-	sizes  []int64   // what each coder of the file gives, in the order they stand there
 	offset int64     // in the file
 	packed int64
 	files  []int64 // sizes
@@ -142,7 +142,7 @@ func (z *sevenzip) unpack(f *folder7z) (r io.Reader, release func(), err error) 
 			done()
 		}
 	}
-	r = io.NewSectionReader(z.f, f.offset, f.packed)
+	r = bufio.NewReader(io.NewSectionReader(z.f, f.offset, f.packed))
 	for _, c := range f.coders {
 		var done func()
 		if r, done, err = z.decode(c, r); err != nil {

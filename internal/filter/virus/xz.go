@@ -1,6 +1,7 @@
 package virus
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 
@@ -9,7 +10,7 @@ import (
 
 // xzReader unpacks a file of type xz. The library's own reader of them takes as
 // much memory as the file asks for; this one asks before. Checksums are not
-// looked at: what comes out is judged, not used.
+// looked at: what comes out is judged, not used. r should have a buffer.
 type xzReader struct {
 	r          io.Reader
 	dictionary func(size int64) (release func(), err error)
@@ -38,6 +39,11 @@ func (c count) Read(p []byte) (int, error) {
 	n, err := c.x.r.Read(p)
 	c.x.read += int64(n)
 	return n, err
+}
+
+func (c count) ReadByte() (byte, error) {
+	b, err := c.x.take(1)
+	return b[0], err
 }
 
 // Read gives what is in all blocks.
@@ -70,22 +76,24 @@ func (x *xzReader) Close() error {
 	return nil
 }
 
-// next goes to the next block. The first that is none ends the file: streams
-// behind the first are as rare as they are strange in mail.
+// next goes to the next block, be it one of a stream that follows.
 func (x *xzReader) next() error {
 	if x.read == 0 {
-		h, err := x.take(xzHeader)
-		if err != nil || string(h[:6]) != xzMagic || h[6] != 0 || h[7] > 15 {
-			return errXZ
+		if err := x.stream(); err != nil {
+			return err
 		}
-		x.check = [16]int{0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64}[h[7]]
 	}
 	size, err := x.take(1)
+	for ; err == nil && size[0] == 0; size, err = x.take(1) {
+		if err := x.index(); err != nil {
+			return err
+		}
+		if err := x.stream(); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		return errXZ
-	}
-	if size[0] == 0 {
-		return io.EOF // the index
 	}
 	h, err := x.take(int(size[0])*4 + 3)
 	if err != nil {
@@ -104,6 +112,42 @@ func (x *xzReader) next() error {
 		x.block = nil
 	}
 	return err
+}
+
+// stream reads the header of a stream; io.EOF means that there is none.
+func (x *xzReader) stream() error {
+	first := x.read == 0
+	h, err := x.take(4)
+	for !first && err == nil && string(h) == "\x00\x00\x00\x00" {
+		h, err = x.take(4)
+	}
+	if err == io.EOF && !first {
+		return err
+	}
+	rest, rerr := x.take(xzHeader - 4)
+	if h = append(h, rest...); err != nil || rerr != nil || string(h[:6]) != xzMagic || h[6] != 0 || h[7] > 15 {
+		return errXZ
+	}
+	x.check = [16]int{0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64}[h[7]]
+	return nil
+}
+
+// index passes over the index, whose first octet was read, and the footer.
+func (x *xzReader) index() error {
+	begin := x.read - 1
+	n, err := binary.ReadUvarint(count{x})
+	for ; err == nil && n > 0; n-- {
+		if _, err = binary.ReadUvarint(count{x}); err == nil {
+			_, err = binary.ReadUvarint(count{x})
+		}
+	}
+	if err == nil {
+		_, err = x.take(int((begin-x.read)&3) + 4 + xzHeader)
+	}
+	if err != nil {
+		return errXZ
+	}
+	return nil
 }
 
 // xzDictionary gives the size of the dictionary from a block's header.

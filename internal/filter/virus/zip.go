@@ -99,8 +99,12 @@ func (a *attachments) unlisted(archive string, r io.Reader, listed map[string]bo
 		data := buf[:kept+n]
 		for {
 			i := bytes.Index(data, []byte("PK\x03\x04"))
-			if i < 0 || err == nil && len(data)-i < localHeader+maxLocalName {
-				data = data[max(i, 0, len(data)-3):]
+			if i < 0 {
+				data = data[max(0, len(data)-3):]
+				break
+			}
+			if err == nil && len(data)-i < localHeader+maxLocalName {
+				data = data[i:]
 				break
 			}
 			data = data[i+4:]
@@ -135,7 +139,7 @@ func (a *attachments) local(archive string, h []byte, listed map[string]bool) {
 		if listed[name] = true; !a.entry() {
 			return
 		}
-		a.name(name, nil)
+		a.name(name, []byte{})
 	}
 	if flags&1 != 0 {
 		a.say("ARCHIVE_ENCRYPTED", quoted(archive)+" holds "+quoted(name))

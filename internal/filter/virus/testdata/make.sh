@@ -20,6 +20,7 @@ xz -k --check=sha256 --block-size=1024 -c scr.tar >blocks.tar.xz
 xz -k --x86 --lzma2=preset=6 -c scr.tar >filter.tar.xz
 zstd -q -k scr.tar
 xz -k com.tar
+xz -k notes.txt
 
 z() { 7z a -bd -bso0 -mtc=off -mtm=off "$@"; }
 z plain.7z -mhc=off -m0=lzma notes.txt invoice.pdf.scr empty
@@ -50,7 +51,7 @@ zstd -q -k bomb.tar
 z bomb.7z -ms=on -mqs=off zeros invoice.pdf.scr
 rm zeros bomb.tar
 
-for f in scr.tar.* blocks.tar.xz filter.tar.xz com.tar.xz [!b]*.7z bcj2.7z bzip2.7z; do
+for f in scr.tar.* blocks.tar.xz filter.tar.xz com.tar.xz notes.txt.xz [!b]*.7z bcj2.7z bzip2.7z; do
 	echo "$f $(base64 -w0 "$f")"
 done >"$out"
 for f in *.iso bomb.*; do # large, and much the same
