@@ -218,35 +218,27 @@ type shape7z struct {
 	packs  int
 }
 
-// shape reads how a folder is packed. Coders take and give streams; only
+// shape reads how a folder is packed. Coders take streams and give one each; only
 // chains of them are undone here.
 func (d *directory7z) shape() (s shape7z) {
+	const maxCoders = 32
 	n := d.count()
-	if d.bad = d.bad || n < 1 || n > 32; d.bad {
+	if d.bad = d.bad || n < 1 || n > maxCoders; d.bad {
 		return s
 	}
-	ins, outs, chain := 0, 0, true
+	ins := 0
 	for range n {
-		flags := d.octet()
-		c := coder7z{method: string(d.take(uint64(flags & 15)))}
-		in, out := 1, 1
-		if flags&0x10 != 0 {
-			in, out = d.count(), d.count()
-		}
-		if flags&0x20 != 0 {
-			c.properties = d.take(d.number())
-		}
-		d.bad = d.bad || in > 32 || out != 1
-		ins, outs, chain = ins+in, outs+out, chain && in == 1
-		s.coders = append(s.coders, c)
+		c, in := d.coder()
+		d.bad = d.bad || in > maxCoders
+		s.coders, ins = append(s.coders, c), ins+in
 	}
-	bound := map[int]int{} // by the coder whose stream goes into another
+	bound := map[int]int{} // into what the stream of a coder goes
 	taken := map[int]bool{}
-	for range outs - 1 {
+	for range n - 1 {
 		in, out := d.count(), d.count()
 		bound[out], taken[in] = in, true
 	}
-	if s.packs = ins - (outs - 1); s.packs > 1 {
+	if s.packs = ins - (n - 1); s.packs > 1 {
 		for range s.packs {
 			d.number()
 		}
@@ -254,20 +246,33 @@ func (d *directory7z) shape() (s shape7z) {
 	if d.bad = d.bad || s.packs < 1; d.bad {
 		return s
 	}
-	if !chain {
+	if ins > n {
 		s.order = encrypted7z(s.coders)
 		return s
 	}
-	next := -1
 	for i := range n {
-		if !taken[i] {
-			next = i
+		if taken[i] {
+			continue
+		}
+		for next, ok := i, true; ok && len(s.order) < n; next, ok = bound[next] {
+			s.order = append(s.order, min(next, n-1))
 		}
 	}
-	for ok := next >= 0; ok && len(s.order) < n; next, ok = bound[next] {
-		s.order = append(s.order, next)
-	}
 	return s
+}
+
+// coder reads one coder, and how many streams it takes.
+func (d *directory7z) coder() (c coder7z, in int) {
+	flags := d.octet()
+	c.method, in = string(d.take(uint64(flags&15))), 1
+	if flags&0x10 != 0 {
+		in = d.count()
+		d.bad = d.bad || d.count() != 1
+	}
+	if flags&0x20 != 0 {
+		c.properties = d.take(d.number())
+	}
+	return c, in
 }
 
 // encrypted7z gives the first coder that encrypts.
