@@ -47,11 +47,6 @@ func (c *cursor) uint32() uint32 {
 	return 0
 }
 
-func (c *cursor) uint64() uint64 {
-	low := uint64(c.uint32())
-	return uint64(c.uint32())<<32 | low
-}
-
 // multibyte reads a number as xz and RAR 5 write it: seven bits an octet, the
 // lowest first.
 func (c *cursor) multibyte() uint64 {
