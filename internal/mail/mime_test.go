@@ -135,7 +135,7 @@ func TestReadMIME(t *testing.T) {
 		{"Content-Type: TEXT/HTML; charset=x\nContent-Transfer-Encoding: Foo\n\nx", "1 text/html !encoding"},
 		{"From a Mon\nno colon\nContent-Type: text/html\n\nx", "1 text/html !header-line"},
 		{"Content-Type: application/x; name=\"=?utf-8?B?5rGALmV4ZQ==?=\"\n\n", "1 application/x 汀.exe"},
-		{"Content-Disposition: attachment; filename*=utf-8''%E6%B1%80.exe; filename=harmless.txt\n\n", "1 text/plain 汀.exe"},
+		{"Content-Disposition: attachment; filename*=utf-8''%E6%B1%80.exe; filename=harmless.txt\n\n", "1 text/plain 汀.exe !duplicate"},
 	} {
 		for _, in := range []string{c.in, crlf(c.in)} {
 			if got := shape(checkMIME(t, []byte(in), DefaultMIMELimits())); got != c.want {
@@ -179,7 +179,9 @@ func TestParseParams(t *testing.T) {
 		"attachment; filename=\"C:\\dir\\x.exe\"":                          "attachment map[filename:C:\\dir\\x.exe]",
 		"attachment; filename=\"open.exe":                                  "attachment map[filename:open.exe] !syntax",
 		"attachment; filename*0=a; filename*1=\"b \"; filename*2*=%63.exe": "attachment map[filename:ab c.exe]",
-		"attachment; filename*1*=%81b; filename*0*=Shift_JIS'ja'%93%fa%96": "attachment map[filename:日磨b]",
+		"attachment; filename*1*=%81b; filename*0*=Shift_JIS'ja'%93%fa%96": "attachment map[filename:日磨b] !syntax",
+		"attachment; filename=a.exe; filename*=UTF-8''a.png":               "attachment map[filename:a.png] !duplicate",
+		"attachment; filename=a.PNG; filename*=UTF-8''%C3%A4.png":          "attachment map[filename:ä.png]",
 		"attachment; filename*0=a; filename*2=c":                           "attachment map[filename:a] !syntax",
 		"attachment; filename*='x":                                         "attachment map[filename:'x]",
 		"attachment; filename=a; filename=b":                               "attachment map[filename:a] !duplicate",

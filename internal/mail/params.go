@@ -2,6 +2,7 @@ package mail
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ func ParseParams(value string) (word string, params map[string]string, defects [
 type piece struct {
 	text    string
 	percent bool // "*" at the end of the name: percent-encoded
+	at      int  // which of the parameters
 }
 
 type paramParser struct {
@@ -208,7 +210,7 @@ func (p *paramParser) keep(name, value string) {
 		p.defect(DefectDuplicate, "parameter "+clip(name))
 		return
 	}
-	p.pieces[base][index] = piece{value, percent}
+	p.pieces[base][index] = piece{value, percent, p.count}
 }
 
 // join puts pieces together from number 0 until one is missing. They count
@@ -225,6 +227,9 @@ func (p *paramParser) join() {
 				p.defect(DefectSyntax, "missing parameter piece")
 				break
 			}
+			if pc.at < pieces[i-1].at { // some programs join them as they stand
+				p.defect(DefectSyntax, "parameter pieces out of order")
+			}
 			if pc.percent && i == 0 {
 				charset, pc.text = cutCharset(pc.text)
 			}
@@ -238,16 +243,25 @@ func (p *paramParser) join() {
 		if len(text) == 0 {
 			continue
 		}
-		// Plain text beside the encoded one is usual for file names only.
-		if _, twice := p.params[name]; twice && name != "filename" && name != "name" {
+		value := ""
+		if percent {
+			value = DecodeCharset(charset, text)
+		} else {
+			value = DecodeText(string(text))
+		}
+		// Plain text beside the encoded one is usual for file names only, and then
+		// names a file of the same kind.
+		if plain, twice := p.params[name]; twice && (name != "filename" && name != "name" || otherKind(plain, value)) {
 			p.defect(DefectDuplicate, "parameter "+clip(name))
 		}
-		if percent {
-			p.params[name] = DecodeCharset(charset, text)
-		} else {
-			p.params[name] = DecodeText(string(text))
-		}
+		p.params[name] = value
 	}
+}
+
+// otherKind tells whether two names of a file end in different ways.
+func otherKind(a, b string) bool {
+	a, b = path.Ext(a), path.Ext(b)
+	return a != "" && !strings.EqualFold(a, b)
 }
 
 // cutCharset splits charset'language'text (RFC 2231 section 4).

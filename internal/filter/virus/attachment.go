@@ -1,17 +1,16 @@
 package virus
 
 import (
-	"archive/tar"
-	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/mail"
@@ -19,22 +18,28 @@ import (
 
 // Bounds of what is looked at in archives.
 const (
-	maxDepth     = 4
-	maxEntries   = 10_000
-	maxDirectory = 4 << 20   // octets of the directory of a ZIP file
-	maxArchive   = 64 << 20  // octets of one archive
-	maxUnpacked  = 256 << 20 // octets that all archives of a message may give
-	maxRatio     = 250       // octets an archive may give for each of its own, above a MB
+	maxDepth        = 4
+	maxEntries      = 10_000
+	maxDirectory    = 4 << 20   // octets of the directory of a ZIP or 7z file
+	maxArchive      = 64 << 20  // octets of one archive
+	maxUnpacked     = 256 << 20 // octets that all archives of a message may give
+	maxRatio        = 250       // octets an archive may give for each of its own, above a MB
+	maxDictionary   = 64 << 20  // octets of the dictionaries in use for one message
+	maxDictionaries = 4 << 30   // octets of all that are made for it, one after the other
 )
 
 // attachments looks at attachments and into archives.
 type attachments struct {
 	ctx      context.Context
 	dir      string
+	scanner  Scanner // nil: only names and kinds are looked at
 	add      func(symbol, evidence string)
 	found    map[string]bool
 	entries  int
 	unpacked int64
+	scans    int
+	failed   error // of the scanner
+	memory   dictionaries
 }
 
 // say tells each symbol once.
@@ -48,14 +53,12 @@ func (a *attachments) say(symbol, evidence string) {
 // message looks at all attachments. The message is read again only when it has
 // archives or documents.
 func (a *attachments) message(m *filter.Message) error {
+	defer a.memory.done()
 	inside := false
 	for _, p := range m.Parts {
 		names := p.Filenames()
-		for _, name := range names {
-			a.name(name)
-		}
-		a.kind(names, p.Head)
-		inside = inside || packed(p.Head)
+		a.file(readings(names), p.Head)
+		inside = inside || opened[kindOf(p.Head)] || mayBeImage(names, p.Head)
 	}
 	if !inside {
 		return nil
@@ -69,10 +72,9 @@ func (a *attachments) message(m *filter.Message) error {
 		if !p.Leaf || p.Is("text/") && p.Disposition != "attachment" {
 			return nil
 		}
-		names := p.Filenames()
-		return a.open(strings.Join(names[:min(1, len(names))], ""), p.Decode(body), 0)
+		return a.open(p.Filenames(), p.Decode(body), 0)
 	})
-	return err
+	return errors.Join(err, a.failed)
 }
 
 func quoted(name string) string {
@@ -82,18 +84,43 @@ func quoted(name string) string {
 	return fmt.Sprintf("%q", name)
 }
 
+// file judges a file by its names and how it begins; head is nil when that is
+// not known.
+func (a *attachments) file(names []string, head []byte) {
+	for _, name := range names {
+		a.name(name, head)
+	}
+	a.kind(names, head)
+}
+
 // name judges a file by its name.
-func (a *attachments) name(name string) {
+func (a *attachments) name(name string, head []byte) {
 	ext := extension(name)
 	if why := disguise(name); why != "" {
 		a.say("ATTACHMENT_DISGUISED", quoted(name)+": "+why)
 	}
 	switch {
+	case ext == "com" && head != nil && !command(head):
 	case run[ext]:
 		a.say("ATTACHMENT_RUNS", quoted(name))
 	case macros[ext]:
 		a.say("ATTACHMENT_MACROS", quoted(name))
 	}
+}
+
+// command tells whether a file whose name ends in .com may be a program, since
+// so do many names of hosts that files are named after: a program is not text,
+// and nothing of another kind.
+func command(head []byte) bool {
+	if kind := kindOf(head); kind != "" {
+		return kind == "program"
+	}
+	if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
+		return false // text in UTF-16
+	}
+	return bytes.ContainsFunc(head, func(r rune) bool {
+		return r < ' ' && !strings.ContainsRune("\t\n\f\r\x1b", r)
+	})
 }
 
 // magic tells what files are by how they begin.
@@ -113,16 +140,14 @@ func kindOf(head []byte) string {
 	if len(head) > 262 && string(head[257:262]) == "ustar" {
 		return "tar"
 	}
-	return ""
+	if bytes.Contains(head[:min(len(head), 512)], []byte("%PDF-")) { // programs do not mind what is before
+		return "pdf"
+	}
+	return image(head)
 }
 
-func packed(head []byte) bool {
-	switch kindOf(head) {
-	case "zip", "gzip", "tar", "ole":
-		return true
-	}
-	return false
-}
+// opened are the kinds of files that are looked into.
+var opened = map[string]bool{"zip": true, "gzip": true, "bzip2": true, "zstd": true, "xz": true, "tar": true, "7z": true, "rar": true, "iso": true, "ole": true, "pdf": true}
 
 // kind judges a file by what it is.
 func (a *attachments) kind(names []string, head []byte) {
@@ -135,26 +160,33 @@ func (a *attachments) kind(names []string, head []byte) {
 				a.say("ATTACHMENT_DISGUISED", "a "+kind+" named "+quoted(n))
 			}
 		}
-	case "rar", "7z", "cab", "xz", "bzip2", "zstd":
+	case "cab", "udf":
 		a.say("ARCHIVE_CLOSED", "what is in a file of type "+kind+" was not looked at")
 	}
 }
 
-// open looks into a file, if it is an archive.
-func (a *attachments) open(name string, r io.Reader, depth int) error {
+// open looks into a file, if it is an archive. What goes wrong in it, also in
+// the code that unpacks it, costs only what is in it.
+func (a *attachments) open(names []string, r io.Reader, depth int) (err error) {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
-	head := make([]byte, 512)
-	n, err := io.ReadFull(r, head)
+	name := strings.Join(names[:min(1, len(names))], "")
+	defer func() {
+		if v := recover(); v != nil {
+			a.say("ARCHIVE_DAMAGED", fmt.Sprintf("%s: panic: %v", quoted(name), v))
+			err = a.ctx.Err()
+		}
+	}()
+	head, err := beginning(names, r)
+	if depth > 0 {
+		a.file(names, head)
+	}
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return a.damaged(name, err, depth)
 	}
-	head = head[:n]
-	if depth > 0 {
-		a.kind([]string{name}, head)
-	}
-	if !packed(head) {
+	kind := kindOf(head)
+	if !opened[kind] {
 		return nil
 	}
 	if depth == maxDepth {
@@ -162,187 +194,121 @@ func (a *attachments) open(name string, r io.Reader, depth int) error {
 		return nil
 	}
 	r = io.MultiReader(bytes.NewReader(head), r)
-	switch kindOf(head) {
-	case "gzip":
-		return a.gzip(name, r, depth)
+	switch kind {
+	case "gzip", "bzip2", "zstd", "xz":
+		return a.packed(name, kind, r, depth)
 	case "tar":
-		return a.tar(r, depth)
+		return a.tar(name, r, depth)
 	}
-	return a.stored(name, kindOf(head), r, depth)
+	return a.stored(name, kind, r, depth)
 }
 
-// damaged makes an error below the message's own level a finding.
+// beginning reads as much of a file as is needed to tell its kind.
+func beginning(names []string, r io.Reader) ([]byte, error) {
+	head := make([]byte, 512, imageHead)
+	n, err := io.ReadFull(r, head)
+	if err == nil && mayBeImage(names, head) {
+		head = head[:imageHead]
+		more, merr := io.ReadFull(r, head[n:])
+		n, err = n+more, merr
+	}
+	return head[:n], err
+}
+
+// damaged makes an error below the message's own level a finding, unless a limit
+// has told of it, the time is over, or it is one of the disk.
 func (a *attachments) damaged(name string, err error, depth int) error {
-	if depth == 0 {
+	if cerr := a.ctx.Err(); cerr != nil {
+		return cerr
+	}
+	if disk := (*fs.PathError)(nil); depth == 0 || errors.As(err, &disk) {
 		return err
 	}
-	a.say("ARCHIVE_DAMAGED", quoted(name))
+	switch {
+	case errors.Is(err, errLimit):
+	case errors.Is(err, errTooMany):
+		a.say("ARCHIVE_LIMIT", quoted(name)+" has too many files to look at")
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		a.say("ARCHIVE_LIMIT", quoted(name)+" needs more memory than is given to it")
+	case errors.Is(err, errPacking):
+		a.say("ARCHIVE_CLOSED", quoted(name)+" is packed in an unknown way")
+	default:
+		a.say("ARCHIVE_DAMAGED", quoted(name))
+	}
 	return nil
 }
 
-// stored puts a file that needs to be read here and there on disk.
+// stored opens a file that needs to be read here and there.
 func (a *attachments) stored(name, kind string, r io.Reader, depth int) error {
-	f, err := os.CreateTemp(a.dir, "migiwa-attachment")
-	if err != nil {
+	f, size, err := a.temporary(name, r, depth)
+	if f == nil {
 		return err
 	}
 	defer f.Close()
-	if err := os.Remove(f.Name()); err != nil {
-		return err
-	}
-	size, err := io.Copy(f, io.LimitReader(r, maxArchive+1))
-	if err != nil {
-		return a.damaged(name, err, depth)
-	}
-	if size > maxArchive {
-		a.say("ARCHIVE_LIMIT", quoted(name)+" is too large to look into")
-		return nil
-	}
-	if kind == "ole" {
+	switch kind {
+	case "ole":
 		return a.ole(name, io.NewSectionReader(f, 0, size))
+	case "7z":
+		return a.sevenzip(name, f, size, depth)
+	case "rar":
+		return a.rar(name, f, size, depth)
+	case "iso":
+		return a.iso(name, f, depth)
+	case "pdf":
+		return a.pdf(name, f, size)
 	}
 	return a.zip(name, f, size, depth)
 }
 
-var vbaProject = []byte("_\x00V\x00B\x00A\x00_\x00P\x00R\x00O\x00J\x00E\x00C\x00T\x00")
-
-// ole looks for macros in a document of the old form, by the name of the stream
-// they stand in.
-func (a *attachments) ole(name string, r io.Reader) error {
-	buf := make([]byte, 64<<10)
-	kept := 0
-	for {
-		n, err := r.Read(buf[kept:])
-		if bytes.Contains(buf[:kept+n], vbaProject) {
-			a.say("ATTACHMENT_MACROS", quoted(name))
-			return nil
-		}
-		if err != nil {
-			return nil
-		}
-		all := buf[:kept+n]
-		tail := all[max(0, len(all)-len(vbaProject)):]
-		kept = copy(buf, tail)
-	}
-}
-
-// endOfZip begins the record by which a ZIP file tells where its directory is.
-var endOfZip = []byte("PK\x05\x06")
-
-// largeDirectory tells whether the directory of a ZIP file says that it has more
-// than is looked at: reading it would take its size in memory many times over.
-// With several records that could be meant, the largest counts.
-func largeDirectory(f io.ReaderAt, size int64) bool {
-	const record, comment = 22, 1 << 16
-	tail := make([]byte, min(size, record+comment))
-	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
-		return true
-	}
-	for {
-		i := bytes.Index(tail, endOfZip)
-		if i < 0 {
-			return false
-		}
-		if tail = tail[i:]; len(tail) < record {
-			return false
-		}
-		entries, octets := binary.LittleEndian.Uint16(tail[10:]), binary.LittleEndian.Uint32(tail[12:])
-		if entries > maxEntries || octets > maxDirectory {
-			return true
-		}
-		tail = tail[4:]
-	}
-}
-
-func (a *attachments) zip(name string, f io.ReaderAt, size int64, depth int) error {
-	if largeDirectory(f, size) {
-		a.say("ARCHIVE_LIMIT", quoted(name)+" has too many files to look at")
-		return nil
-	}
-	z, err := zip.NewReader(f, size)
+// temporary puts what r gives into a file that has no name; the caller closes it.
+// It gives nil when that is damaged or too much to look into, and has said so.
+func (a *attachments) temporary(name string, r io.Reader, depth int) (*os.File, int64, error) {
+	f, err := os.CreateTemp(a.dir, "migiwa-attachment")
 	if err != nil {
-		a.say("ARCHIVE_DAMAGED", quoted(name))
-		return nil
+		return nil, 0, err
 	}
-	for _, e := range z.File {
-		if a.entries++; a.entries > maxEntries {
-			a.say("ARCHIVE_LIMIT", "more than "+fmt.Sprint(maxEntries)+" files in archives")
-			return nil
-		}
-		a.name(e.Name)
-		if strings.HasSuffix(strings.ToLower(e.Name), "vbaproject.bin") {
-			a.say("ATTACHMENT_MACROS", quoted(name))
-		}
-		if e.Flags&1 != 0 {
-			a.say("ARCHIVE_ENCRYPTED", quoted(name)+" holds "+quoted(e.Name))
-			continue
-		}
-		if size := int64(e.CompressedSize64); int64(e.UncompressedSize64) > 1<<20 && int64(e.UncompressedSize64)/max(size, 1) > maxRatio {
-			a.say("ARCHIVE_LIMIT", quoted(e.Name)+" would become "+fmt.Sprint(e.UncompressedSize64/max(e.CompressedSize64, 1))+" times as large")
-			continue
-		}
-		r, err := e.Open()
-		if err != nil {
-			a.say("ARCHIVE_CLOSED", quoted(e.Name)+" is packed in an unknown way")
-			continue
-		}
-		err = a.open(e.Name, a.counted(r), depth+1)
-		r.Close()
-		if err != nil {
-			return err
-		}
+	size := int64(0)
+	if err = os.Remove(f.Name()); err == nil {
+		size, err = io.Copy(f, io.LimitReader(r, maxArchive+1))
 	}
-	return nil
-}
-
-func (a *attachments) gzip(name string, r io.Reader, depth int) error {
-	z, err := gzip.NewReader(r)
+	if err == nil && size <= maxArchive {
+		return f, size, nil
+	}
+	f.Close()
 	if err != nil {
-		a.say("ARCHIVE_DAMAGED", quoted(name))
-		return nil
+		return nil, 0, a.damaged(name, err, depth)
 	}
-	inner := strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".tgz")
-	if z.Name != "" {
-		a.name(z.Name)
-	}
-	a.name(inner)
-	return a.open(inner, a.counted(z), depth+1)
+	a.say("ARCHIVE_LIMIT", quoted(name)+" is too large to look into")
+	return nil, 0, nil
 }
 
-func (a *attachments) tar(r io.Reader, depth int) error {
-	t := tar.NewReader(r)
-	for {
-		h, err := t.Next()
-		if err != nil {
-			return nil // the end, or damage that ends it
-		}
-		if a.entries++; a.entries > maxEntries {
-			a.say("ARCHIVE_LIMIT", "more than "+fmt.Sprint(maxEntries)+" files in archives")
-			return nil
-		}
-		a.name(h.Name)
-		if err := a.open(h.Name, t, depth+1); err != nil {
-			return err
-		}
+// unseen looks at a file from an archive that ClamAV does not open, or not
+// everywhere, and so has it look at the file too.
+func (a *attachments) unseen(names []string, r io.Reader, depth int) error {
+	if a.scanner == nil {
+		return a.open(names, r, depth)
 	}
-}
-
-var errUnpacked = errors.New("archives give more than is looked at")
-
-// counted bounds what all archives of a message give together.
-func (a *attachments) counted(r io.Reader) io.Reader { return &counter{a, r} }
-
-type counter struct {
-	a *attachments
-	r io.Reader
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	if c.a.unpacked > maxUnpacked {
-		c.a.say("ARCHIVE_LIMIT", errUnpacked.Error())
-		return 0, errUnpacked
+	if a.scans++; a.scans > maxLeaves {
+		a.say(Unscanned, "more than "+fmt.Sprint(maxLeaves)+" files in archives to scan")
+		return a.open(names, r, depth)
 	}
-	n, err := c.r.Read(p)
-	c.a.unpacked += int64(n)
-	return n, err
+	f, _, err := a.temporary(strings.Join(names, ", "), r, depth)
+	if f == nil {
+		a.file(names, nil)
+		return err
+	}
+	defer f.Close()
+	if _, err = f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	signature, err := a.scanner.Scan(a.ctx, f)
+	if signature != "" {
+		a.say(Found, signature)
+	} else if err != nil {
+		a.failed = err
+	}
+	if _, err = f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return a.open(names, f, depth)
 }

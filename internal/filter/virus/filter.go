@@ -42,7 +42,7 @@ func (f *Filter) Name() string { return "virus" }
 // Check implements filter.Filter. When the scanner does not answer, that is a
 // finding as well as an error: what was not looked at is not clean.
 func (f *Filter) Check(ctx context.Context, m *filter.Message, r *filter.Report) error {
-	a := &attachments{ctx: ctx, dir: f.TempDir, found: map[string]bool{}, add: func(symbol, evidence string) {
+	a := &attachments{ctx: ctx, dir: f.TempDir, scanner: f.Scanner, found: map[string]bool{}, add: func(symbol, evidence string) {
 		r.Add(mail.Finding{Symbol: symbol, Score: filter.Score(symbol), Evidence: evidence})
 	}}
 	defects := defects(m)

@@ -1,6 +1,9 @@
 package virus
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // run are endings of files that a computer runs, or that change it, when they
 // are opened (what Microsoft Outlook and Google Mail do not let through, 2026).
@@ -29,14 +32,20 @@ func words(s string) map[string]bool {
 }
 
 // extension gives the ending of a file name as a computer takes it, in lower
-// case: without the dots and blanks behind it that Windows drops.
+// case.
 func extension(name string) string {
-	name = strings.TrimRight(strings.Map(visible, name), ". \t")
+	name = trimmed(name)
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 {
 		return ""
 	}
 	return strings.ToLower(name[i+1:])
+}
+
+// trimmed gives a name without the dots and blanks behind it that Windows drops,
+// and the quotes that a mail program may take for its own.
+func trimmed(name string) string {
+	return strings.TrimRight(strings.Map(visible, name), ". \t'\"")
 }
 
 // visible drops the letters that turn a name around or are not seen.
@@ -56,11 +65,24 @@ func disguise(name string) string {
 	case strings.Contains(name, "      ") || len(name) > 120 && run[ext]:
 		return "so long that its end is not seen"
 	case run[ext]:
-		before := strings.TrimRight(strings.Map(visible, name), ". \t")
+		before := trimmed(name)
 		before = strings.TrimRight(before[:len(before)-len(ext)-1], ". \t_")
 		if shown[extension(before)] {
 			return "two endings"
 		}
 	}
 	return ""
+}
+
+var comment = regexp.MustCompile(`\([^()]*\)`)
+
+// readings gives names also as those programs read them that drop comments, which
+// may stand between the words of a header, from within a name.
+func readings(names []string) []string {
+	for _, name := range names {
+		if short := comment.ReplaceAllString(name, ""); short != name {
+			names = append(names, short)
+		}
+	}
+	return names
 }
