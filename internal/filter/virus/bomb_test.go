@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf16"
+
+	"github.com/migiwa/migiwa/internal/filter"
 )
 
 // measure tells what a bomb finds, and what it costs.
@@ -156,5 +158,29 @@ func TestBroken(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// When all turns are taken, a message waits for one as long as it has time, and what
+// it was not looked at for is not called clean.
+func TestTurns(t *testing.T) {
+	for range cap(turns) {
+		turns <- struct{}{}
+	}
+	m, err := filter.FromBytes(filter.Envelope{}, letter("a.tar.xz", archives(t)["scr.tar.xz"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := filter.Pipeline{Filters: []filter.Filter{&Filter{TempDir: t.TempDir()}}, Deadline: 50 * time.Millisecond}
+	result := p.Run(t.Context(), m, []filter.Recipient{{}}, func(int, string) bool { return true })
+	if len(result.Failures) == 0 {
+		t.Error(result.Findings)
+	}
+	for range cap(turns) {
+		<-turns
+	}
+	finds(t, "a.tar.xz", archives(t)["scr.tar.xz"], inside)
+	if len(turns) != 0 {
+		t.Error("a turn was not given back")
 	}
 }
