@@ -142,13 +142,11 @@ func (d *Daily) done(ctx context.Context, id int64) error {
 func (d *Daily) report(ctx context.Context, c *claimed) (sent int, err error) {
 	var to []mail.Address
 	for _, a := range aggregate.Destinations(c.RUA) {
-		agrees, err := aggregate.Agrees(ctx, d.Resolver, c.domain, a)
+		agreed, err := aggregate.Agreed(ctx, d.Resolver, c.domain, a)
 		if err != nil {
 			return 0, fmt.Errorf("asking %s: %w", a.Domain, err)
 		}
-		if agrees {
-			to = append(to, a)
-		}
+		to = append(to, agreed...)
 	}
 	if len(to) == 0 {
 		return 0, nil

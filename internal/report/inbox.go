@@ -75,15 +75,18 @@ func (b *Inbox) Read(ctx context.Context) (reports int, err error) {
 		all = append(all, m)
 	}
 	for _, m := range all {
+		// First, so that a message that ends the process does so once. It is
+		// then left unread for a person.
+		if err := b.readUpTo(ctx, folder.ID, m.UID); err != nil {
+			return reports, err
+		}
 		is, err := b.one(ctx, folder.ID, m)
 		if err != nil {
-			return reports, fmt.Errorf("message %d: %w", m.UID, err)
+			err = fmt.Errorf("message %d: %w", m.UID, err)
+			return reports, errors.Join(err, b.readUpTo(ctx, folder.ID, m.UID-1))
 		}
 		if is {
 			reports++
-		}
-		if err := b.readUpTo(ctx, folder.ID, m.UID); err != nil {
-			return reports, err
 		}
 	}
 	return reports, nil

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/migiwa/migiwa/internal/dns"
@@ -30,7 +31,8 @@ func Destinations(rua []string) []mail.Address {
 			text = text[:i] // a size limit of RFC 7489
 		}
 		a, err := mail.ParseAddress(text)
-		if err != nil || a.Domain == "" || strings.HasPrefix(string(a.Domain), "[") {
+		twice := slices.ContainsFunc(out, func(b mail.Address) bool { return a.Key() == b.Key() })
+		if err != nil || twice || a.Domain == "" || strings.HasPrefix(string(a.Domain), "[") {
 			continue
 		}
 		if out = append(out, a); len(out) == maxDestinations {
@@ -40,23 +42,35 @@ func Destinations(rua []string) []mail.Address {
 	return out
 }
 
-// Agrees tells whether a destination wants reports about a domain: it is of the
-// same organisation, or its own domain says so in DNS (RFC 9990 section 4).
-// Otherwise anybody could have reports sent to anybody.
-func Agrees(ctx context.Context, r dns.Resolver, domain string, to mail.Address) (bool, error) {
+// Agreed gives where reports about a domain go of those meant for a destination:
+// to itself when it is of the same organisation, or its own domain says so in
+// DNS, where it may name other addresses of the same domain (RFC 9990 section
+// 4). Otherwise anybody could have reports sent to anybody.
+func Agreed(ctx context.Context, r dns.Resolver, domain string, to mail.Address) ([]mail.Address, error) {
 	if senderauth.OrganisationalDomain(domain) == senderauth.OrganisationalDomain(string(to.Domain)) {
-		return true, nil
+		return []mail.Address{to}, nil
 	}
 	res, err := r.TXT(ctx, domain+"._report._dmarc."+string(to.Domain))
 	if err != nil && !dns.IsNotFound(err) {
-		return false, err
+		return nil, err
 	}
 	for _, text := range res.Texts {
-		tag, _, _ := strings.Cut(text, ";")
-		name, value, _ := strings.Cut(tag, "=")
-		if strings.TrimSpace(name) == "v" && strings.TrimSpace(value) == "DMARC1" {
-			return true, nil
+		tag, rest, _ := strings.Cut(text, ";")
+		if name, value := cutTag(tag); name != "v" || value != "DMARC1" {
+			continue
 		}
+		for tag := range strings.SplitSeq(rest, ";") {
+			if name, value := cutTag(tag); name == "rua" {
+				others := Destinations(strings.Split(value, ","))
+				return slices.DeleteFunc(others, func(a mail.Address) bool { return a.Domain != to.Domain }), nil
+			}
+		}
+		return []mail.Address{to}, nil
 	}
-	return false, nil
+	return nil, nil
+}
+
+func cutTag(tag string) (name, value string) {
+	name, value, _ = strings.Cut(tag, "=")
+	return strings.TrimSpace(name), strings.TrimSpace(value)
 }

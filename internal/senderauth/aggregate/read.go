@@ -20,8 +20,11 @@ import (
 // Limits of what is read.
 const (
 	MaxPacked  = 20 << 20 // octets as they come
-	MaxSize    = 64 << 20 // of XML
-	MaxRecords = 100_000
+	MaxSize    = 24 << 20 // of XML
+	MaxRecords = 40_000
+
+	maxRepaired = 8 << 20 // octets of XML that are looked through for stray <
+	maxParts    = 5       // of a mail that are tried
 )
 
 // Errors of reading; others come from the reader.
@@ -42,7 +45,7 @@ func Read(r io.Reader) (*Report, error) {
 		return nil, err
 	}
 	report, err := parse(text)
-	if errors.Is(err, ErrInvalid) {
+	if errors.Is(err, ErrInvalid) && len(text) <= maxRepaired {
 		if again, err := parse(escaped(text)); err == nil {
 			return again, nil
 		}
@@ -51,7 +54,7 @@ func Read(r io.Reader) (*Report, error) {
 }
 
 // markup is what can be a tag of a report.
-var markup = regexp.MustCompile(`<(/?[A-Za-z_][\w:.-]*(\s[^<>]*)?|[?!][^<>]*)>`)
+var markup = regexp.MustCompile(`<(/?[A-Za-z_][\w:.-]*(\s[^<>]*)?/?|[?!][^<>]*)>`)
 
 // escaped writes each < that begins no tag as it should be: some reporters put
 // an address in angle brackets, or a name as they found it, where text belongs.
@@ -118,14 +121,25 @@ func openZip(b []byte) (io.ReadCloser, error) {
 	return nil, errors.New("an empty archive")
 }
 
-// parse reads XML element by element, so that its size is the only measure.
+// otherCharset is a label other than that of UTF-8.
+var otherCharset = regexp.MustCompile(`(?i)<\?xml[^>]*encoding=["'][^u"']`)
+
+// parse reads XML element by element, so that memory follows its size.
 func parse(text []byte) (*Report, error) {
-	d := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))))
-	d.Strict = false // an & that stands alone, an element left open
-	d.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
+	if longTag(text) {
+		return nil, fmt.Errorf("%w: a tag of more than %d octets", ErrTooLarge, maxTag)
+	}
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	if !otherCharset.Match(text[:min(len(text), 200)]) {
+		text = bytes.ToValidUTF8(text, []byte("?"))
+	}
+	raw := xml.NewDecoder(bytes.NewReader(text))
+	raw.Strict = false // an & that stands alone, an element left open
+	raw.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
 		raw, err := io.ReadAll(in)
 		return strings.NewReader(mail.DecodeCharset(label, raw)), err
 	}
+	d := xml.NewTokenDecoder(&bounded{d: raw})
 	r := &Report{}
 	inside, policy := false, false
 	for {
@@ -134,7 +148,7 @@ func parse(text []byte) (*Report, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+			return nil, invalid(err)
 		}
 		if end, ok := token.(xml.EndElement); ok && end.Name.Local == "feedback" {
 			break
@@ -180,21 +194,29 @@ func (r *Report) element(d *xml.Decoder, start xml.StartElement) error {
 		err = d.Skip()
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return invalid(err)
 	}
 	return nil
 }
 
-// Number is a count; what is none reads as 0.
+// invalid makes an error of the decoder one of ours.
+func invalid(err error) error {
+	if errors.Is(err, ErrTooLarge) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrInvalid, err)
+}
+
+// Number is a count, up to 2³¹−1; what is none reads as 0.
 type Number int64
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (n *Number) UnmarshalText(b []byte) error {
-	v, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	if err != nil || v < 0 || v > math.MaxInt32 {
+	v, err := strconv.ParseFloat(strings.TrimSpace(string(b)), 64)
+	if err != nil || !(v >= 0) {
 		v = 0
 	}
-	*n = Number(v)
+	*n = Number(min(v, math.MaxInt32))
 	return nil
 }
 
@@ -219,8 +241,12 @@ func (s Seconds) Time() time.Time { return time.Unix(int64(s), 0) }
 func FromMessage(message io.Reader) (*Report, error) {
 	var found *Report
 	problem := fmt.Errorf("%w: no file is attached", ErrInvalid)
+	tried := 0
 	_, err := mail.ReadMIME(message, mail.DefaultMIMELimits(), func(p *mail.Part, body io.Reader) error {
 		if found != nil || !p.Leaf || !carries(p) {
+			return nil
+		}
+		if tried++; tried > maxParts {
 			return nil
 		}
 		r, err := Read(p.Decode(body))

@@ -128,6 +128,16 @@ func TestHostile(t *testing.T) {
 			t.Errorf("%s: %+v %v", name, r, err)
 		}
 	}
+	for name, text := range map[string]string{
+		"nested":     strings.Repeat("<a>", 10_000),
+		"signatures": "<record><auth_results>" + strings.Repeat("<dkim/>", 10_000),
+		"errors":     "<report_metadata>" + strings.Repeat("<error/>", 10_000),
+		"attributes": "<record " + strings.Repeat("a='' ", 10_000) + "/>",
+	} {
+		if _, err := Read(strings.NewReader("<feedback>" + policy + text)); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	long := "<feedback>" + policy + "<record><row><source_ip>" + strings.Repeat("x", 1<<20) + "</source_ip><count>-1</count></row></record></feedback>"
 	if r, err := Read(strings.NewReader(long)); err != nil || len(r.Records[0].Source) > maxValue || r.Records[0].Count != 0 {
 		t.Errorf("a long value: %v", err)

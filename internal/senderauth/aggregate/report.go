@@ -67,7 +67,7 @@ type Reason struct {
 // DKIM is the outcome of one signature.
 type DKIM struct {
 	Domain      string `xml:"domain"`
-	Selector    string `xml:"selector,omitempty"`
+	Selector    string `xml:"selector"` // may be empty; the older schema wants it
 	Result      string `xml:"result"`
 	HumanResult string `xml:"human_result,omitempty"`
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // namespace is that of RFC 9990 section 3.1.
@@ -41,10 +40,11 @@ func (r *Report) Subject(submitter string) string {
 	return fmt.Sprintf("Report Domain: %s Submitter: %s Report-ID: <%s>", r.Policy.Domain, submitter, r.Metadata.ReportID)
 }
 
-// token keeps the characters that a file's name may have anywhere.
+// token keeps letters and digits, which is what the identifier in the name of a
+// file may have.
 func token(s string) string {
 	return strings.Map(func(c rune) rune {
-		if c < utf8.RuneSelf && (c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.ContainsRune("-_.", c)) {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
 			return c
 		}
 		return -1
