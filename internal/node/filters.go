@@ -14,6 +14,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/lesson"
 	"github.com/migiwa/migiwa/internal/filter/milter"
+	"github.com/migiwa/migiwa/internal/filter/reputation"
 	"github.com/migiwa/migiwa/internal/filter/rescan"
 	"github.com/migiwa/migiwa/internal/filter/suite"
 	"github.com/migiwa/migiwa/internal/serve/receive"
@@ -30,7 +31,7 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 		senders.Site = &access.File{Path: cfg.Filter.Access}
 	}
 	o := suite.Options{Rules: cfg.Filter.Rules, Access: senders, Resolver: &dns.Breaker{Resolver: n.resolver, Failures: 10, Rest: 10 * time.Second},
-		Taught: &lesson.Store{DB: n.DB}, Reports: reports}
+		Taught: &lesson.Store{DB: n.DB}, Reports: reports, Past: &reputation.Store{DB: n.DB}}
 	if o.Channels, err = n.Directory.Secret(run, admin.ChannelSecret, 32); err != nil {
 		return err
 	}
@@ -53,9 +54,10 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	}
 	p.Deadline = cfg.Filter.Deadline.D()
 	n.filters = &receive.Filters{Pipeline: p, Default: suite.Default, Own: cfg.Filter.Clamd != "",
-		Kept: func(ctx context.Context, m *filter.Message, account string) error {
-			return reports.Deliver(ctx, account, digest.Fingerprints(m))
-		}}
+		Kept: n.keeping(p, reports, o.Past)}
+	n.background.Go(func() {
+		o.Past.Run(run, func(err error) { n.Log.Warn("cannot write reputation", "err", err) })
+	})
 	teacher := &lesson.Teacher{DB: n.DB, Directory: n.Directory, Bodies: n.Bodies, Default: suite.Default, Reports: reports, Log: n.Log}
 	n.sent = n.hearForwarded(run, cfg, teacher)
 	if err := n.addReporting(run, cfg, o.Resolver, teacher); err != nil {
@@ -63,4 +65,23 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	}
 	n.background.Go(func() { teacher.Run(run) })
 	return nil
+}
+
+// keeping tells those who want to know of mail that came to lie in an INBOX.
+func (n *Node) keeping(p *filter.Pipeline, reports digest.Store, past *reputation.Store) func(context.Context, *filter.Message, filter.Recipient, func(string) bool) error {
+	var sources *reputation.Filter
+	for _, f := range p.Filters {
+		if r, ok := f.(*reputation.Filter); ok {
+			sources = r
+		}
+	}
+	return func(ctx context.Context, m *filter.Message, to filter.Recipient, on func(string) bool) error {
+		if on(sources.Name()) {
+			past.Delivered(to.ID, sources.Sources(ctx, m))
+		}
+		if !on("digest") {
+			return nil
+		}
+		return reports.Deliver(ctx, to.Account, digest.Fingerprints(m))
+	}
 }

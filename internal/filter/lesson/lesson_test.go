@@ -3,6 +3,7 @@ package lesson_test
 import (
 	"context"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/filter/lesson"
+	"github.com/migiwa/migiwa/internal/filter/reputation"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/store/blob"
@@ -77,7 +79,7 @@ func (c *class) deliver(folder, text string) {
 		if err != nil {
 			return err
 		}
-		_, err = c.boxes.Deliver(tx, c.account.ID, folder, mailbox.NewMessage{Body: id, BodySize: stored.Size, Counted: true, Received: time.Now()})
+		_, err = c.boxes.Deliver(tx, c.account.ID, folder, mailbox.NewMessage{Prefix: []byte(ours), Body: id, BodySize: stored.Size, Counted: true, Received: time.Now()})
 		return err
 	})
 }
@@ -134,6 +136,39 @@ func (c *class) tokens() []string {
 		c.t.Fatal(err)
 	}
 	return learned.Tokens(m)
+}
+
+// ours are the fields that we put in front of the letter.
+const ours = "Authentication-Results: mx.a.test;\r\n\tdkim=pass header.d=b.test\r\nReceived: from b.test ([198.51.100.9])\r\n\tby mx.a.test; now\r\n"
+
+// Moves count for and against the sources of a message, unless that is off.
+func TestMovesMakeReputation(t *testing.T) {
+	c := newClass(t, dbtest.SQLite(t))
+	store := &reputation.Store{DB: c.teacher.DB}
+	want := func(spam, ham float64) {
+		t.Helper()
+		for n := 1; n > 0; {
+			var err error
+			if n, err = c.teacher.Teach(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store = &reputation.Store{DB: c.teacher.DB} // what it has in its cache may be old
+		for _, name := range []string{"domain:b.test", "net:198.51.100.0/24"} {
+			v, err := store.Voices(t.Context(), name)
+			if err != nil || math.Abs(v.Spam-spam) > 0.01 || math.Abs(v.Ham-ham) > 0.01 {
+				t.Errorf("%s: %+v %v, want %g, %g", name, v, err, spam, ham)
+			}
+		}
+	}
+	c.deliver("INBOX", letter)
+	c.move("INBOX", "Junk")
+	want(1, 0)
+	c.move("Junk", "INBOX")
+	want(0, 1)
+	c.set("reputation", "off")
+	c.move("INBOX", "Junk")
+	want(0, 1)
 }
 
 var letter = "From: x@b.test\r\nSubject: pills\r\n\r\n" + strings.Repeat("cheap pills for everybody\r\n", 3)

@@ -14,6 +14,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/learned"
+	"github.com/migiwa/migiwa/internal/filter/reputation"
 	"github.com/migiwa/migiwa/internal/mail"
 	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/store/blob"
@@ -97,6 +98,10 @@ func (t *Teacher) one(ctx context.Context, m moved) error {
 	if err != nil {
 		return err
 	}
+	judges, err := t.on(ctx, m, "reputation")
+	if err != nil {
+		return err
+	}
 	var msg *filter.Message
 	if learns || reports {
 		if msg, err = t.message(ctx, m); err != nil {
@@ -107,6 +112,9 @@ func (t *Teacher) one(ctx context.Context, m moved) error {
 	err = t.DB.Write(ctx, func(tx *db.Tx) error {
 		n, err := tx.Exec(`DELETE FROM lesson WHERE id = ?`, m.id)
 		first = n > 0 // otherwise another node was faster
+		if err == nil && first && judges {
+			err = m.judge(tx)
+		}
 		if err != nil || !first || !learns || msg == nil {
 			return err
 		}
@@ -122,6 +130,27 @@ func (t *Teacher) one(ctx context.Context, m moved) error {
 		return nil
 	}
 	return t.complain(ctx, m)
+}
+
+// judge counts for or against the sources of the message. Moving it out of Junk
+// takes back what moving it there has counted.
+func (m moved) judge(tx *db.Tx) error {
+	var prefix []byte
+	err := tx.Row(`SELECT prefix FROM message WHERE body = ? AND emailid = ? LIMIT 1`, m.body, m.emailid).Scan(&prefix)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // it is gone
+	}
+	if err != nil {
+		return err
+	}
+	spam, ham := 0.0, 1.0
+	switch m.lesson {
+	case mailbox.IntoJunk:
+		spam, ham = 1, -reputation.Left // it was not left where it came
+	case mailbox.OutOfJunk:
+		spam = -1
+	}
+	return reputation.Add(tx, m.account, reputation.Stored(prefix), spam, ham)
 }
 
 // complain is no reason to learn again.

@@ -16,6 +16,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/learned"
 	"github.com/migiwa/migiwa/internal/filter/link"
 	"github.com/migiwa/migiwa/internal/filter/milter"
+	"github.com/migiwa/migiwa/internal/filter/reputation"
 	"github.com/migiwa/migiwa/internal/filter/virus"
 )
 
@@ -32,6 +33,7 @@ var Known = []Info{
 	{"virus", filter.Label, "Viruses, by ClamAV, and attachments that are programs or hide what they are."},
 	{"access", filter.Label, "Senders whom you or the site allow, block or label."},
 	{"channel", filter.Label, "Mail to an address that you made for one correspondent, from somebody else."},
+	{"reputation", filter.Label, "What users here have made of mail of the same network or domain."},
 	{"dnsbl", filter.Label, "Public lists of addresses, domains and links, asked by DNS."},
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
 	{"content", filter.Label, "Header and words: what honest programs do not write, what frauds say."},
@@ -69,9 +71,10 @@ type Options struct {
 	Scanner  virus.Scanner // nil: only attachments are looked at
 	TempDir  string        // for archives; "" is the system's
 	Milters  []milter.Server
-	Channels []byte        // key of addresses for one correspondent; nil: there are none
-	Taught   learned.Store // what accounts have taught; nil for none
-	Reports  digest.Store  // what users have reported; nil for none
+	Channels []byte            // key of addresses for one correspondent; nil: there are none
+	Taught   learned.Store     // what accounts have taught; nil for none
+	Reports  digest.Store      // what users have reported; nil for none
+	Past     *reputation.Store // what users made of earlier mail; nil for none
 }
 
 // New gives the filters that have all they need, in the order of Known.
@@ -92,6 +95,9 @@ func New(o Options) (*filter.Pipeline, error) {
 	}
 	if o.Channels != nil {
 		p.Filters = append(p.Filters, &channel.Filter{Secret: o.Channels, Proven: proven})
+	}
+	if o.Past != nil {
+		p.Filters = append(p.Filters, &reputation.Filter{Store: o.Past, Proven: proven})
 	}
 	if len(o.Lists) > 0 {
 		f := &dnsbl.Filter{Lists: o.Lists, Resolver: o.Resolver, Hosts: link.Hosts}

@@ -29,9 +29,9 @@ type Filters struct {
 	Default func(name string) filter.Mode
 	// Own says that what our own users send is searched for viruses.
 	Own bool
-	// Kept hears of messages that come to lie in the INBOX of an account with
-	// the filter "digest" on; nil: nobody wants to know.
-	Kept func(ctx context.Context, m *filter.Message, account string) error
+	// Kept hears of messages that come to lie in the INBOX of an account, and
+	// which filters are on for it; nil: nobody wants to know.
+	Kept func(ctx context.Context, m *filter.Message, to filter.Recipient, on func(filter string) bool) error
 	// Judged hears of messages that are accepted and whose sender was checked
 	// by the filter "senderauth", and whether its policy took one out of
 	// somebody's INBOX; nil: nobody wants to know.
@@ -246,11 +246,11 @@ func (in *Inspection) kept(ctx context.Context, m *filter.Message) {
 		return
 	}
 	for _, c := range in.copies {
-		if c.to.Account == "" || c.modes["digest"] == filter.Off || in.s.Recipients[c.rcpt].Copies[c.target].Folder != "" {
+		if c.to.Account == "" || in.s.Recipients[c.rcpt].Copies[c.target].Folder != "" {
 			continue
 		}
-		if err := in.s.Filters.Kept(ctx, m, c.to.Account); err != nil {
-			in.s.Record(event.Event{Kind: event.Fault, Verb: "digest", Reason: err.Error()})
+		if err := in.s.Filters.Kept(ctx, m, c.to, func(name string) bool { return c.modes[name] > filter.Off }); err != nil {
+			in.s.Record(event.Event{Kind: event.Fault, Verb: "filter", Reason: err.Error()})
 			return
 		}
 	}
