@@ -87,6 +87,8 @@ func TestFindings(t *testing.T) {
 		{"account", "See you on Tuesday.", "Dear customer, we have noticed unusual activity. Verify your account within 24 hours.", "FRAUD_ACCOUNT"},
 		{"account, Japanese", "See you on Tuesday.", "お客様のアカウントが一時停止されました。24時間以内に本人確認をお願いします。", "FRAUD_ACCOUNT_JA"},
 		{"extortion", "See you on Tuesday.", "Your device was infected. I recorded you by the webcam. Send 900 USD in bitcoin within 48 hours.", "FRAUD_EXTORTION"},
+		{"a list", "To:", "List-Unsubscribe: <https://x.example/u?1>, <mailto:u@x.example>\nTo:", "LIST_UNSUBSCRIBE"},
+		{"no way out of a list", "To:", "List-Unsubscribe: write to us\nTo:", ""},
 		{"a shop", "See you on Tuesday.", "20 % off everything! Order now and get free shipping. Unsubscribe here.", ""},
 	} {
 		text := honest
@@ -106,6 +108,14 @@ func TestFindings(t *testing.T) {
 		if len(found) > 0 {
 			t.Errorf("%s: also %v", test.name, found)
 		}
+	}
+}
+
+// One click is told before any other way out, wherever it stands.
+func TestOneClick(t *testing.T) {
+	text := strings.Replace(honest, "To:", "List-Unsubscribe: <mailto:u@x.example>,\n <https://x.example/u?1>\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\nTo:", 1)
+	if got := symbols(t, strings.ReplaceAll(text, "\n", "\r\n"))["LIST_UNSUBSCRIBE"]; got != "can be left by one click: https://x.example/u?1" {
+		t.Error(got)
 	}
 }
 
