@@ -131,6 +131,9 @@ func consentChanges(settings []string) ([]directory.Consent, error) {
 		names := []string{name}
 		if name == "all" {
 			names = suite.Names()
+			if mode != "off" && mode != "" { // what asks others is turned on by its name only
+				names = slices.DeleteFunc(names, func(n string) bool { return suite.Default(n) == filter.Off })
+			}
 		} else if !slices.Contains(suite.Names(), name) {
 			return nil, fmt.Errorf("%w: no filter %q; there are %s", directory.ErrInvalid, name, strings.Join(suite.Names(), ", "))
 		}

@@ -6,11 +6,11 @@ import (
 
 	"github.com/migiwa/migiwa/internal/admin"
 	"github.com/migiwa/migiwa/internal/config"
+	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/dns"
-	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/access"
 	"github.com/migiwa/migiwa/internal/filter/clamd"
-	"github.com/migiwa/migiwa/internal/filter/digest"
+	"github.com/migiwa/migiwa/internal/filter/confirm"
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
 	"github.com/migiwa/migiwa/internal/filter/lesson"
 	"github.com/migiwa/migiwa/internal/filter/milter"
@@ -35,6 +35,11 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	if o.Channels, err = n.Directory.Secret(run, admin.ChannelSecret, 32); err != nil {
 		return err
 	}
+	secret, err := n.Directory.Secret(run, "confirm", 32)
+	if err != nil {
+		return err
+	}
+	o.Confirm = &confirm.Filter{Store: &confirm.Store{DB: n.DB}, Secret: secret}
 	for _, l := range cfg.Filter.DNSBL {
 		o.Lists = append(o.Lists, dnsbl.List{Zone: l.Zone, Kind: dnsbl.Kind(l.Kind), Weight: l.Weight})
 	}
@@ -54,34 +59,16 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	}
 	p.Deadline = cfg.Filter.Deadline.D()
 	n.filters = &receive.Filters{Pipeline: p, Default: suite.Default, Own: cfg.Filter.Clamd != "",
-		Kept: n.keeping(p, reports, o.Past)}
+		Placed: n.placing(run, reports, o)}
 	n.background.Go(func() {
 		o.Past.Run(run, func(err error) { n.Log.Warn("cannot write reputation", "err", err) })
 	})
 	teacher := &lesson.Teacher{DB: n.DB, Directory: n.Directory, Bodies: n.Bodies, Default: suite.Default, Reports: reports, Log: n.Log}
-	n.sent = n.hearForwarded(run, cfg, teacher)
+	forwarded, written := n.hearForwarded(run, cfg, teacher), n.hearWritten(run, o.Confirm)
+	n.sent = func(m *deliver.Accepted) { forwarded(m); written(m) }
 	if err := n.addReporting(run, cfg, o.Resolver, teacher); err != nil {
 		return err
 	}
 	n.background.Go(func() { teacher.Run(run) })
 	return nil
-}
-
-// keeping tells those who want to know of mail that came to lie in an INBOX.
-func (n *Node) keeping(p *filter.Pipeline, reports digest.Store, past *reputation.Store) func(context.Context, *filter.Message, filter.Recipient, func(string) bool) error {
-	var sources *reputation.Filter
-	for _, f := range p.Filters {
-		if r, ok := f.(*reputation.Filter); ok {
-			sources = r
-		}
-	}
-	return func(ctx context.Context, m *filter.Message, to filter.Recipient, on func(string) bool) error {
-		if on(sources.Name()) {
-			past.Delivered(to.ID, sources.Sources(ctx, m))
-		}
-		if !on("digest") {
-			return nil
-		}
-		return reports.Deliver(ctx, to.Account, digest.Fingerprints(m))
-	}
 }

@@ -7,6 +7,9 @@
 // message they are about. Only what one domain asks for by DNS is sent, and only
 // to whom it may name: RFC 9990.
 //
+// It also asks unknown senders for confirmation (Asker), for accounts that want
+// that: the one question to a stranger that is not a report.
+//
 // One account, report.address, sends and gets all of it. It is an ordinary one:
 // what is no report in its mailbox waits there for a person.
 package report

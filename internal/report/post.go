@@ -50,41 +50,67 @@ func attachment(kind, name string, content []byte) part {
 		"Content-Disposition": "attachment; filename=\"" + name + "\""}, b.Bytes()}
 }
 
-// Send signs a multipart mail and queues it. kind is that of the whole, such as
-// "mixed".
+// letter is a mail to be sent.
+type letter struct {
+	account  directory.Account // whose it is
+	envelope mail.Address      // its envelope sender; the zero Address gets no bounces
+	to       mail.Address
+	subject  string
+	fields   [][2]string // further ones of its header
+	kind     string      // of its multipart, such as "mixed"
+	parts    []part
+}
+
+// Send signs a multipart mail of the account that reports and queues it. kind is
+// that of the whole, such as "mixed".
 func (p *Post) Send(ctx context.Context, to mail.Address, subject, kind string, parts ...part) error {
 	account, err := p.Directory.Account(ctx, p.Address)
 	if err != nil {
 		return fmt.Errorf("account that reports: %w", err)
 	}
-	var content bytes.Buffer
-	w := multipart.NewWriter(&content)
-	for _, part := range parts {
+	return p.send(ctx, letter{account: account, envelope: p.Address, to: to, subject: subject, kind: kind, parts: parts,
+		fields: [][2]string{{"Auto-Submitted", "auto-generated"}}})
+}
+
+func (p *Post) send(ctx context.Context, l letter) error {
+	content, boundary, err := l.content()
+	if err != nil {
+		return err
+	}
+	id := mail.NewMessageID(l.account.Address.Domain)
+	header := &mail.Header{}
+	fields := append([][2]string{{"From", "<" + l.account.Address.Wire + ">"}, {"To", "<" + l.to.Wire + ">"}, {"Subject", mail.EncodeText(l.subject)},
+		{"Date", mail.FormatDate(time.Now())}, {"Message-ID", id}}, l.fields...)
+	for _, f := range append(fields, [2]string{"MIME-Version", "1.0"}, [2]string{"Content-Type", "multipart/" + l.kind + "; boundary=\"" + boundary + "\""}) {
+		header.Append(f[0], f[1])
+	}
+	m := &deliver.Accepted{Trace: mail.NewTraceID(), Origin: queue.Submission, Account: l.account.ID, Submitter: l.account.Address.Key(), From: l.envelope,
+		Recipients: []deliver.AcceptedRecipient{{Recipient: mail.Recipient{Address: l.to}}}, Subject: l.subject, MessageID: id[1 : len(id)-1]}
+	return p.accept(ctx, m, header, content)
+}
+
+// content writes the parts.
+func (l *letter) content() (content []byte, boundary string, err error) {
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for _, part := range l.parts {
 		h := textproto.MIMEHeader{}
 		for name, value := range part.header {
 			h.Set(name, value)
 		}
 		out, err := w.CreatePart(h)
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		if _, err := out.Write(part.body); err != nil {
-			return err
+			return nil, "", err
 		}
 	}
 	if err := w.Close(); err != nil {
-		return err
+		return nil, "", err
 	}
-	content.WriteString("\r\n")
-	id := mail.NewMessageID(p.Address.Domain)
-	header := &mail.Header{}
-	for _, f := range [][2]string{{"From", "<" + p.Address.Wire + ">"}, {"To", "<" + to.Wire + ">"}, {"Subject", subject}, {"Date", mail.FormatDate(time.Now())},
-		{"Message-ID", id}, {"Auto-Submitted", "auto-generated"}, {"MIME-Version", "1.0"}, {"Content-Type", "multipart/" + kind + "; boundary=\"" + w.Boundary() + "\""}} {
-		header.Append(f[0], f[1])
-	}
-	m := &deliver.Accepted{Trace: mail.NewTraceID(), Origin: queue.Submission, Account: account.ID, Submitter: account.Address.Key(), From: p.Address,
-		Recipients: []deliver.AcceptedRecipient{{Recipient: mail.Recipient{Address: to}}}, Subject: subject, MessageID: id[1 : len(id)-1]}
-	return p.accept(ctx, m, header, content.Bytes())
+	b.WriteString("\r\n")
+	return b.Bytes(), w.Boundary(), nil
 }
 
 // accept signs and stores the mail, and resolves a recipient of our own.

@@ -10,6 +10,7 @@ import (
 	"github.com/migiwa/migiwa/internal/filter/access"
 	"github.com/migiwa/migiwa/internal/filter/authentic"
 	"github.com/migiwa/migiwa/internal/filter/channel"
+	"github.com/migiwa/migiwa/internal/filter/confirm"
 	"github.com/migiwa/migiwa/internal/filter/content"
 	"github.com/migiwa/migiwa/internal/filter/digest"
 	"github.com/migiwa/migiwa/internal/filter/dnsbl"
@@ -34,6 +35,7 @@ var Known = []Info{
 	{"access", filter.Label, "Senders whom you or the site allow, block or label."},
 	{"channel", filter.Label, "Mail to an address that you made for one correspondent, from somebody else."},
 	{"reputation", filter.Label, "What users here have made of mail of the same network or domain."},
+	{"confirm", filter.Off, "Mail of senders whom you have never heard of; where it may file their mail, they are asked to confirm."},
 	{"dnsbl", filter.Label, "Public lists of addresses, domains and links, asked by DNS."},
 	{"link", filter.Label, "Where links lead: disguises, imitated brands, free pages."},
 	{"content", filter.Label, "Header and words: what honest programs do not write, what frauds say."},
@@ -75,6 +77,7 @@ type Options struct {
 	Taught   learned.Store     // what accounts have taught; nil for none
 	Reports  digest.Store      // what users have reported; nil for none
 	Past     *reputation.Store // what users made of earlier mail; nil for none
+	Confirm  *confirm.Filter   // Proven is set here; nil: nobody is asked
 }
 
 // New gives the filters that have all they need, in the order of Known.
@@ -98,6 +101,10 @@ func New(o Options) (*filter.Pipeline, error) {
 	}
 	if o.Past != nil {
 		p.Filters = append(p.Filters, &reputation.Filter{Store: o.Past, Proven: proven})
+	}
+	if o.Confirm != nil {
+		o.Confirm.Proven = proven
+		p.Filters = append(p.Filters, o.Confirm)
 	}
 	if len(o.Lists) > 0 {
 		f := &dnsbl.Filter{Lists: o.Lists, Resolver: o.Resolver, Hosts: link.Hosts}

@@ -29,13 +29,21 @@ type Filters struct {
 	Default func(name string) filter.Mode
 	// Own says that what our own users send is searched for viruses.
 	Own bool
-	// Kept hears of messages that come to lie in the INBOX of an account, and
-	// which filters are on for it; nil: nobody wants to know.
-	Kept func(ctx context.Context, m *filter.Message, to filter.Recipient, on func(filter string) bool) error
+	// Placed hears of each copy that is for a mailbox here, before it is there;
+	// nil: nobody wants to know.
+	Placed func(ctx context.Context, m *filter.Message, p Placed) error
 	// Judged hears of messages that are accepted and whose sender was checked
 	// by the filter "senderauth", and whether its policy took one out of
 	// somebody's INBOX; nil: nobody wants to know.
 	Judged func(ctx context.Context, m *filter.Message, filed bool) error
+}
+
+// Placed is what was decided of one copy.
+type Placed struct {
+	To       filter.Recipient
+	Folder   string // of its mailbox, a name or special use; "" is the INBOX
+	Findings []filter.Finding
+	Mode     func(filter string) filter.Mode
 }
 
 // Inspection runs the filters on one message while it comes in. A nil one does
@@ -218,7 +226,7 @@ func (in *Inspection) Judge(ctx context.Context, env *mail.Envelope, open func()
 	}
 	reply := in.settle(env, result)
 	if reply == nil {
-		in.kept(ctx, p.m)
+		in.placed(ctx, p.m, result)
 		in.judged(ctx, p.m, result)
 	}
 	return reply
@@ -240,16 +248,18 @@ func (in *Inspection) judged(ctx context.Context, m *filter.Message, result filt
 	}
 }
 
-// kept tells of the copies that go to an INBOX.
-func (in *Inspection) kept(ctx context.Context, m *filter.Message) {
-	if in.s.Filters.Kept == nil {
+// placed tells of the copies for mailboxes here.
+func (in *Inspection) placed(ctx context.Context, m *filter.Message, result filter.Result) {
+	if in.s.Filters.Placed == nil {
 		return
 	}
-	for _, c := range in.copies {
-		if c.to.Account == "" || in.s.Recipients[c.rcpt].Copies[c.target].Folder != "" {
+	for i, c := range in.copies {
+		if c.to.Account == "" {
 			continue
 		}
-		if err := in.s.Filters.Kept(ctx, m, c.to, func(name string) bool { return c.modes[name] > filter.Off }); err != nil {
+		p := Placed{To: c.to, Folder: in.s.Recipients[c.rcpt].Copies[c.target].Folder, Findings: result.Findings[i],
+			Mode: func(name string) filter.Mode { return c.modes[name] }}
+		if err := in.s.Filters.Placed(ctx, m, p); err != nil {
 			in.s.Record(event.Event{Kind: event.Fault, Verb: "filter", Reason: err.Error()})
 			return
 		}

@@ -1,0 +1,98 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/confirm"
+	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/store/db"
+	"github.com/migiwa/migiwa/internal/store/db/dbtest"
+)
+
+// Questions are few, and go to nobody who might be a third person.
+func TestAsk(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		s := newSite(t, d)
+		f := &confirm.Filter{Store: &confirm.Store{DB: d}, Secret: []byte("secret"), Proven: func(context.Context, *filter.Message) []string { return []string{"far.test"} }}
+		a := &Asker{Post: s.daily.Post, Filter: f, Mailboxes: s.inbox.Mailboxes}
+		account, err := a.Directory.Account(t.Context(), s.inbox.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		take := func(from, header string, filed bool, others float64) (asked int) {
+			t.Helper()
+			sender, _ := mail.ParseAddress(from)
+			m, err := filter.FromBytes(filter.Envelope{From: sender, Client: netip.MustParseAddr("192.0.2.1")}, []byte("From: <"+from+">\r\nMessage-ID: <1@far.test>\r\n"+header+"\r\nHello\r\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := filter.Recipient{ID: account.ID, Account: account.Address.Key(), Address: account.Address}
+			findings := []filter.Finding{{Filter: "confirm", Finding: mail.Finding{Symbol: confirm.Unconfirmed, Score: 12}}, {Filter: "link", Finding: mail.Finding{Symbol: "X", Score: others}}}
+			before := s.queued()
+			if err := a.Take(t.Context(), m, to, filed, findings); err != nil {
+				t.Fatal(err)
+			}
+			return s.queued() - before
+		}
+		for _, test := range []struct {
+			name, from, header string
+			filed              bool
+			others             float64
+			want               int
+		}{
+			{"a person", "x@far.test", "", true, 0, 1},
+			{"again", "x@far.test", "", true, 0, 0},
+			{"in the INBOX", "y@far.test", "", false, 0, 0},
+			{"spam", "z@far.test", "", true, 5, 0},
+			{"another domain", "x@victim.test", "", true, 0, 0},
+			{"below the proven domain", "x@sub.far.test", "", true, 0, 0},
+			{"two authors", "w@far.test", "From: v@far.test\r\n", true, 0, 0},
+			{"a list", "l@far.test", "List-ID: <l.far.test>\r\n", true, 0, 0},
+			{"bulk", "b@far.test", "Precedence: bulk\r\n", true, 0, 0},
+			{"a program", "p@far.test", "Auto-Submitted: auto-replied\r\n", true, 0, 0},
+			{"nobody", "no-reply@far.test", "", true, 0, 0},
+		} {
+			if got := take(test.from, test.header, test.filed, test.others); got != test.want {
+				t.Errorf("%s: %d questions, want %d", test.name, got, test.want)
+			}
+		}
+		n := 0
+		for i := range 2 * confirm.MaxPerDay {
+			n += take(fmt.Sprintf("many%d@far.test", i), "", true, 0)
+		}
+		if n != confirm.MaxPerDay-1 {
+			t.Errorf("%d questions on one day", n+1)
+		}
+	})
+}
+
+// queued counts the messages on their way to other hosts.
+func (s *site) queued() int {
+	s.t.Helper()
+	n := 0
+	err := s.db.Read(s.t.Context(), func(tx *db.Tx) error { return tx.Row(`SELECT count(*) FROM queue_recipient`).Scan(&n) })
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+// What waits for something else, too, is not released by an answer.
+func TestWaits(t *testing.T) {
+	for header, want := range map[string]bool{
+		"X-Migiwa-Finding: CONFIRM_UNKNOWN; 12.0; x":                                                      true,
+		"X-Migiwa-Finding: CONFIRM_UNKNOWN; 12.0; x\r\nX-Migiwa-Finding: VIRUS; 100.0; y":                 false,
+		"X-Migiwa-Finding: LINK_PORT; 0.5; x":                                                             false,
+		"X-Migiwa-Finding: CONFIRM_UNKNOWN; 12.0; x\r\nX-Migiwa-Finding: LINK_PORT; 0.5; https://a:81; b": true,
+		"Subject: x": false,
+	} {
+		if got := waits(mail.ParseHeader([]byte(header + "\r\n\r\n"))); got != want {
+			t.Errorf("%s: %v", strings.ReplaceAll(header, "\r\n", " | "), got)
+		}
+	}
+}
