@@ -58,8 +58,8 @@ var paths = map[string]string{
 }
 
 // newSite starts it. lookup, if not nil, is what finding out about a deferred
-// recipient costs.
-func newSite(t *testing.T, lookup func(mail.Address)) *site {
+// recipient costs; edit changes the guard before it runs.
+func newSite(t *testing.T, lookup func(mail.Address), edit ...func(*edge.Guard)) *site {
 	t.Helper()
 	d := dbtest.SQLite(t)
 	blobs, err := blob.OpenDisk(t.TempDir())
@@ -90,6 +90,9 @@ func newSite(t *testing.T, lookup func(mail.Address)) *site {
 			truth, _ := mx.Truth(res)
 			return truth, res.Mailbox(), err
 		}}
+	for _, f := range edit {
+		f(s.guard)
+	}
 	run, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); s.guard.Run(run) }()
@@ -269,8 +272,7 @@ func (deaf) TXT(ctx context.Context, _ string) (dns.TXTResult, error) {
 // TestWrongAddressIsToldAtOnce has an honest sender name a wrong address while
 // DNS is gone: what is waited for to learn from it is not waited for to say it.
 func TestWrongAddressIsToldAtOnce(t *testing.T) {
-	s := newSite(t, nil)
-	s.guard.Resolver, s.guard.LookupWait = deaf{}, 3*time.Second
+	s := newSite(t, nil, func(g *edge.Guard) { g.Resolver, g.LookupWait = deaf{}, 3*time.Second })
 	c := s.dial("198.51.100.1")
 	defer c.close()
 	c.say("MAIL FROM:<a@sender.test>")
