@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/netip"
@@ -33,8 +34,9 @@ type Envelope struct {
 	ClientName string // forward-confirmed name of Client, "" when it has none
 	Hello      string
 	From       mail.Address
-	Account    string // of the authenticated sender, "" for strangers
-	Hostname   string // of this server, for Authentication-Results
+	Account    string               // of the authenticated sender, "" for strangers
+	TLS        *tls.ConnectionState // nil: in the clear
+	Hostname   string               // of this server, for Authentication-Results
 }
 
 // Message is one message as filters see it. It is read only and shared by all

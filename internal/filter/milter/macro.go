@@ -1,6 +1,11 @@
 package milter
 
-import "github.com/d--j/go-milter"
+import (
+	"crypto/tls"
+	"strings"
+
+	"github.com/d--j/go-milter"
+)
 
 // setMacros gives what is known of the message before its recipients. A macro
 // without a value is not sent.
@@ -21,6 +26,14 @@ func (s *session) setMacros() {
 	if s.m.From.IsNull() {
 		mailer = ""
 	}
+	version, cipher, bits := "", "", ""
+	if t := s.m.TLS; t != nil {
+		version = strings.ReplaceAll(tls.VersionName(t.Version), "TLS 1.", "TLSv1.")
+		cipher, bits = tls.CipherSuiteName(t.CipherSuite), "256"
+		if strings.Contains(cipher, "_128_") {
+			bits = "128"
+		}
+	}
 	for macro, value := range map[milter.MacroName]string{
 		milter.MacroMTAFQDN:         s.m.Hostname,
 		milter.MacroMTAVersion:      "migiwa",
@@ -29,6 +42,9 @@ func (s *session) setMacros() {
 		milter.MacroClientName:      name,
 		milter.MacroClientPTR:       name,
 		milter.MacroRFC1413AuthInfo: who,
+		milter.MacroTlsVersion:      version,
+		milter.MacroCipher:          cipher,
+		milter.MacroCipherBits:      bits,
 		milter.MacroQueueId:         s.m.Trace,
 		milter.MacroAuthAuthen:      s.m.Account,
 		milter.MacroMailMailer:      mailer,
@@ -48,6 +64,7 @@ func macroStages() []milter.Option {
 		milter.WithoutDefaultMacros(),
 		milter.WithMacroRequest(milter.StageConnect, []milter.MacroName{milter.MacroMTAFQDN, milter.MacroRFC1413AuthInfo, milter.MacroDaemonName,
 			milter.MacroMTAVersion, milter.MacroClientAddr, milter.MacroClientName, milter.MacroClientPTR}),
+		milter.WithMacroRequest(milter.StageHelo, []milter.MacroName{milter.MacroTlsVersion, milter.MacroCipher, milter.MacroCipherBits}),
 		milter.WithMacroRequest(milter.StageMail, []milter.MacroName{milter.MacroQueueId, milter.MacroAuthAuthen, milter.MacroMailMailer,
 			milter.MacroMailHost, milter.MacroMailAddr}),
 		milter.WithMacroRequest(milter.StageRcpt, []milter.MacroName{milter.MacroRcptMailer, milter.MacroRcptHost, milter.MacroRcptAddr}),

@@ -3,6 +3,7 @@ package milter
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,7 @@ func (s *script) Connect(host, family string, port uint16, addr string, m milter
 }
 
 func (s *script) Helo(name string, m milter.Modifier) (*milter.Response, error) {
-	return s.tell("helo", name, m)
+	return s.tell("helo", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", name, m.Get("{tls_version}"), m.Get("{cipher}"), m.Get("{cipher_bits}"))), m)
 }
 
 func (s *script) MailFrom(from, _ string, m milter.Modifier) (*milter.Response, error) {
@@ -181,6 +182,20 @@ func TestDialogue(t *testing.T) {
 		if got := s.said(); got != want || s.body.String() != "Hello\r\n.\r\nworld\r\n" {
 			t.Errorf("told\n%s\nwant\n%s\nbody %q", got, want, s.body.String())
 		}
+	}
+}
+
+// TestTLSMacros: a server hears how the client's words were secured.
+func TestTLSMacros(t *testing.T) {
+	s := &script{}
+	f := &Filter{Servers: []Server{{Name: "one", Address: s.serve(t, "unix")}}}
+	m := message(t, raw)
+	m.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
+	if _, err := f.Run(t.Context(), m, recipients(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.said(); !strings.Contains(got, "helo mx.example.com TLSv1.3 TLS_AES_128_GCM_SHA256 128;") {
+		t.Error(got)
 	}
 }
 

@@ -211,8 +211,21 @@ func TestPutOffByAll(t *testing.T) {
 			t.Errorf("%s has a copy in %s", name, folder)
 		}
 	}
+	bodies := func() (n int) {
+		err := s.handler.Intake.DB.Read(t.Context(), func(tx *db.Tx) error { return tx.Row(`SELECT count(*) FROM body`).Scan(&n) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := bodies(); n != 0 {
+		t.Errorf("%d bodies are kept of a message that was put off", n)
+	}
 	if got := s.send("Subject: x\n\nharmless", "one", "two"); !strings.HasPrefix(got, "250") {
 		t.Errorf("harmless message: %s", got)
+	}
+	if n := bodies(); n != 1 {
+		t.Errorf("%d bodies of one message", n)
 	}
 }
 

@@ -129,7 +129,7 @@ func (in *Inspection) start(env *mail.Envelope) {
 	r, w := io.Pipe()
 	in.pipe, in.read = w, make(chan parsed, 1)
 	e := filter.Envelope{Trace: string(s.Conn.Trace), Client: s.Conn.Remote.Addr().Unmap(), Hello: s.Conn.Hello.Name,
-		From: env.From, Account: s.Account, Hostname: s.Hostname}
+		From: env.From, Account: s.Account, Hostname: s.Hostname, TLS: s.Conn.TLS}
 	e.ClientName, _ = s.Name.Name()
 	go func() {
 		p := readMessage(e, r)
