@@ -129,7 +129,7 @@ func (d *demo) run(ctx context.Context, cfg *config.Config, n *node.Node) error 
 			return err
 		}
 	}
-	steps := []func() error{d.receive, d.refuse, d.submit, d.fetch}
+	steps := []func() error{d.receive, d.refuse, d.submit, d.fetch, func() error { return d.filter(ctx, n) }}
 	if len(cfg.Listen.MXProxy) > 0 { // an installation of an earlier release has none
 		steps = append(steps, func() error { return d.guess(ctx) })
 	}
