@@ -26,26 +26,11 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	senders := &access.Own{Directory: n.Directory}
-	if cfg.Filter.Access != "" {
-		senders.Site = &access.File{Path: cfg.Filter.Access}
-	}
-	o := suite.Options{Rules: cfg.Filter.Rules, Access: senders, Resolver: &dns.Breaker{Resolver: n.resolver, Failures: 10, Rest: 10 * time.Second},
-		Taught: &lesson.Store{DB: n.DB}, Reports: reports, Past: &reputation.Store{DB: n.DB}}
-	if o.Channels, err = n.Directory.Secret(run, admin.ChannelSecret, 32); err != nil {
-		return err
-	}
-	secret, err := n.Directory.Secret(run, "confirm", 32)
+	o, err := n.filterOptions(run, cfg)
 	if err != nil {
 		return err
 	}
-	o.Confirm = &confirm.Filter{Store: &confirm.Store{DB: n.DB}, Secret: secret}
-	for _, l := range cfg.Filter.DNSBL {
-		o.Lists = append(o.Lists, dnsbl.List{Zone: l.Zone, Kind: dnsbl.Kind(l.Kind), Weight: l.Weight})
-	}
-	for _, m := range cfg.Filter.Milters {
-		o.Milters = append(o.Milters, milter.Server{Name: m.Address, Address: m.Address, Required: m.Required})
-	}
+	o.Reports = reports
 	if cfg.Filter.Clamd != "" {
 		scanner := &clamd.Client{Address: cfg.Filter.Clamd}
 		o.Scanner = scanner
@@ -71,4 +56,30 @@ func (n *Node) addFilters(run context.Context, cfg *config.Config) error {
 	}
 	n.background.Go(func() { teacher.Run(run) })
 	return nil
+}
+
+// filterOptions gives what the configuration and the database say of filters.
+func (n *Node) filterOptions(run context.Context, cfg *config.Config) (suite.Options, error) {
+	senders := &access.Own{Directory: n.Directory}
+	if cfg.Filter.Access != "" {
+		senders.Site = &access.File{Path: cfg.Filter.Access}
+	}
+	o := suite.Options{Rules: cfg.Filter.Rules, Access: senders, Resolver: &dns.Breaker{Resolver: n.resolver, Failures: 10, Rest: 10 * time.Second},
+		Taught: &lesson.Store{DB: n.DB}, Past: &reputation.Store{DB: n.DB}}
+	var err error
+	if o.Channels, err = n.Directory.Secret(run, admin.ChannelSecret, 32); err != nil {
+		return o, err
+	}
+	secret, err := n.Directory.Secret(run, "confirm", 32)
+	if err != nil {
+		return o, err
+	}
+	o.Confirm = &confirm.Filter{Store: &confirm.Store{DB: n.DB}, Secret: secret}
+	for _, l := range cfg.Filter.DNSBL {
+		o.Lists = append(o.Lists, dnsbl.List{Zone: l.Zone, Kind: dnsbl.Kind(l.Kind), Weight: l.Weight})
+	}
+	for _, m := range cfg.Filter.Milters {
+		o.Milters = append(o.Milters, milter.Server{Name: m.Address, Address: m.Address, Required: m.Required})
+	}
+	return o, nil
 }

@@ -26,14 +26,7 @@ func (s *session) setMacros() {
 	if s.m.From.IsNull() {
 		mailer = ""
 	}
-	version, cipher, bits := "", "", ""
-	if t := s.m.TLS; t != nil {
-		version = strings.ReplaceAll(tls.VersionName(t.Version), "TLS 1.", "TLSv1.")
-		cipher, bits = tls.CipherSuiteName(t.CipherSuite), "256"
-		if strings.Contains(cipher, "_128_") {
-			bits = "128"
-		}
-	}
+	version, cipher, bits := security(s.m.TLS)
 	for macro, value := range map[milter.MacroName]string{
 		milter.MacroMTAFQDN:         s.m.Hostname,
 		milter.MacroMTAVersion:      "migiwa",
@@ -55,6 +48,18 @@ func (s *session) setMacros() {
 			s.macros.Set(macro, value)
 		}
 	}
+}
+
+// security gives version, cipher and its bits as sendmail writes them.
+func security(t *tls.ConnectionState) (version, cipher, bits string) {
+	if t == nil {
+		return "", "", ""
+	}
+	cipher, bits = tls.CipherSuiteName(t.CipherSuite), "256"
+	if strings.Contains(cipher, "_128_") {
+		bits = "128"
+	}
+	return strings.ReplaceAll(tls.VersionName(t.Version), "TLS 1.", "TLSv1."), cipher, bits
 }
 
 // macroStages are those that sendmail's default configuration sends, and the

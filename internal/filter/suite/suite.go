@@ -3,6 +3,7 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/migiwa/migiwa/internal/dns"
@@ -83,51 +84,42 @@ type Options struct {
 // New gives the filters that have all they need, in the order of Known.
 func New(o Options) (*filter.Pipeline, error) {
 	p := &filter.Pipeline{}
+	add := func(wanted bool, f filter.Filter) {
+		if wanted {
+			p.Filters = append(p.Filters, f)
+		}
+	}
 	proof := &authentic.Filter{Resolver: o.Resolver}
 	var proven func(context.Context, *filter.Message) []string
 	if o.Resolver != nil {
-		p.Filters = append(p.Filters, proof)
 		proven = func(ctx context.Context, m *filter.Message) []string {
 			known, _ := proof.Prove(ctx, m) // the filter itself tells what went wrong
 			return known.Domains()
 		}
 	}
-	p.Filters = append(p.Filters, &virus.Filter{Scanner: o.Scanner, TempDir: o.TempDir})
-	if o.Access != nil {
-		p.Filters = append(p.Filters, &access.Filter{Lists: o.Access, Authenticated: proven})
-	}
-	if o.Channels != nil {
-		p.Filters = append(p.Filters, &channel.Filter{Secret: o.Channels, Proven: proven})
-	}
-	if o.Past != nil {
-		p.Filters = append(p.Filters, &reputation.Filter{Store: o.Past, Proven: proven})
-	}
 	if o.Confirm != nil {
 		o.Confirm.Proven = proven
-		p.Filters = append(p.Filters, o.Confirm)
 	}
-	if len(o.Lists) > 0 {
-		f := &dnsbl.Filter{Lists: o.Lists, Resolver: o.Resolver, Hosts: link.Hosts}
-		if err := f.Validate(); err != nil {
-			return nil, err
-		}
-		p.Filters = append(p.Filters, f)
+	lists := &dnsbl.Filter{Lists: o.Lists, Resolver: o.Resolver, Hosts: link.Hosts}
+	milters := &milter.Filter{Servers: o.Milters}
+	if err := errors.Join(lists.Validate(), milters.Validate()); err != nil {
+		return nil, err
 	}
 	words, err := content.New(o.Rules)
 	if err != nil {
 		return nil, fmt.Errorf("reading content rules: %w", err)
 	}
-	p.Filters = append(p.Filters, link.Filter{}, words)
-	if o.Reports != nil {
-		p.Filters = append(p.Filters, &digest.Filter{Store: o.Reports})
-	}
-	if len(o.Milters) > 0 {
-		f := &milter.Filter{Servers: o.Milters}
-		if err := f.Validate(); err != nil {
-			return nil, err
-		}
-		p.Filters = append(p.Filters, f)
-	}
-	p.Filters = append(p.Filters, &learned.Filter{Model: &learned.Model{Site: learned.DefaultSite(), Store: o.Taught}})
+	add(o.Resolver != nil, proof)
+	add(true, &virus.Filter{Scanner: o.Scanner, TempDir: o.TempDir})
+	add(o.Access != nil, &access.Filter{Lists: o.Access, Authenticated: proven})
+	add(o.Channels != nil, &channel.Filter{Secret: o.Channels, Proven: proven})
+	add(o.Past != nil, &reputation.Filter{Store: o.Past, Proven: proven})
+	add(o.Confirm != nil, o.Confirm)
+	add(len(o.Lists) > 0, lists)
+	add(true, link.Filter{})
+	add(true, words)
+	add(o.Reports != nil, &digest.Filter{Store: o.Reports})
+	add(len(o.Milters) > 0, milters)
+	add(true, &learned.Filter{Model: &learned.Model{Site: learned.DefaultSite(), Store: o.Taught}})
 	return p, nil
 }

@@ -5,8 +5,31 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/migiwa/migiwa/internal/dns"
 	"github.com/migiwa/migiwa/internal/filter"
+	"github.com/migiwa/migiwa/internal/filter/access"
+	"github.com/migiwa/migiwa/internal/filter/confirm"
+	"github.com/migiwa/migiwa/internal/filter/digest"
+	"github.com/migiwa/migiwa/internal/filter/dnsbl"
+	"github.com/migiwa/migiwa/internal/filter/milter"
+	"github.com/migiwa/migiwa/internal/filter/reputation"
 )
+
+// With all that they need, all filters are there, in the order that users see.
+func TestAllKnownAreMade(t *testing.T) {
+	p, err := New(Options{Resolver: &dns.Zone{}, Access: &access.File{}, Channels: []byte("key"), Past: &reputation.Store{}, Confirm: &confirm.Filter{},
+		Lists: []dnsbl.List{{Zone: "list.test", Kind: "address", Weight: 1}}, Reports: &digest.Memory{}, Milters: []milter.Server{{Name: "m", Address: "inet:1@localhost"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made []string
+	for _, f := range p.Filters {
+		made = append(made, f.Name())
+	}
+	if got, want := strings.Join(made, " "), strings.Join(Names(), " "); got != want {
+		t.Errorf("made %s\nknown %s", got, want)
+	}
+}
 
 // BenchmarkPipeline runs all filters that ask nobody on a letter of 5 KB with
 // as much HTML.

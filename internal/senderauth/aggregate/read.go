@@ -124,22 +124,28 @@ func openZip(b []byte) (io.ReadCloser, error) {
 // otherCharset is a label other than that of UTF-8.
 var otherCharset = regexp.MustCompile(`(?i)<\?xml[^>]*encoding=["'][^u"']`)
 
+// decoder gives the tokens of a report, with what reporters commonly do wrong
+// put right.
+func decoder(text []byte) *xml.Decoder {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	if !otherCharset.Match(text[:min(len(text), 200)]) {
+		text = bytes.ToValidUTF8(text, []byte("?"))
+	}
+	d := xml.NewDecoder(bytes.NewReader(text))
+	d.Strict = false // an & that stands alone, an element left open
+	d.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
+		raw, err := io.ReadAll(in)
+		return strings.NewReader(mail.DecodeCharset(label, raw)), err
+	}
+	return xml.NewTokenDecoder(&bounded{d: d})
+}
+
 // parse reads XML element by element, so that memory follows its size.
 func parse(text []byte) (*Report, error) {
 	if longTag(text) {
 		return nil, fmt.Errorf("%w: a tag of more than %d octets", ErrTooLarge, maxTag)
 	}
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	if !otherCharset.Match(text[:min(len(text), 200)]) {
-		text = bytes.ToValidUTF8(text, []byte("?"))
-	}
-	raw := xml.NewDecoder(bytes.NewReader(text))
-	raw.Strict = false // an & that stands alone, an element left open
-	raw.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
-		raw, err := io.ReadAll(in)
-		return strings.NewReader(mail.DecodeCharset(label, raw)), err
-	}
-	d := xml.NewTokenDecoder(&bounded{d: raw})
+	d := decoder(text)
 	r := &Report{}
 	inside, policy := false, false
 	for {
