@@ -302,6 +302,28 @@ func TestTallyIsBounded(t *testing.T) {
 	}
 }
 
+// The rows of one report are bounded on disk, too.
+func TestRowsAreBounded(t *testing.T) {
+	s := newSite(t, dbtest.SQLite(t))
+	s.arrives("192.0.2.1", "x@here.test")
+	var k tallyKey
+	for k = range s.daily.Tally.rows {
+	}
+	room := map[int64]int{1: 2}
+	for i := range 5 {
+		k.alike = fmt.Sprintf(`{"Source":"192.0.2.%d"}`, i)
+		if err := s.db.Write(t.Context(), func(tx *db.Tx) error { return k.write(tx, 10, room) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.daily.Tally.rows = nil
+	s.send(1)
+	s.read(1)
+	if reports, err := List(t.Context(), s.db, "", time.Time{}); err != nil || len(reports) != 1 || reports[0].Messages != 20 {
+		t.Errorf("%+v %v", reports, err)
+	}
+}
+
 // TestMail: the mail is whole, signed where there is a key, and fit for readers.
 func TestMail(t *testing.T) {
 	s := newSite(t, dbtest.SQLite(t))

@@ -119,8 +119,9 @@ func (t *Tally) Flush(ctx context.Context) error {
 		return nil
 	}
 	err := t.DB.Write(ctx, func(tx *db.Tx) error {
+		room := map[int64]int{} // of each policy
 		for k, n := range rows {
-			if err := k.write(tx, n); err != nil {
+			if err := k.write(tx, n, room); err != nil {
 				return err
 			}
 		}
@@ -140,12 +141,28 @@ func (t *Tally) Flush(ctx context.Context) error {
 	return fmt.Errorf("write counts for reports: %w", err)
 }
 
-func (k tallyKey) write(tx *db.Tx, n int64) error {
+// write adds n messages. What does not fit into a report any more is counted
+// together.
+func (k tallyKey) write(tx *db.Tx, n int64, room map[int64]int) error {
 	_, err := tx.Exec(`INSERT INTO dmarc_policy (day, domain, policy, claimed) VALUES (?, ?, ?, 0) ON CONFLICT (day, domain, policy) DO NOTHING`, k.day, k.domain, k.policy)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO dmarc_row (policy, alike, count) SELECT id, ?, ? FROM dmarc_policy WHERE day = ? AND domain = ? AND policy = ?
-		ON CONFLICT (policy, alike) DO UPDATE SET count = dmarc_row.count + excluded.count`, k.alike, n, k.day, k.domain, k.policy)
+	var id int64
+	if err := tx.Row(`SELECT id FROM dmarc_policy WHERE day = ? AND domain = ? AND policy = ?`, k.day, k.domain, k.policy).Scan(&id); err != nil {
+		return err
+	}
+	if _, known := room[id]; !known {
+		var used int
+		if err := tx.Row(`SELECT count(*) FROM dmarc_row WHERE policy = ?`, id).Scan(&used); err != nil {
+			return err
+		}
+		room[id] = aggregate.MaxRecords - used
+	}
+	if room[id]--; room[id] < 0 {
+		k.alike = ""
+	}
+	_, err = tx.Exec(`INSERT INTO dmarc_row (policy, alike, count) VALUES (?, ?, ?)
+		ON CONFLICT (policy, alike) DO UPDATE SET count = dmarc_row.count + excluded.count`, id, k.alike, n)
 	return err
 }
