@@ -160,11 +160,15 @@ func imitated(all []string, domain, label string) (Imitation, bool) {
 	return Imitation{}, false
 }
 
-// nearly tells whether a label is a brand's name with one letter wrong, or with
-// a word of service grown to it.
+// nearly tells whether a label is a brand's name with one letter wrong, a long one
+// with some, or with a word of service grown to it.
 func nearly(shape string, b *Brand) bool {
 	if distanceOne(shape, b.shape) {
 		return !b.common
+	}
+	// Of a long name more may be wrong before it is another.
+	if n := len(b.shape); n >= 10 && !b.common && distance(shape, b.shape, n/4) <= n/4 {
+		return true
 	}
 	if rest, ok := strings.CutPrefix(shape, b.shape); ok && serviceShapes[rest] {
 		return true

@@ -116,3 +116,32 @@ func TestTextTable(t *testing.T) {
 		t.Errorf("only %d of %d lines", passed, all)
 	}
 }
+
+// Links of phishing, each alone in a letter without a word against it: how many
+// have something against them by themselves.
+func TestPhishingLinks(t *testing.T) {
+	dir := testdata(t, "08-url/openphish-urls-old.tar.zst")
+	f, err := os.Open(filepath.Join(dir, "openphish-urls-old", "urls.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	found, all := 0, 0
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for n := 0; lines.Scan(); n++ {
+		_, href, ok := strings.Cut(lines.Text(), "\t")
+		if !ok || n%40 > 0 {
+			continue
+		}
+		all++
+		href = strings.NewReplacer(`"`, "%22", "<", "%3c").Replace(href)
+		if len(check(t, "From: a@b.example\r\nContent-Type: text/html\r\n\r\n<p>Hello, <a href=\""+href+"\">here</a></p>\r\n")) > 0 {
+			found++
+		}
+	}
+	t.Logf("%d of %d links", found, all)
+	if found*100 < all*65 {
+		t.Errorf("only %d of %d links", found, all)
+	}
+}

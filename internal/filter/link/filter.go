@@ -58,6 +58,9 @@ func (f *findings) sender(author mail.HeaderAddress) {
 	if im, ok := ImitatedBy(strings.ToLower(host), f.author); ok {
 		f.add("FROM_DOMAIN_IMITATES", host+" looks like "+im.Brand)
 	}
+	if cheapPlace(f.author) {
+		f.add("FROM_CHEAP_NAME", f.author)
+	}
 }
 
 func exactOr(im Imitation, exact, other string) string {
@@ -117,6 +120,15 @@ func (f *findings) place(l Found, where string) {
 	}
 	if u.Shared {
 		f.add("LINK_SHARED_HOST", u.Host)
+	}
+	if cheapPlace(u.Domain) {
+		f.add("LINK_CHEAP_NAME", u.Host)
+	}
+	if randomName(u.Domain) && !u.Shared && !u.Numeric() {
+		f.add("LINK_RANDOM_NAME", u.Host)
+	}
+	if carriesAddress(u) {
+		f.add("LINK_CARRIES_ADDRESS", where)
 	}
 	if shorteners[u.Domain] || shorteners[u.Host] {
 		f.add("LINK_SHORTENED", u.Host)

@@ -7,6 +7,9 @@ var freePages = words(`
 	weeblysite.com square.site mystrikingly.com godaddysites.com webwave.dev ipfs.io cloudflare-ipfs.com ukit.me
 	000webhostapp.com blogspot.com wordpress.com tumblr.com site123.me yolasite.com webador.com carrd.co
 	framer.app framer.website duckdns.org glitch.me replit.app surge.sh telegra.ph notion.site gitbook.io
+	serv00.net ubpages.com flk-ipfs.xyz tw1.ru mybluehost.me codeanyapp.com freewebhostmost.com temporary.site studio.site
+	wcomhost.com tiiny.io tiiny.site bakoweb.com mmm.page hstn.me daftpage.com work.gd 4everland.app myfunnelish.com ct.ws g8way.io
+	kinsta.cloud hostingersite.com swtest.ru zya.me mytemp.website n0c.world tempisite.com b-cdn.net backblazeb2.com free.hr
 	clickfunnels.com myshopify.com canva.site start.page linktr.ee bio.link lnk.bio
 `)
 

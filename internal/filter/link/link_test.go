@@ -68,6 +68,11 @@ func TestImitations(t *testing.T) {
 		"rnicrosoft.com":            "microsoft",
 		"www.example.org":           "",
 		"orange-county.example.gov": "",
+		"sreamcommnunlty.com":       "steamcommunity",
+		"streamingcommunity.test":   "",
+		"steamcommunity.com":        "",
+		"wellsfarggo-x.example":     "",
+		"bankofamerrica.example":    "bankofamerica",
 	} {
 		domain, _ := Registrable(host)
 		im, _ := ImitatedBy(host, domain)
@@ -114,6 +119,14 @@ func TestFilter(t *testing.T) {
 		{"shows a brand", html("a@evil.example", `<a href=http://evil.example/>https://www.paypal.com/login</a>`), "LINK_SHOWS_BRAND"},
 		{"free page", html("a@b.example", `<a href=https://x.pages.dev/>here</a>`), "LINK_SHARED_HOST"},
 		{"asks", html("a@b.example", `<form action=//b.example><input type=password></form>`), "HTML_ASKS_PASSWORD HTML_FORM"},
+		{"cheap name", html("a@b.example", `<a href=https://go.prize.top/>here</a>`), "LINK_CHEAP_NAME"},
+		{"cheap author", html("a@b.icu", `<a href=https://b.icu/>here</a>`), "FROM_CHEAP_NAME"},
+		{"no name one could say", html("a@b.example", `<a href=https://dmrpqpnycjeg.com/>here</a>`), "LINK_RANDOM_NAME"},
+		{"name of consonants", html("a@b.example", `<a href=https://rhythmandblues.com/ ><a href=https://www.freshrpms.net/>x</a>`), ""},
+		{"made for its victim", html("a@b.example", `<a href="https://b.test/x/$YWxleEBpaGlyZS5leGFtcGxl">here</a>`), "LINK_CARRIES_ADDRESS"},
+		{"made for its victim, open", html("a@b.example", `<a href="https://b.test/x#alex@c.example">here</a>`), "LINK_CARRIES_ADDRESS"},
+		{"counts its reader", html("a@b.example", `<a href="https://b.test/unsubscribe?u=alex@c.example">here</a>`), ""},
+		{"blogs of any country", html("a@b.example", `<a href="https://x.blogspot.com.co/">here</a>`), "LINK_SHARED_HOST"},
 		{"numeric", html("a@b.example", `<a href=http://192.0.2.1/>here</a>`), "LINK_NUMERIC"},
 		{"redirector", html("a@b.example", `<a href="https://www.google.com/url?q=https://x.web.app/">here</a>`), "LINK_REDIRECT LINK_SHARED_HOST"},
 	} {

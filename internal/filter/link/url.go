@@ -79,7 +79,7 @@ func Registrable(host string) (domain string, shared bool) {
 	switch {
 	case freePages[host]: // strangers are told apart by the path
 		return host, true
-	case freePages[domain]:
+	case freePages[domain], strings.HasPrefix(domain, "blogspot."):
 		below := strings.TrimSuffix(host, "."+domain)
 		return below[strings.LastIndexByte(below, '.')+1:] + "." + domain, true
 	}
