@@ -32,6 +32,15 @@ func (m Mode) String() string {
 	return modeNames[m]
 }
 
+// ModeIn gives how far a filter may go by what somebody has agreed to, and what
+// holds for filters that nobody has set.
+func ModeIn(agreed map[string]string, name string, otherwise func(name string) Mode) Mode {
+	if mode, err := ParseMode(agreed[name]); err == nil {
+		return mode
+	}
+	return otherwise(name)
+}
+
 // ParseMode understands the word for a mode.
 func ParseMode(word string) (Mode, error) {
 	if i := slices.Index(modeNames, word); i >= 0 {

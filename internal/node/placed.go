@@ -74,9 +74,5 @@ func asks(ctx context.Context, d *directory.Directory, account directory.Account
 	if err != nil {
 		return false
 	}
-	mode, err := filter.ParseMode(modes[name])
-	if err != nil {
-		mode = suite.Default(name)
-	}
-	return mode > filter.Off
+	return filter.ModeIn(modes, name, suite.Default) > filter.Off
 }

@@ -61,18 +61,7 @@ func TestComplaints(t *testing.T) {
 			t.Errorf("%s: %v %v", test.name, got, err)
 		}
 	}
-	account, err := s.daily.Directory.Account(t.Context(), s.inbox.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := s.inbox.Mailboxes.Folder(t.Context(), account.ID, "INBOX")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := s.inbox.Mailboxes.Open(t.Context(), f.ID, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := s.first()
 	defer m.Close()
 	raw, err := io.ReadAll(m)
 	if err != nil {

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -324,6 +323,24 @@ func TestRowsAreBounded(t *testing.T) {
 	}
 }
 
+// first opens the first mail that dmarc@here.test has got.
+func (s *site) first() *mailbox.Content {
+	s.t.Helper()
+	account, err := s.daily.Directory.Account(s.t.Context(), s.inbox.Address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	f, err := s.inbox.Mailboxes.Folder(s.t.Context(), account.ID, "INBOX")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := s.inbox.Mailboxes.Open(s.t.Context(), f.ID, 1)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
 // TestMail: the mail is whole, signed where there is a key, and fit for readers.
 func TestMail(t *testing.T) {
 	s := newSite(t, dbtest.SQLite(t))
@@ -331,18 +348,7 @@ func TestMail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	account, err := s.daily.Directory.Account(t.Context(), s.inbox.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := s.inbox.Mailboxes.Folder(t.Context(), account.ID, "INBOX")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := s.inbox.Mailboxes.Open(context.Background(), f.ID, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := s.first()
 	defer c.Close()
 	var parts []string
 	_, err = mail.ReadMIME(c, mail.DefaultMIMELimits(), func(p *mail.Part, body io.Reader) error {

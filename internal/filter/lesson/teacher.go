@@ -176,11 +176,7 @@ func (t *Teacher) on(ctx context.Context, m moved, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	mode, err := filter.ParseMode(modes[name])
-	if err != nil {
-		mode = t.Default(name)
-	}
-	return mode > filter.Off, nil
+	return filter.ModeIn(modes, name, t.Default) > filter.Off, nil
 }
 
 // message reads what was moved; nil when it is gone.

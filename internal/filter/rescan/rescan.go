@@ -158,11 +158,7 @@ func (v *Vetter) mode(ctx context.Context, l letter) (filter.Mode, error) {
 	if err != nil {
 		return filter.Off, err
 	}
-	mode, err := filter.ParseMode(set["virus"])
-	if err != nil {
-		mode = v.Default("virus")
-	}
-	return mode, nil
+	return filter.ModeIn(set, "virus", v.Default), nil
 }
 
 // look gives what these signatures find in the body, from the last look with

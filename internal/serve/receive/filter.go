@@ -163,10 +163,7 @@ func (s *Session) judged(ctx context.Context, rcpt, target int) (judged, error) 
 		return j, err
 	}
 	for _, f := range s.Filters.Pipeline.Filters {
-		mode, err := filter.ParseMode(set[f.Name()])
-		if err != nil {
-			mode = s.Filters.Default(f.Name())
-		}
+		mode := filter.ModeIn(set, f.Name(), s.Filters.Default)
 		if t.Account == 0 { // there is no folder of ours
 			mode = min(mode, filter.Label)
 		}
