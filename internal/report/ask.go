@@ -93,10 +93,13 @@ func (a *Asker) release(ctx context.Context, account int64, sender mail.Address)
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{mailbox.Quarantine, "Junk"} {
-		folder, err := a.Mailboxes.Folder(ctx, account, name)
-		if err != nil {
-			continue // there is none
+	folders, err := a.Mailboxes.Folders(ctx, account)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if folder.Name != mailbox.Quarantine && folder.Role != "Junk" {
+			continue
 		}
 		uids, err := a.Mailboxes.UIDs(ctx, folder.ID)
 		if err != nil {

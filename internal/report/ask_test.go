@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/migiwa/migiwa/internal/filter"
 	"github.com/migiwa/migiwa/internal/filter/confirm"
 	"github.com/migiwa/migiwa/internal/mail"
+	"github.com/migiwa/migiwa/internal/mailbox"
 	"github.com/migiwa/migiwa/internal/store/db"
 	"github.com/migiwa/migiwa/internal/store/db/dbtest"
 )
@@ -94,5 +96,65 @@ func TestWaits(t *testing.T) {
 		if got := waits(mail.ParseHeader([]byte(header + "\r\n\r\n"))); got != want {
 			t.Errorf("%s: %v", strings.ReplaceAll(header, "\r\n", " | "), got)
 		}
+	}
+}
+
+// An answer releases what waits for it in Junk and in Quarantine, and nothing
+// else.
+func TestRelease(t *testing.T) {
+	s := newSite(t, dbtest.SQLite(t))
+	f := &confirm.Filter{Store: &confirm.Store{DB: s.db}, Secret: []byte("secret"), Proven: func(context.Context, *filter.Message) []string { return []string{"far.test"} }}
+	a := &Asker{Post: s.daily.Post, Filter: f, Mailboxes: s.inbox.Mailboxes}
+	account, err := a.Directory.Account(t.Context(), s.inbox.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []struct{ folder, from, label string }{
+		{`\Junk`, "x@far.test", "CONFIRM_UNKNOWN; 12.0; x"}, {mailbox.Quarantine, "x@far.test", "CONFIRM_UNKNOWN; 12.0; x"},
+		{`\Junk`, "x@far.test", "LINK_NUMERIC; 8.0; x"}, {`\Junk`, "y@far.test", "CONFIRM_UNKNOWN; 12.0; x"},
+	} {
+		s.files(account.ID, m.folder, "X-Migiwa-Finding: "+m.label+"\r\n", "From: <"+m.from+">\r\n\r\nHello\r\n")
+	}
+	sender, _ := mail.ParseAddress("x@far.test")
+	m, err := filter.FromBytes(filter.Envelope{From: sender}, []byte("From: <x@far.test>\r\n\r\nyes\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filter.Recipient{ID: account.ID, Account: account.Address.Key(), Detail: f.Detail(account.Address.Key(), sender.Key())}
+	if err := a.Take(t.Context(), m, to, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int64{"INBOX": 2, "Junk": 2, mailbox.Quarantine: 0} {
+		folder, err := s.inbox.Mailboxes.Folder(t.Context(), account.ID, name)
+		if err != nil || int64(folder.Messages) != want {
+			t.Errorf("%s: %d messages, %v; want %d", name, folder.Messages, err, want)
+		}
+	}
+}
+
+// files puts a message into a folder of an account.
+func (s *site) files(account int64, folder, prefix, text string) {
+	s.t.Helper()
+	w, err := s.daily.Bodies.Create(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(text)); err != nil {
+		s.t.Fatal(err)
+	}
+	stored, err := w.Commit(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	err = s.db.Write(s.t.Context(), func(tx *db.Tx) error {
+		id, err := s.daily.Bodies.Add(tx, stored, 1)
+		if err != nil {
+			return err
+		}
+		_, err = s.inbox.Mailboxes.Deliver(tx, account, folder, mailbox.NewMessage{Body: id, BodySize: stored.Size, Counted: true, Prefix: []byte(prefix), Received: time.Now()})
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
 	}
 }
