@@ -24,7 +24,8 @@ type Asker struct {
 
 // Take hears of a message for an account, whether it goes into another folder
 // than the INBOX, and why. A question goes out only where nothing else speaks
-// against the message, and only to an author who is proven.
+// against the message, only to an author who is proven, and only of mail that
+// names the account: what somebody signed for others can be sent on by anybody.
 func (a *Asker) Take(ctx context.Context, m *filter.Message, to filter.Recipient, filed bool, findings []filter.Finding) error {
 	author, ok := a.Filter.Askable(ctx, m)
 	if !ok {
@@ -43,7 +44,7 @@ func (a *Asker) Take(ctx context.Context, m *filter.Message, to filter.Recipient
 		}
 	}
 	unknown := slices.ContainsFunc(findings, func(f filter.Finding) bool { return f.Symbol == confirm.Unconfirmed })
-	if !filed || !unknown || others >= filter.Suspect {
+	if !filed || !unknown || others >= filter.Suspect || !names(m.Header, to.Address) {
 		return nil
 	}
 	may, err := a.Filter.Store.MayAsk(ctx, to.ID, author.Key())
@@ -51,6 +52,19 @@ func (a *Asker) Take(ctx context.Context, m *filter.Message, to filter.Recipient
 		return err
 	}
 	return a.ask(ctx, m, to, author)
+}
+
+// names tells whether a message says that it is for an address.
+func names(h *mail.Header, to mail.Address) bool {
+	for _, field := range []string{"To", "Cc"} {
+		for _, value := range h.Values(field) {
+			list, _ := mail.ParseAddressList(value)
+			if slices.ContainsFunc(list, func(a mail.HeaderAddress) bool { return a.Address.Key() == to.Key() }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 const question = `Your message to %[1]s waits: this address has not had mail from you

@@ -113,12 +113,6 @@ func angles(value string) int {
 	return n
 }
 
-// Check compares the author's domain with what SPF and DKIM have proven. spf is
-// the domain that SPF passed for, "" when it did not.
-func (c *DMARC) Check(ctx context.Context, h *mail.Header, spf string, signed []Signed) DMARCResult {
-	return c.Find(ctx, h).Align(spf, signed)
-}
-
 // Find looks up what the author's domain asks for. The result is final (none,
 // temperror, permerror) unless there is a record, and then waits for Align.
 func (c *DMARC) Find(ctx context.Context, h *mail.Header) DMARCResult {
@@ -134,8 +128,8 @@ func (c *DMARC) Find(ctx context.Context, h *mail.Header) DMARCResult {
 	return r
 }
 
-// Align completes the result of Find by what SPF, as in Check, and DKIM have
-// proven.
+// Align compares the author's domain with what SPF and DKIM have proven. spf is
+// the domain that SPF passed for, "" when it did not.
 func (r DMARCResult) Align(spf string, signed []Signed) DMARCResult {
 	if r.Record == nil {
 		return r

@@ -74,7 +74,7 @@ func TestDMARC(t *testing.T) {
 			signed = append(signed, Signed(test.signed))
 		}
 		d := DMARC{zone}
-		r := d.Check(t.Context(), mail.ParseHeader([]byte("From: a@"+test.from+"\r\n")), test.spf, signed)
+		r := d.Find(t.Context(), mail.ParseHeader([]byte("From: a@"+test.from+"\r\n"))).Align(test.spf, signed)
 		if r.Result != string(test.want) || r.Policy != test.policy {
 			t.Errorf("%+v: %+v", test, r)
 		}

@@ -2,6 +2,7 @@ package confirm
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -77,6 +78,19 @@ func TestCheck(t *testing.T) {
 		}
 		if got := told(); got != "///" {
 			t.Errorf("once known: %s", got)
+		}
+		for i := range 2 * MaxToOne {
+			var a directory.Account
+			err := d.Write(t.Context(), func(tx *db.Tx) (err error) {
+				a, err = dir.CreateAccount(tx, directory.Account{Address: mail.MakeAddress(fmt.Sprintf("u%d", i), "a.test")}, directory.Credential{})
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if may, err := f.Store.MayAsk(t.Context(), a.ID, "one@far.test"); may != (i < MaxToOne) || err != nil {
+				t.Errorf("question %d to one sender: %v %v", i+1, may, err)
+			}
 		}
 		if may, err := f.Store.MayAsk(t.Context(), ann.ID, key); may || err != nil {
 			t.Errorf("one who is known may be asked: %v %v", may, err)

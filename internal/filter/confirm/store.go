@@ -14,6 +14,7 @@ import (
 const (
 	AskAgain   = 14 * 24 * time.Hour // to one sender
 	MaxPerDay  = 20                  // for one account
+	MaxToOne   = 3                   // a day to one sender, of all accounts
 	maxForAll  = 500                 // an hour, for the installation
 	forgetTime = 90 * 24 * time.Hour // of who was asked and never answered
 )
@@ -76,14 +77,17 @@ func (s *Store) MayAsk(ctx context.Context, account int64, address string) (may 
 		if err != nil && !errors.Is(err, sql.ErrNoRows) || err == nil && (state == "known" || at > now.Add(-AskAgain).UnixMilli()) {
 			return ignoreNone(err)
 		}
-		var mine, all int
+		var mine, his, all int
 		if err := tx.Row(`SELECT count(*) FROM correspondent WHERE account = ? AND state = 'asked' AND at > ?`, account, now.Add(-24*time.Hour).UnixMilli()).Scan(&mine); err != nil {
+			return err
+		}
+		if err := tx.Row(`SELECT count(*) FROM correspondent WHERE address = ? AND state = 'asked' AND at > ?`, address, now.Add(-24*time.Hour).UnixMilli()).Scan(&his); err != nil {
 			return err
 		}
 		if err := tx.Row(`SELECT count(*) FROM correspondent WHERE state = 'asked' AND at > ?`, now.Add(-time.Hour).UnixMilli()).Scan(&all); err != nil {
 			return err
 		}
-		if mine >= MaxPerDay || all >= maxForAll {
+		if mine >= MaxPerDay || his >= MaxToOne || all >= maxForAll {
 			return nil
 		}
 		may = true

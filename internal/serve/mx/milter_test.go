@@ -10,6 +10,7 @@ import (
 
 	"github.com/migiwa/migiwa/internal/filter"
 	filtermilter "github.com/migiwa/migiwa/internal/filter/milter"
+	"github.com/migiwa/migiwa/internal/mail"
 )
 
 // editor is a mail filter that changes all that the protocol lets it change.
@@ -18,7 +19,7 @@ type editor struct{ milter.NoOpMilter }
 func (editor) EndOfMessage(m milter.Modifier) (*milter.Response, error) {
 	return milter.RespAccept, errors.Join(m.InsertHeader(0, "Authentication-Results", "mx.here.test; x=pass"), m.AddHeader("X-Last", "1"),
 		m.ChangeHeader(1, "Subject", "changed"), m.ReplaceBody(strings.NewReader("another body\r\n")), m.ChangeFrom("b@sender.test", ""),
-		m.AddRecipient("<also@here.test>", ""), m.AddRecipient("<nobody@here.test>", ""), m.DeleteRecipient("<removed@here.test>"))
+		m.AddRecipient("<also@here.test>", ""), m.AddRecipient("<off@here.test>", ""), m.AddRecipient("<nobody@here.test>", ""), m.DeleteRecipient("<removed@here.test>"))
 }
 
 // milterServer runs editor and gives its filter.
@@ -36,6 +37,23 @@ func milterServer(t *testing.T) *filtermilter.Filter {
 	return &filtermilter.Filter{Servers: []filtermilter.Server{{Name: "editor", Address: "inet:" + port + "@" + host}}}
 }
 
+// copies counts the messages of an account.
+func (s *site) copies(name string) (n int) {
+	s.t.Helper()
+	a, err := s.handler.Directory.Account(s.t.Context(), mail.MakeAddress(name, "here.test"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	folders, err := s.handler.Intake.Mailboxes.Folders(s.t.Context(), a.ID)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, f := range folders {
+		n += int(f.Messages)
+	}
+	return n
+}
+
 // What a milter changes is changed for those who have it on, in one DATA with
 // those who have not; a recipient it removes has his copy still.
 func TestMilterChanges(t *testing.T) {
@@ -51,6 +69,9 @@ func TestMilterChanges(t *testing.T) {
 		folder  string
 	}{"on": {true, "INBOX"}, "off": {false, "INBOX"}, "nothing": {false, "INBOX"}, "removed": {true, "Junk"}, "also": {true, "INBOX"}} {
 		folder, text := s.copyOf(name)
+		if n := s.copies(name); n != 1 {
+			t.Errorf("%s: %d copies", name, n)
+		}
 		if folder != want.folder {
 			t.Errorf("%s: in %q", name, folder)
 		}

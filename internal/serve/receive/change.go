@@ -3,6 +3,7 @@ package receive
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/migiwa/migiwa/internal/deliver"
 	"github.com/migiwa/migiwa/internal/directory"
@@ -70,10 +71,14 @@ func (in *Inspection) sides(all []deliver.AcceptedRecipient) (same, changed []de
 	return same, changed
 }
 
-// also adds the recipients that the change wants. One that does not exist here
-// is told to the operator, whose filter has named it.
+// also adds the recipients that the change wants and that do not get the message
+// anyway. One that does not exist here is told to the operator, whose filter has
+// named it.
 func (in *Inspection) also(ctx context.Context, m *deliver.Accepted) error {
 	for _, a := range in.change.Also {
+		if slices.ContainsFunc(in.s.Recipients, func(r deliver.AcceptedRecipient) bool { return r.Key() == a.Key() }) {
+			continue
+		}
 		res, err := in.s.Directory.Resolve(ctx, a)
 		if err != nil {
 			return err

@@ -32,8 +32,8 @@ type Filters struct {
 	// Placed hears of each copy that is for a mailbox here, before it is there;
 	// nil: nobody wants to know.
 	Placed func(ctx context.Context, m *filter.Message, p Placed) error
-	// Judged hears of messages that are accepted and whose sender was checked
-	// by the filter "senderauth", and whether its policy took one out of
+	// Judged hears of messages that are about to be accepted and whose sender
+	// was checked by the filter "senderauth", and whether its policy took one out of
 	// somebody's INBOX; nil: nobody wants to know.
 	Judged func(ctx context.Context, m *filter.Message, filed bool) error
 }
