@@ -100,9 +100,9 @@ func (z *isoFile) directory(record []byte, joliet bool, depth int) error {
 			return z.a.damaged(z.name, errTooMany, depth+1)
 		}
 		data := make([]byte, at.size)
-		n, err := (&timed{z.a.ctx, at.of(z.f)}).Read(data)
-		if err != nil && err != io.EOF {
-			return err
+		n, err := io.ReadFull(z.a.counted(at.of(z.f)), data)
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return z.a.damaged(z.name, err, depth+1)
 		}
 		if n < len(data) {
 			z.a.say("ARCHIVE_DAMAGED", quoted(z.name))

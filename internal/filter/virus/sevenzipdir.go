@@ -60,11 +60,12 @@ func (d *directory7z) count() int {
 	return int(n)
 }
 
-// flags reads n bits.
+// flags reads n bits, or none: what is not there takes no memory, however often
+// it is announced.
 func (d *directory7z) flags(n int) []bool {
-	set := make([]bool, n)
 	octets := d.take(uint64(n+7) / 8)
-	for i := range set[:min(n, len(octets)*8)] {
+	set := make([]bool, min(n, len(octets)*8))
+	for i := range set {
 		set[i] = octets[i/8]&(0x80>>(i%8)) != 0
 	}
 	return set
